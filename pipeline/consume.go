@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"container/heap"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+const (
+	joinFor  = 250 * time.Millisecond // how long a session takes in further samples, at most
+	maxHeld  = 10000                  // retries that may wait before no new line is taken
+	graceFor = 8 * time.Second        // a stop waits this long for the samples in hand
+)
+
+// consumer pushes the journal's lines to one scanner:
+// next line -> worker -> ledger -> cursor; live lane first.
+type consumer struct {
+	c       Scanner
+	log     *slog.Logger
+	scanner scan.Scanner
+	led     *ledger
+	m       *metrics
+	opener  *opener
+	health  *health
+	limit   *rate.Limiter
+
+	again   func(path string)              // hands a changed path back to settle
+	damaged func(at At, after journal.Pos) // tells of an unreadable line
+	told    func(Outcome)
+
+	live, backlog *lane
+	places        chan struct{} // one for each worker
+	turn          int           // of the dispatcher
+	markFile      string
+	savedMark     mark
+
+	mu      sync.Mutex
+	opened  map[*push]*list.Element
+	retries retryHeap
+	woken   chan struct{} // a retry came
+	counts  map[string]int64
+	flying  atomic.Int64
+	begun   time.Time
+}
+
+var lanes = []string{journal.Live, journal.Backlog}
+
+// newConsumer returns a consumer at rest, its cursors loaded and its readers
+// open. tail gives the tail of a lane.
+func newConsumer(cfg Config, s Scanner, led *ledger, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
+	log := cfg.Log.With("scanner", s.Name)
+	sc, err := scan.New(scanConfig(s, log))
+	if err != nil {
+		return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
+	}
+	dir := filepath.Join(cfg.State, "cursors")
+	c := &consumer{
+		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome,
+		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
+		markFile: filepath.Join(dir, s.Name+".mark"), opened: map[*push]*list.Element{},
+		woken: make(chan struct{}, 1), counts: map[string]int64{}, begun: time.Now(),
+	}
+	c.limit = rate.NewLimiter(rate.Inf, 1)
+	if s.Rate.N > 0 {
+		c.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
+	}
+	from := loadMark(c.markFile)
+	for _, name := range lanes {
+		l := &lane{name: name, file: filepath.Join(dir, s.Name+"."+name), queue: make(chan *push, s.Queue), open: list.New(), left: map[journal.Pos]bool{}, from: from}
+		if err := c.openLane(cfg, l, tail(name)); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+		if name == journal.Live {
+			c.live = l
+		} else {
+			c.backlog = l
+		}
+	}
+	return c, c.readBack(from)
+}
+
+func (c *consumer) openLane(cfg Config, l *lane, tail journal.Tail) error {
+	cur, err := journal.LoadCursor(l.file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.log.Error("cursor cannot be read; reading begins at the oldest segment, and the ledger tells what is finished", "file", l.file, "error", err)
+	}
+	l.read, l.saved = cur, cur
+	if l.r, err = journal.NewReader(cfg.Journal.Dir, journal.Base(l.name), cur, tail, c.log); err != nil {
+		return fmt.Errorf("read lane %s: %w", l.name, err)
+	}
+	if l.scout, err = journal.NewReader(cfg.Journal.Dir, journal.Base(l.name), cur, tail, slog.New(slog.DiscardHandler)); err != nil {
+		return fmt.Errorf("read lane %s: %w", l.name, err)
+	}
+	return nil
+}
+
+// readBack takes from the ledger which lines ahead of the cursors are finished.
+func (c *consumer) readBack(from mark) error {
+	return c.led.readBack(from, func(scanner string, at At) {
+		if scanner != c.c.Name {
+			return
+		}
+		l := c.live
+		if at.Lane == journal.Backlog {
+			l = c.backlog
+		}
+		if !at.Pos.Before(l.saved) {
+			l.left[at.Pos] = true
+		}
+	})
+}
+
+func (c *consumer) close() error {
+	var errs []error
+	for _, l := range []*lane{c.live, c.backlog} {
+		if l == nil {
+			continue
+		}
+		for _, r := range []*journal.Reader{l.r, l.scout} {
+			if r != nil {
+				errs = append(errs, r.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Run pushes until ctx ends, and then until the samples in hand are finished or
+// given back.
+func (c *consumer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.follow(ctx, c.live) })
+	g.Go(func() error { return c.follow(ctx, c.backlog) })
+	g.Go(func() error { return c.health.Run(ctx) })
+	g.Go(func() error { return c.keepCursors(ctx) })
+	g.Go(func() error { return c.dispatch(ctx) })
+	err := g.Wait()
+	return errors.Join(err, c.saveCursors())
+}
+
+// dispatch gives each free worker the next sample.
+func (c *consumer) dispatch(ctx context.Context) error {
+	hand, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	var sessions sync.WaitGroup
+	for {
+		select {
+		case c.places <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || c.health.wait(ctx) != nil {
+			break
+		}
+		p := c.next(ctx)
+		if p == nil || c.limit.Wait(ctx) != nil {
+			break // what was taken stays unfinished: the cursor is before it
+		}
+		sessions.Go(func() { c.session(ctx, hand, p) })
+	}
+	late := time.AfterFunc(graceFor, drop)
+	defer late.Stop()
+	sessions.Wait()
+	return nil
+}
+
+// next returns the sample to push next, or nil when ctx ended: live before
+// backlog, but one in eight is the backlog's; a retry that is due every second
+// time at most, so that bad samples never stop good ones.
+func (c *consumer) next(ctx context.Context) *push {
+	for {
+		c.turn++
+		due, wait := c.due(time.Now())
+		if due != nil && c.turn%2 == 0 {
+			return due
+		}
+		if p := c.fresh(); p != nil {
+			if due != nil {
+				c.later(due, due.due)
+			}
+			return p
+		}
+		if due != nil {
+			return due
+		}
+		t := time.NewTimer(wait)
+		live, backlog := c.live.queue, c.backlog.queue
+		if c.crowded() {
+			live, backlog = nil, nil
+		}
+		select {
+		case p := <-live:
+			t.Stop()
+			return p
+		case p := <-backlog:
+			t.Stop()
+			return p
+		case <-c.woken:
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+		t.Stop()
+	}
+}
+
+// fresh returns the next line that was not tried yet, nil when there is none.
+func (c *consumer) fresh() *push {
+	if c.crowded() {
+		return nil
+	}
+	first, second := c.live.queue, c.backlog.queue
+	if c.turn%8 == 0 {
+		first, second = second, first
+	}
+	select {
+	case p := <-first:
+		return p
+	default:
+	}
+	select {
+	case p := <-first:
+		return p
+	case p := <-second:
+		return p
+	default:
+		return nil
+	}
+}
+
+// crowded reports whether so many retries wait that no new line is taken: memory
+// stays bounded when a scanner refuses everything.
+func (c *consumer) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.retries) >= maxHeld
+}
+
+// due takes the retry that is due, or tells how long until one is.
+func (c *consumer) due(now time.Time) (*push, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.retries) == 0 {
+		return nil, time.Hour
+	}
+	if wait := c.retries[0].due.Sub(now); wait > 0 {
+		return nil, wait
+	}
+	return heap.Pop(&c.retries).(*push), 0
+}
+
+// later puts p among the retries; it holds no worker there.
+func (c *consumer) later(p *push, at time.Time) {
+	c.mu.Lock()
+	p.due = at
+	heap.Push(&c.retries, p)
+	c.mu.Unlock()
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
+}
+
+// pace returns how long p waits before its next try.
+func (c *consumer) pace(p *push) time.Duration {
+	if p.pace == nil {
+		p.pace = backoff.NewExponentialBackOff()
+		p.pace.InitialInterval, p.pace.MaxInterval = c.c.BackoffFirst, c.c.BackoffMax
+		p.pace.Multiplier = 2
+		p.pace.Reset()
+	}
+	return p.pace.NextBackOff()
+}
+
+// retryHeap orders retries by when they are due.
+type retryHeap []*push
+
+func (h retryHeap) Len() int           { return len(h) }
+func (h retryHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h retryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *retryHeap) Push(x any)        { *h = append(*h, x.(*push)) }
+func (h *retryHeap) Pop() any {
+	old := *h
+	p := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return p
+}
+
+// keepCursors saves the cursors as they move.
+func (c *consumer) keepCursors(ctx context.Context) error {
+	t := time.NewTicker(250 * time.Millisecond)
+	defer t.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		err := c.saveCursors()
+		if err != nil && !failing {
+			c.log.Error("cursors cannot be saved; pushing goes on, a restart repeats less if you make room or mend the disk", "error", err)
+		} else if err == nil && failing {
+			c.log.Info("cursors are saved again")
+		}
+		failing = err != nil
+	}
+}
+
+// saveCursors writes what moved, the mark last: a mark never tells of less than
+// the saved cursors need.
+func (c *consumer) saveCursors() error {
+	end := c.led.end()
+	c.mu.Lock()
+	m, old := end, false
+	at := map[*lane]journal.Pos{}
+	for _, l := range []*lane{c.live, c.backlog} {
+		at[l] = l.cursor()
+		if k, open := l.oldest(); open && (!old || c.led.before(k, m)) {
+			m, old = k, true
+		}
+	}
+	c.mu.Unlock()
+	for l, pos := range at {
+		if pos == l.saved {
+			continue
+		}
+		// A crash here: the cursor lags, and the ledger's tail tells what is finished.
+		if err := journal.SaveCursor(l.file, pos); err != nil {
+			return err
+		}
+		l.saved = pos
+	}
+	if m == c.savedMark {
+		return nil
+	}
+	if err := journal.SaveText(c.markFile, m.String()); err != nil {
+		return err
+	}
+	c.savedMark = m
+	return nil
+}
+
+func (c *consumer) status() ScannerStatus {
+	h := c.health.state()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := ScannerStatus{
+		Name: c.c.Name, Type: c.c.Type, Up: h.up, Since: h.since, Version: h.version,
+		Done: c.counts[Done], Gone: c.counts[Gone], Skipped: c.counts[Skipped], Dead: c.counts[Dead],
+		InFlight: c.flying.Load(),
+	}
+	for _, l := range []*lane{c.live, c.backlog} {
+		s.Waiting += max(l.waiting, int64(l.open.Len()))
+		if e := l.open.Front(); e != nil {
+			if seen := e.Value.(*push).sample.Seen; !seen.IsZero() {
+				s.OldestWaiting = max(s.OldestWaiting, time.Since(seen).Seconds())
+			}
+		}
+	}
+	s.Journaled = s.Done + s.Gone + s.Skipped + s.Dead + s.Waiting
+	return s
+}
+
+// waitingIn returns how many samples of a lane have no outcome.
+func (c *consumer) waitingIn() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := map[string]int64{}
+	for _, l := range []*lane{c.live, c.backlog} {
+		n[l.name] = max(l.waiting, int64(l.open.Len()))
+	}
+	return n
+}

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// The ten points of DESIGN's fine print, each with the test of its name.
+
+// 1. A sample that no longer matches its line is skipped, changed; within one
+// process its path goes back to settle, so the new version gets its own line.
+func TestFinePrint01Changed(t *testing.T) {
+	l := newLab(t)
+	path := l.write("a", "first")
+	l.c.Half = ProducerOnly
+	l.start()
+	l.until("the line", func() bool { return len(l.lines("backlog")) == 1 })
+	l.halt()
+	l.write("a", "second version")
+	l.c.Half = Both
+	l.start()
+	all := outcomesOf(l.await(2), path)
+	var changed, done int
+	for _, o := range all {
+		switch {
+		case o.Outcome == Skipped && o.Reason == ReasonChanged && o.Verdict == "":
+			changed++
+		case o.Outcome == Done && o.Size == int64(len("second version")):
+			done++
+		}
+	}
+	if changed != 1 || done != 1 {
+		t.Errorf("outcomes %+v", all)
+	}
+}
+
+// 2. A file that is written for a while is journaled once, whole, soon after its
+// writer closed it.
+func TestFinePrint02Settling(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	path := filepath.Join(l.drop, "slow")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if _, err := fmt.Fprintf(f, "part %d\n", i); err != nil {
+			t.Fatal(err)
+		}
+		other := l.write(fmt.Sprintf("beside%d", i), "x")
+		l.until("a file beside it", func() bool { return len(outcomesOf(l.outcomes(), other)) == 1 })
+	}
+	if n := len(outcomesOf(l.outcomes(), path)); n != 0 {
+		t.Fatalf("%d outcomes while it was written", n)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.until("its outcome", func() bool { return len(outcomesOf(l.outcomes(), path)) > 0 })
+	l.halt()
+	if all := outcomesOf(l.outcomes(), path); len(all) != 1 || all[0].Size != 150 {
+		t.Errorf("outcomes %+v", all)
+	}
+}
+
+// 4. The hash list never says clean.
+func TestFinePrint04NeverCleanByDefault(t *testing.T) {
+	l := newLab(t)
+	list := filepath.Join(t.TempDir(), "known")
+	if err := os.WriteFile(list, []byte("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  Greeting\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.c.Scanners = []Scanner{{Type: "hashlist", Lists: []string{list}}}
+	listed := l.write("listed", "hello")
+	other := l.write("other", "hello!")
+	empty := l.write("sub/one", "1")
+	l.start()
+	all := l.await(3)
+	if o := outcomesOf(all, listed)[0]; o.Verdict != scan.Malicious || o.Signature != "Greeting" {
+		t.Errorf("listed: %+v", o)
+	}
+	for _, path := range []string{other, empty} {
+		if o := outcomesOf(all, path)[0]; o.Verdict != scan.Unscanned || o.Reason != "not_listed" {
+			t.Errorf("not listed: %+v", o)
+		}
+	}
+}
+
+// 5. A path is forgotten only when its folder was listed to the end and the
+// tree's device is the one noted: an empty mount point is not an empty tree.
+func TestFinePrint05IndexAndSweep(t *testing.T) {
+	l := newLab(t)
+	a, b := l.write("keep/a", "1"), l.write("gone/b", "2")
+	l.start()
+	l.await(2)
+	l.swept()
+	x := l.p.producer.index
+	knows := func(path string) bool {
+		_, ok, err := x.get(path)
+		return ok && err == nil
+	}
+	sweep := func() {
+		t.Helper()
+		before := *l.p.Status().Trees[0].LastSweep
+		if err := l.p.Sweep(""); err != nil {
+			t.Fatal(err)
+		}
+		l.until("a sweep", func() bool { return l.p.Status().Trees[0].LastSweep.After(before) })
+	}
+	sweep()
+	if !knows(a) || !knows(b) {
+		t.Fatal("a sweep forgot what is there")
+	}
+	if err := x.setDevice(l.drop, "another"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(b)); err != nil {
+		t.Fatal(err)
+	}
+	sweep()
+	if !knows(b) {
+		t.Fatal("a path was forgotten on another device than the one noted")
+	}
+	sweep() // the first one found files there and noted the device
+	if knows(b) {
+		t.Error("a path that is gone was not forgotten")
+	}
+	if !knows(a) {
+		t.Error("a path that is there was forgotten")
+	}
+	if m := x.marks(); m[journal.Backlog] == (journal.Pos{}) && m[journal.Live] == (journal.Pos{}) {
+		l.until("a mark on disk", func() bool {
+			m := x.marks()
+			return m[journal.Backlog] != (journal.Pos{}) || m[journal.Live] != (journal.Pos{})
+		})
+	}
+}
+
+// 6. watch and push run apart: only the holder of the producer's lock writes the
+// journal, the other one hears of its lines.
+func TestFinePrint06TwoProcesses(t *testing.T) {
+	dir := t.TempDir()
+	w := newLab(t)
+	w.c.Half, w.c.Journal.Dir, w.c.State = ProducerOnly, dir, filepath.Join(dir, ".certpush")
+	r := newLab(t)
+	r.c.Half, r.c.Journal.Dir, r.c.State, r.c.Trees = ConsumerOnly, dir, w.c.State, w.c.Trees
+	r.start()
+	w.start()
+	w.swept()
+	for i := range 20 {
+		path := w.write(fmt.Sprintf("f%d", i), fmt.Sprint(i))
+		r.until("its outcome", func() bool { return len(outcomesOf(r.outcomes(), path)) == 1 })
+		if i == 10 {
+			w.halt()
+			w.start()
+			w.swept()
+		}
+	}
+	if p, err := New(r.c); err != nil {
+		t.Fatal(err)
+	} else if err := p.Run(t.Context()); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second consumer: %v", err)
+	}
+	r.halt()
+	r.start()
+	path := w.write("last", "last")
+	r.until("its outcome", func() bool { return len(outcomesOf(r.outcomes(), path)) == 1 })
+	r.halt()
+	if n := len(r.ledgerLines()); n != 21 {
+		t.Errorf("%d ledger lines for 21 files", n)
+	}
+}
+
+// 7. A folder that another program writes: bare paths, no headers; beneath / when
+// no tree is configured, outside is skipped when one is.
+func TestFinePrint07ForeignLogs(t *testing.T) {
+	dir := t.TempDir()
+	l := newLab(t)
+	in := l.write("in", "1")
+	out := filepath.Join(t.TempDir(), "out")
+	if err := os.WriteFile(out, []byte("2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(l.drop, "link")
+	if err := os.Symlink(out, link); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "monitor.log")
+	if err := os.WriteFile(log, []byte(in+"\n"+out+"\n"+link+"\n"+filepath.Join(l.drop, "never")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.c.Half, l.c.Journal.Dir, l.c.State = ConsumerOnly, dir, filepath.Join(dir, ".certpush")
+	l.start()
+	all := l.await(4)
+	for path, want := range map[string]string{in: "done", out: "skipped outside", link: "skipped symlink", filepath.Join(l.drop, "never"): "gone"} {
+		o := outcomesOf(all, path)
+		if len(o) != 1 || !strings.HasPrefix(o[0].Outcome+" "+o[0].Reason, want) {
+			t.Errorf("%s: %+v, want %s", path, o, want)
+		}
+	}
+	// The other program cuts, and goes on.
+	if err := os.Rename(log, log+".20261122-1200.log"); err != nil {
+		t.Fatal(err)
+	}
+	more := l.write("more", "3")
+	if err := os.WriteFile(log, []byte(more+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.until("the line after the cut", func() bool { return len(outcomesOf(l.outcomes(), more)) == 1 })
+	l.halt()
+	l.c.Trees, l.c.State = nil, filepath.Join(t.TempDir(), "other")
+	l.outs = nil
+	l.start()
+	if o := outcomesOf(l.await(5), out); len(o) != 1 || o[0].Outcome != Done {
+		t.Errorf("without a tree: %+v", o)
+	}
+}
+
+// 8. Below min_free intake stops and says so, pushing goes on; with room again a
+// sweep takes in what was missed. When the ledger cannot be written pushing
+// stops, and the verdicts in hand wait.
+func TestFinePrint08NoRoom(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	prod := l.p.producer
+	prod.fail(errors.New("test: no room"))
+	if err := l.p.Ready(); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("ready without room: %v", err)
+	}
+	path := l.write("waits", "1")
+	if n := len(l.lines("live")); n != 0 {
+		t.Errorf("%d lines without room", n)
+	}
+	l.until("its outcome once there is room", func() bool { return len(outcomesOf(l.outcomes(), path)) == 1 })
+	l.until("ready", func() bool { return l.p.Ready() == nil })
+	for _, want := range []string{"intake stops", "intake goes on"} {
+		if !strings.Contains(l.logged(), want) {
+			t.Errorf("not said: %s", want)
+		}
+	}
+	short := &producer{c: Config{Journal: Journal{Dir: l.drop, MinFree: 1 << 62}}}
+	if short.short() == nil {
+		t.Error("min_free was not noticed")
+	}
+
+	c := l.p.consumers[0]
+	if err := c.led.close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		l.write(fmt.Sprintf("held%d", i), "1")
+	}
+	l.until("both workers held, all waiting", func() bool {
+		s := c.status()
+		return s.Waiting == 5 && s.InFlight == 2 && strings.Contains(l.logged(), "ledger cannot be written")
+	})
+}
+
+// 9. Manual lines are appended, with `for` meant for one scanner: the others pass
+// over it uncounted. Nothing rewrites a line.
+func TestFinePrint09Again(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.Scanners = []Scanner{{Name: "one", Type: "discard"}, {Name: "two", Type: "discard"}}
+	})
+	path := l.write("a", "1")
+	l.start()
+	l.await(2)
+	s := l.lines("backlog")[0]
+	before, err := os.ReadFile(filepath.Join(l.c.State, "journal", "backlog.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Via, s.For, s.Seen = ViaManual, "two", time.Now()
+	if _, _, err := l.p.producer.lanes.Lane(journal.Backlog).Append(s.appendLine(nil)); err != nil {
+		t.Fatal(err)
+	}
+	all := l.await(3)
+	if o := all[2]; o.Scanner != "two" || o.Path != path {
+		t.Errorf("manual line: %+v", o)
+	}
+	l.until("both up to date", func() bool {
+		st := l.p.Status().Scanners
+		return st[0].Journaled == 1 && st[1].Journaled == 2 && st[0].Waiting == 0 && st[1].Waiting == 0
+	})
+	after, err := os.ReadFile(filepath.Join(l.c.State, "journal", "backlog.log"))
+	if err != nil || !strings.HasPrefix(string(after), string(before)) {
+		t.Error("a line was rewritten")
+	}
+}
+
+// 10. A sample is never altered, and each malicious verdict is one warning.
+func TestFinePrint10NeverAltered(t *testing.T) {
+	l := newLab(t)
+	path := l.write("evil", eicar())
+	if err := os.Chmod(path, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	if o := l.await(1)[0]; o.Verdict != scan.Malicious {
+		t.Fatalf("outcome %+v", o)
+	}
+	l.halt()
+	after, err := os.Stat(path)
+	if err != nil || after.Mode() != before.Mode() || !after.ModTime().Equal(before.ModTime()) || !os.SameFile(before, after) {
+		t.Errorf("the sample was altered: %v, %v", after, err)
+	}
+	if text, err := os.ReadFile(path); string(text) != eicar() || err != nil {
+		t.Errorf("its bytes changed: %v", err)
+	}
+	if n := strings.Count(l.logged(), "msg=malicious"); n != 1 {
+		t.Errorf("%d warnings", n)
+	}
+}
+
+// A stop gives back what it cannot finish in time.
+func TestStopIsBounded(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	begun := time.Now()
+	l.halt()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("an idle stop took %v", took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p, err := New(l.c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(ctx); err != nil {
+		t.Errorf("run with an ended context: %v", err)
+	}
+}

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// index knows what has been journaled: path to version. It is rebuildable: one
+// that will not open is renamed aside, and a sweep follows; that costs repeated
+// pushes, never a lost one.
+//
+// Keys, big endian; H is the first 8 bytes of SHA-256 over a random key that
+// lies beside the index and the text, for names are an attacker's:
+//
+//	'f' H(folder) H(name)   one file
+//	'd' H(folder)           the folder's path, so that folders that are gone are forgotten
+//	'm' lane                mark: the journal's lane is in the index up to here (SEGMENT:OFFSET)
+//	't' H(tree)             the device of the tree's root, as text
+//
+// The value of a file, 65 bytes:
+//
+//	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 |
+//	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    |
+type index struct {
+	db  *pebble.DB
+	key []byte
+	log *slog.Logger
+
+	mu      sync.Mutex
+	durable map[string]journal.Pos // marks as of the last synced batch
+	latest  map[string]journal.Pos // marks as of the last batch
+}
+
+const valueLen = 65
+
+// entry is what the index knows of one file.
+type entry struct {
+	stat watch.Stat
+	at   At
+}
+
+func (e entry) encode() []byte {
+	b := make([]byte, 0, valueLen)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.stat.Size))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.stat.Mtime.Sec))
+	b = binary.BigEndian.AppendUint32(b, uint32(e.stat.Mtime.Nsec))
+	b = binary.BigEndian.AppendUint64(b, e.stat.Inode)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.stat.Ctime.Sec))
+	b = binary.BigEndian.AppendUint32(b, uint32(e.stat.Ctime.Nsec))
+	b = binary.BigEndian.AppendUint64(b, e.stat.Dev)
+	lane := byte(0)
+	if e.at.Lane == journal.Backlog {
+		lane = 1
+	}
+	b = append(b, lane)
+	b = binary.BigEndian.AppendUint64(b, e.at.Segment)
+	return binary.BigEndian.AppendUint64(b, uint64(e.at.Offset))
+}
+
+func decodeEntry(b []byte) (entry, bool) {
+	if len(b) != valueLen {
+		return entry{}, false
+	}
+	be := binary.BigEndian
+	e := entry{
+		stat: watch.Stat{
+			Size:  int64(be.Uint64(b)),
+			Mtime: watch.Time{Sec: int64(be.Uint64(b[8:])), Nsec: int32(be.Uint32(b[16:]))},
+			Inode: be.Uint64(b[20:]),
+			Ctime: watch.Time{Sec: int64(be.Uint64(b[28:])), Nsec: int32(be.Uint32(b[36:]))},
+			Dev:   be.Uint64(b[40:]),
+		},
+		at: At{Lane: journal.Live, Pos: journal.Pos{Segment: be.Uint64(b[49:]), Offset: int64(be.Uint64(b[57:]))}},
+	}
+	if b[48] == 1 {
+		e.at.Lane = journal.Backlog
+	}
+	return e, true
+}
+
+// openIndex opens the index in dir. fresh is true when it begins empty, be it
+// new or because the old one would not open.
+func openIndex(dir string, log *slog.Logger) (x *index, fresh bool, err error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		fresh = true
+	}
+	x, err = tryIndex(dir, log)
+	if err == nil {
+		return x, fresh, nil
+	}
+	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
+	log.Error("the index will not open; it is renamed aside and built anew, some samples are pushed again: send us the folder, then delete it", "folder", aside, "error", err)
+	if err := os.Rename(dir, aside); err != nil {
+		return nil, false, fmt.Errorf("rename broken index aside: %w", err)
+	}
+	x, err = tryIndex(dir, log)
+	return x, true, err
+}
+
+func tryIndex(dir string, log *slog.Logger) (x *index, err error) {
+	// Pebble panics on some kinds of damage; to us they are one more reason to
+	// build anew.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("open index: %v", r)
+		}
+	}()
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make index folder: %w", err)
+	}
+	key, err := indexKey(filepath.Join(dir, "certpush.key"))
+	if err != nil {
+		return nil, err
+	}
+	db, err := pebble.Open(dir, &pebble.Options{Logger: quiet{log}, MaxOpenFiles: 256})
+	if err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	x = &index{db: db, key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
+	for _, lane := range lanes {
+		text, done, err := db.Get([]byte("m" + lane))
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), db.Close())
+		}
+		p, err := journal.ParsePos(string(text))
+		done.Close()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), db.Close())
+		}
+		x.durable[lane], x.latest[lane] = p, p
+	}
+	return x, nil
+}
+
+// indexKey reads the random key, or makes it.
+func indexKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) == 16 {
+		return key, nil
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, 16)
+		rand.Read(key)
+		err = journal.SaveText(path, string(key))
+	}
+	return key, err
+}
+
+// quiet lets Pebble's errors through and drops its chatter.
+type quiet struct{ log *slog.Logger }
+
+func (quiet) Infof(string, ...any)           {}
+func (q quiet) Errorf(f string, a ...any)    { q.log.Error("index", "error", fmt.Sprintf(f, a...)) }
+func (quiet) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
+
+func (x *index) hash(b []byte, text string) []byte {
+	h := sha256.New()
+	h.Write(x.key)
+	h.Write([]byte(text))
+	var sum [32]byte
+	return append(b, h.Sum(sum[:0])[:8]...)
+}
+
+func (x *index) folderKey(folder string) []byte {
+	return x.hash(append(make([]byte, 0, 17), 'f'), folder)
+}
+
+func (x *index) fileKey(path string) []byte {
+	folder, name := filepath.Split(path)
+	return x.hash(x.folderKey(filepath.Clean(folder)), name)
+}
+
+// get returns what is known of path.
+func (x *index) get(path string) (entry, bool, error) {
+	b, done, err := x.db.Get(x.fileKey(path))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return entry{}, false, nil
+	}
+	if err != nil {
+		return entry{}, false, fmt.Errorf("read index: %w", err)
+	}
+	defer done.Close()
+	e, ok := decodeEntry(b)
+	return e, ok, nil
+}
+
+// noted is one journaled file.
+type noted struct {
+	path string
+	stat watch.Stat
+	at   journal.Pos
+}
+
+// note enters files whose lines are durable, and moves the lane's mark to upto.
+//
+// A crash before the batch is on disk: the mark lags, and at the next start the
+// journal's tail is read into the index before any sweep.
+func (x *index) note(lane string, files []noted, upto journal.Pos) error {
+	b := x.db.NewBatch()
+	defer b.Close()
+	folders := map[string]bool{}
+	for _, n := range files {
+		if err := b.Set(x.fileKey(n.path), entry{n.stat, At{lane, n.at}}.encode(), nil); err != nil {
+			return fmt.Errorf("note in index: %w", err)
+		}
+		folders[filepath.Dir(n.path)] = true
+	}
+	for folder := range folders {
+		key := x.folderKey(folder)
+		key[0] = 'd'
+		if err := b.Set(key, []byte(folder), nil); err != nil {
+			return fmt.Errorf("note in index: %w", err)
+		}
+	}
+	if err := b.Set([]byte("m"+lane), []byte(upto.String()), nil); err != nil {
+		return fmt.Errorf("note in index: %w", err)
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("note in index: %w", err)
+	}
+	x.mu.Lock()
+	x.latest[lane] = upto
+	x.mu.Unlock()
+	return nil
+}
+
+// marks returns up to where each lane is in the index, on disk.
+func (x *index) marks() map[string]journal.Pos {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return map[string]journal.Pos{journal.Live: x.durable[journal.Live], journal.Backlog: x.durable[journal.Backlog]}
+}
+
+// sync makes durable what was noted, and with it the marks.
+func (x *index) sync() error {
+	x.mu.Lock()
+	live, backlog := x.latest[journal.Live], x.latest[journal.Backlog]
+	same := x.durable[journal.Live] == live && x.durable[journal.Backlog] == backlog
+	x.mu.Unlock()
+	if same {
+		return nil
+	}
+	if err := x.db.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("sync index: %w", err)
+	}
+	x.mu.Lock()
+	x.durable[journal.Live], x.durable[journal.Backlog] = live, backlog
+	x.mu.Unlock()
+	return nil
+}
+
+// listed is one file of a folder as a sweep found it.
+type listed struct {
+	name string
+	stat watch.Stat
+	hash []byte // of the name
+}
+
+// visit holds a chunk of a folder's files against the index with one range and
+// calls fresh for each that is unknown in this version. It returns the hashes of
+// the chunk's names, to find later which known ones are gone.
+func (x *index) visit(folder string, files []watch.Entry, seen []uint64, fresh func(watch.Entry)) ([]uint64, error) {
+	all := make([]listed, len(files))
+	sums := make([]byte, 0, 8*len(files))
+	for i, f := range files {
+		sums = x.hash(sums, f.Name)
+		all[i] = listed{name: f.Name, stat: f.Stat, hash: sums[8*i:]}
+		all[i].hash = all[i].hash[:8:8]
+		seen = append(seen, binary.BigEndian.Uint64(all[i].hash))
+	}
+	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.hash, b.hash) })
+	key := x.folderKey(folder)
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key)})
+	if err != nil {
+		return seen, fmt.Errorf("read index: %w", err)
+	}
+	ok := it.First()
+	for i, f := range all {
+		// A few steps are cheaper than a seek; a chunk of a huge folder seeks.
+		for step := 0; ok && bytes.Compare(it.Key()[9:], f.hash) < 0; step++ {
+			if step < 16 {
+				ok = it.Next()
+			} else {
+				ok = it.SeekGE(append(key[:9:9], f.hash...))
+			}
+		}
+		if ok && bytes.Equal(it.Key()[9:], f.hash) {
+			if e, good := decodeEntry(it.Value()); good && e.stat.Same(f.stat) {
+				continue
+			}
+		}
+		fresh(watch.Entry{Name: all[i].name, Stat: f.stat})
+	}
+	if err := it.Close(); err != nil {
+		return seen, fmt.Errorf("read index: %w", err)
+	}
+	return seen, nil
+}
+
+// after returns the least key above all keys that begin with prefix.
+func after(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// forget drops the files of a folder whose name hashes are not in seen: the
+// folder was listed to its end and they were not there. What was journaled after
+// since came meanwhile and stays.
+func (x *index) forget(folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
+	slices.Sort(seen)
+	key := x.folderKey(folder)
+	return x.dropIf(key, after(key), func(key []byte, e entry) bool {
+		_, found := slices.BinarySearch(seen, binary.BigEndian.Uint64(key[9:]))
+		return !found && e.at.Pos.Before(since[e.at.Lane])
+	})
+}
+
+// forgetLines drops what is known from journal lines that cannot be read. It
+// goes over the whole index, a second for three million files.
+func (x *index) forgetLines(all []damage) error {
+	_, err := x.dropIf([]byte{'f'}, []byte{'g'}, func(_ []byte, e entry) bool {
+		return slices.ContainsFunc(all, func(d damage) bool {
+			return e.at.Lane == d.at.Lane && !e.at.Pos.Before(d.at.Pos) && e.at.Pos.Before(d.after)
+		})
+	})
+	return err
+}
+
+// dropIf deletes the entries of a key range of which doomed says true.
+func (x *index) dropIf(from, to []byte, doomed func(key []byte, e entry) bool) (int, error) {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return 0, fmt.Errorf("read index: %w", err)
+	}
+	b := x.db.NewBatch()
+	defer b.Close()
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if e, good := decodeEntry(it.Value()); !good || doomed(it.Key(), e) {
+			n++
+			err = errors.Join(err, b.Delete(bytes.Clone(it.Key()), nil))
+		}
+	}
+	if err = errors.Join(err, it.Close()); err == nil && n > 0 {
+		err = b.Commit(pebble.NoSync)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("forget in index: %w", err)
+	}
+	return n, nil
+}
+
+// forgetFolders drops all that is known of folders below tree that are gone.
+func (x *index) forgetFolders(tree string, gone func(folder string) bool) error {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'e'}})
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		folder := string(it.Value())
+		if !below(tree, folder) || !gone(folder) {
+			continue
+		}
+		from := bytes.Clone(it.Key())
+		from[0] = 'f'
+		err = errors.Join(err, x.db.DeleteRange(from, after(from), pebble.NoSync), x.db.Delete(bytes.Clone(it.Key()), pebble.NoSync))
+	}
+	if err = errors.Join(err, it.Close()); err != nil {
+		return fmt.Errorf("forget in index: %w", err)
+	}
+	return nil
+}
+
+// device returns the noted device of a tree's root; ok is false when none is.
+func (x *index) device(tree string) (dev string, ok bool) {
+	b, done, err := x.db.Get(x.hash([]byte{'t'}, tree))
+	if err != nil {
+		return "", false
+	}
+	defer done.Close()
+	return string(b), true
+}
+
+func (x *index) setDevice(tree, dev string) error {
+	return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync)
+}
+
+func (x *index) close() error { return errors.Join(x.sync(), x.db.Close()) }

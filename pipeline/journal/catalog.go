@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A folder written by another program has no headers. Its segments get their
+// numbers here, in order of name, and keep them over the other's renames:
+//
+//	.segments, a line each:   NUMBER SP BASE SP FILEID SP SHA256(first line)[:16] \n
+//
+// An unreadable line is passed over: the segment then gets a new number and is
+// read once more.
+const foreignFile = ".segments"
+
+// foreign is one known segment of another program.
+type foreign struct {
+	number uint64
+	base   string
+	id     string // file id and hash of the first line
+}
+
+func loadForeign(d *folder) ([]foreign, error) {
+	f, err := d.open(foreignFile, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read known segments: %w", err)
+	}
+	defer f.Close()
+	var known []foreign
+	for in := bufio.NewScanner(f); in.Scan(); {
+		w := strings.SplitN(in.Text(), " ", 3)
+		if len(w) != 3 {
+			continue
+		}
+		if n, err := strconv.ParseUint(w[0], 10, 64); err == nil {
+			known = append(known, foreign{n, w[1], w[2]})
+		}
+	}
+	return known, nil
+}
+
+func saveForeign(d *folder, known []foreign) error {
+	var b strings.Builder
+	for _, k := range known {
+		fmt.Fprintf(&b, "%d %s %s\n", k.number, k.base, k.id)
+	}
+	return replace(filepath.Join(d.dir, foreignFile), b.String())
+}
+
+// replace writes text to path atomically: after a crash the old or the new is
+// there, whole.
+func replace(path, text string) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	// A crash here leaves the old one.
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// segment is one file of a lane as a reader sees it.
+type segment struct {
+	number uint64
+	name   string
+	active bool
+}
+
+// catalog knows the segments of a lane by number.
+type catalog struct {
+	d     *folder
+	base  string
+	heads map[string]uint64 // sealed name to number: sealed segments do not change
+	known []foreign
+}
+
+func openCatalog(d *folder, base string) (*catalog, error) {
+	known, err := loadForeign(d)
+	return &catalog{d: d, base: base, heads: map[string]uint64{}, known: known}, err
+}
+
+// list returns the segments in order. The active one is left out while it has
+// no whole first line: then there is nothing in it to read.
+func (c *catalog) list() ([]segment, error) {
+	names, err := c.d.sealed(c.base)
+	if err != nil {
+		return nil, err
+	}
+	var all []segment
+	last, learned := uint64(0), false
+	for _, name := range append(names, c.base) {
+		active := name == c.base
+		n, ok := c.heads[name]
+		if !ok || active {
+			var fresh bool
+			n, fresh, err = c.number(name, last)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // pruned or sealed since the listing
+			}
+			if err != nil {
+				return nil, err
+			}
+			learned = learned || fresh
+			if n == 0 {
+				continue
+			}
+		}
+		if !active {
+			c.heads[name] = n
+		}
+		last = max(last, n)
+		all = append(all, segment{n, name, active})
+	}
+	if learned {
+		// A crash before this: the segments get the same numbers again, for no cursor
+		// names them yet.
+		if err := saveForeign(c.d, c.known); err != nil {
+			return nil, fmt.Errorf("save known segments: %w", err)
+		}
+	}
+	return all, nil
+}
+
+// number returns a segment's number, 0 for one without a whole first line;
+// fresh says that it was given just now.
+func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err error) {
+	f, err := c.d.open(name, os.O_RDONLY)
+	if err != nil {
+		return 0, false, err
+	}
+	id, err := fileID(f)
+	f.Close()
+	if err != nil {
+		return 0, false, fmt.Errorf("identify segment %s: %w", name, err)
+	}
+	line, whole, err := c.d.first(name)
+	if err != nil || !whole && len(line) < MaxLine {
+		return 0, false, err
+	}
+	if h, ok := parseHeader(line); ok {
+		return h.Segment, false, nil
+	}
+	sum := sha256.Sum256(line)
+	id += "-" + hex.EncodeToString(sum[:8])
+	top := last
+	for _, k := range c.known {
+		if k.base == c.base && k.id == id {
+			return k.number, false, nil
+		}
+		if k.base == c.base {
+			top = max(top, k.number)
+		}
+	}
+	c.known = append(c.known, foreign{top + 1, c.base, id})
+	return top + 1, true, nil
+}

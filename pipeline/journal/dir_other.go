@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package journal
+
+import (
+	"fmt"
+	"os"
+)
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("open folder to sync: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
+}
+
+// syncForReader makes durable what another process appended to f.
+func syncForReader(_, _ string, f *os.File) error { return f.Sync() }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Follower is the tail of a folder that another process writes: it hears of
+// appends by fsnotify and syncs a segment itself before lines are handed out.
+type Follower struct {
+	dir, base string
+	log       *slog.Logger
+
+	mu     sync.Mutex
+	moved  chan struct{}
+	synced map[uint64]int64
+}
+
+// NewFollower returns a tail of base in dir at rest; Run moves it.
+func NewFollower(dir, base string, log *slog.Logger) *Follower {
+	return &Follower{dir: dir, base: base, log: log, moved: make(chan struct{}), synced: map[uint64]int64{}}
+}
+
+// Run hears of appends until ctx ends.
+func (t *Follower) Run(ctx context.Context) error {
+	return Listen(ctx, t.dir, t.log, func() {
+		t.mu.Lock()
+		close(t.moved)
+		t.moved = make(chan struct{})
+		t.mu.Unlock()
+	})
+}
+
+// Changed implements Tail.
+func (t *Follower) Changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.moved
+}
+
+func (t *Follower) upto(n uint64, name string, f *os.File) (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("stat segment: %w", err)
+	}
+	t.mu.Lock()
+	have := t.synced[n]
+	t.mu.Unlock()
+	if st.Size() <= have {
+		return st.Size(), nil
+	}
+	if err := syncForReader(t.dir, name, f); err != nil {
+		return 0, fmt.Errorf("sync segment: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k := range t.synced {
+		if k+1 < n {
+			delete(t.synced, k)
+		}
+	}
+	t.synced[n] = st.Size()
+	return st.Size(), nil
+}
+
+func (t *Follower) ended(_ uint64, f *os.File) bool {
+	active, err := os.Stat(filepath.Join(t.dir, t.base))
+	if err != nil {
+		return false // in the middle of a cut: the create that follows wakes us
+	}
+	st, err := f.Stat()
+	return err == nil && !os.SameFile(st, active)
+}
+
+// Listen calls changed after something happened in dir, until ctx ends: at most
+// every few milliseconds, and once a minute in any case.
+func Listen(ctx context.Context, dir string, log *slog.Logger, changed func()) error {
+	w, err := fsnotify.NewBufferedWatcher(64)
+	if err != nil {
+		return fmt.Errorf("watch journal folder: %w", err)
+	}
+	defer w.Close()
+	if err := w.Add(dir); err != nil {
+		return fmt.Errorf("watch journal folder: %w", err)
+	}
+	const gather = 2 * time.Millisecond
+	t := time.NewTimer(time.Minute)
+	defer t.Stop()
+	soon := false
+	changed()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-w.Errors:
+			log.Warn("lost an event of the journal folder; it is read again", "error", err)
+			t.Reset(gather)
+			soon = true
+		case <-w.Events:
+			if !soon {
+				t.Reset(gather)
+				soon = true
+			}
+		case <-t.C:
+			soon = false
+			t.Reset(time.Minute)
+			changed()
+		}
+	}
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/windows"
+)
+
+// Free returns how many bytes may still be written to the file system of dir.
+func Free(dir string) (int64, error) {
+	p, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, fmt.Errorf("ask free space of %s: %w", dir, err)
+	}
+	var free uint64
+	if err := windows.GetDiskFreeSpaceEx(p, &free, nil, nil); err != nil {
+		return 0, fmt.Errorf("ask free space of %s: %w", dir, err)
+	}
+	return int64(free), nil
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Lanes is the producer's side of a journal: the series of both lanes in one
+// folder.
+type Lanes struct {
+	dir           string
+	every         time.Duration
+	log           *slog.Logger
+	live, backlog *Series
+}
+
+// OpenLanes opens or creates both lanes in c.Dir; c.Base and c.Lane are not
+// used. Segments with lines are cut at each full multiple of every. The caller
+// holds the producer's lock.
+func OpenLanes(c Config, every time.Duration, log *slog.Logger) (*Lanes, error) {
+	open := func(lane string) (*Series, error) {
+		c := c
+		c.Lane, c.Base = lane, Base(lane)
+		return OpenSeries(c, log)
+	}
+	live, err := open(Live)
+	if err != nil {
+		return nil, err
+	}
+	backlog, err := open(Backlog)
+	if err != nil {
+		return nil, errors.Join(err, live.Close())
+	}
+	return &Lanes{dir: c.Dir, every: every, log: log, live: live, backlog: backlog}, nil
+}
+
+// Lane returns the series of a lane.
+func (l *Lanes) Lane(lane string) *Series {
+	if lane == Backlog {
+		return l.backlog
+	}
+	return l.live
+}
+
+// Run cuts at each full minute (every), calls tend after each cut, and takes in
+// lines that others appended, until ctx ends.
+func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
+	heard := make(chan struct{}, 1)
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() { cancel(); <-done }()
+	go func() {
+		done <- Listen(ctx, l.dir, l.log, func() {
+			select {
+			case heard <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	failing := false
+	for {
+		now := time.Now()
+		next := time.NewTimer(now.Truncate(l.every).Add(l.every).Sub(now))
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return nil
+		case err := <-done:
+			next.Stop()
+			done <- nil
+			return err
+		case <-heard:
+			next.Stop()
+			for _, s := range []*Series{l.live, l.backlog} {
+				if err := s.Adopt(); err != nil && !errors.Is(err, os.ErrClosed) {
+					l.log.Error("take in lines appended by others", "segment", s.c.Base, "error", err)
+				}
+			}
+		case <-next.C:
+			var err error
+			for _, s := range []*Series{l.live, l.backlog} {
+				err = errors.Join(err, s.Cut(time.Now()))
+			}
+			if err != nil && !failing {
+				l.log.Error("cut refused; appending goes on, and it is tried each minute: see that nothing else holds the file and that there is room", "error", err)
+			}
+			failing = err != nil
+			tend(time.Now())
+		}
+	}
+}
+
+// Size returns how many bytes the journal's segments take.
+func (l *Lanes) Size() int64 {
+	n := int64(0)
+	for _, base := range []string{l.live.c.Base, l.backlog.c.Base} {
+		paths, _ := filepath.Glob(filepath.Join(l.dir, base+"*"))
+		for _, p := range paths {
+			if st, err := os.Lstat(p); err == nil {
+				n += st.Size()
+			}
+		}
+	}
+	return n
+}
+
+// Close closes both lanes.
+func (l *Lanes) Close() error {
+	if err := errors.Join(l.live.Close(), l.backlog.Close()); err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+)
+
+// Tail tells how far a lane may be read: the writer itself in the same process,
+// or a Follower in another one.
+type Tail interface {
+	// Changed returns a channel that is closed when there may be more to read.
+	Changed() <-chan struct{}
+	// upto returns how far segment n, open as f, is durable.
+	upto(n uint64, name string, f *os.File) (int64, error)
+	// ended reports whether no more lines will come to segment n, open as f.
+	ended(n uint64, f *os.File) bool
+}
+
+func (s *Series) upto(n uint64, _ string, f *os.File) (int64, error) {
+	d := s.Durable()
+	switch {
+	case n == d.Segment:
+		return d.Offset, nil
+	case n > d.Segment:
+		return 0, nil
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("stat segment: %w", err)
+	}
+	return st.Size(), nil
+}
+
+func (s *Series) ended(n uint64, _ *os.File) bool { return n < s.Durable().Segment }
+
+// Line is one journal line as a reader hands it out.
+type Line struct {
+	At, After Pos
+	Text      []byte // without the newline
+	Long      bool   // longer than MaxLine: Text is its beginning
+}
+
+// Reader hands out the durable lines of one lane, in order, from a place on. It
+// follows the active segment over cuts. Not for concurrent use.
+type Reader struct {
+	tail Tail
+	cat  *catalog
+	log  *slog.Logger
+
+	at   Pos // where the next line begins
+	f    *os.File
+	name string
+	buf  []byte // read and not handed out; begins at at.Offset
+	torn bool   // in the rest of a line that was too long
+}
+
+// NewReader returns a reader of base in dir that begins at from. The zero Pos is
+// the oldest line. A place that is not there any more, or not there yet, is said
+// in the log; reading then goes on at the next segment, or at the oldest.
+func NewReader(dir, base string, from Pos, tail Tail, log *slog.Logger) (*Reader, error) {
+	d, err := openFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCatalog(d, base)
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return &Reader{tail: tail, cat: c, log: log, at: from}, nil
+}
+
+// Close ends the reader.
+func (r *Reader) Close() error {
+	err := r.cat.d.close()
+	if r.f != nil {
+		err = errors.Join(err, r.f.Close())
+		r.f = nil
+	}
+	return err
+}
+
+// At returns where the next line begins.
+func (r *Reader) At() Pos { return r.at }
+
+// Next returns the next durable line; ok is false when there is none now. Take
+// Changed before calling Next to hear of the next one.
+func (r *Reader) Next() (line Line, ok bool, err error) {
+	for {
+		if r.f == nil {
+			if ok, err := r.enter(); !ok {
+				return Line{}, false, err
+			}
+		}
+		if line, ok := r.take(); ok {
+			return line, true, nil
+		}
+		more, err := r.fill()
+		if err != nil {
+			return Line{}, false, err
+		}
+		if more {
+			continue
+		}
+		if !r.tail.ended(r.at.Segment, r.f) {
+			return Line{}, false, nil
+		}
+		// It was sealed between the two questions: what came meanwhile is read first.
+		if more, err = r.fill(); err != nil {
+			return Line{}, false, err
+		} else if more {
+			continue
+		}
+		if ok, err := r.turn(); !ok {
+			return Line{}, false, err
+		}
+	}
+}
+
+// Changed returns a channel that is closed when Next may have more.
+func (r *Reader) Changed() <-chan struct{} { return r.tail.Changed() }
+
+// take cuts the next whole line from buf and passes over a header.
+func (r *Reader) take() (Line, bool) {
+	for {
+		i := bytes.IndexByte(r.buf, '\n')
+		if i < 0 && len(r.buf) < MaxLine {
+			return Line{}, false
+		}
+		long := i < 0
+		if long {
+			i = len(r.buf) - 1
+		}
+		line := Line{At: r.at, Text: bytes.Clone(r.buf[:i]), Long: long}
+		r.buf = r.buf[i+1:]
+		r.at.Offset += int64(i) + 1
+		line.After = r.at
+		if r.torn {
+			r.torn = long
+			continue
+		}
+		r.torn = long
+		if line.At.Offset == 0 {
+			if _, ok := parseHeader(line.Text); ok {
+				continue
+			}
+		}
+		return line, true
+	}
+}
+
+// fill reads more of the segment; false means that nothing more is durable.
+func (r *Reader) fill() (bool, error) {
+	from := r.at.Offset + int64(len(r.buf))
+	limit, err := r.tail.upto(r.at.Segment, r.name, r.f)
+	if err != nil {
+		return false, err
+	}
+	n := min(limit-from, 64<<10)
+	if n <= 0 {
+		return false, nil
+	}
+	buf := make([]byte, int64(len(r.buf))+n)
+	have := copy(buf, r.buf)
+	got, err := r.f.ReadAt(buf[have:], from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("read segment %s: %w", r.name, err)
+	}
+	r.buf = buf[:have+got]
+	return got > 0, nil
+}
+
+// enter opens the segment that at names, or the nearest there is.
+func (r *Reader) enter() (bool, error) {
+	all, err := r.cat.list()
+	if err != nil || len(all) == 0 {
+		return false, err
+	}
+	if r.at.Segment > all[len(all)-1].number {
+		r.log.Warn("the cursor is ahead of the journal; reading goes on at the oldest segment", "lane", r.cat.base, "cursor", r.at.String())
+		r.at = Pos{}
+	}
+	for _, s := range all {
+		if s.number < r.at.Segment {
+			continue
+		}
+		if s.number > r.at.Segment && r.at != (Pos{}) {
+			r.log.Warn("a segment is missing; reading goes on at the next", "lane", r.cat.base, "cursor", r.at.String(), "next", s.number)
+		}
+		if s.number > r.at.Segment {
+			r.at = Pos{Segment: s.number}
+		}
+		return true, r.open(s)
+	}
+	return false, nil
+}
+
+func (r *Reader) open(s segment) error {
+	f, err := r.cat.d.open(s.name, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // sealed or pruned since the listing: list again
+	}
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	if s.active {
+		// It may have been cut since the listing; then this is another one.
+		if n, _, err := r.cat.number(s.name, 0); err != nil || n != s.number {
+			return errors.Join(err, f.Close())
+		}
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return errors.Join(fmt.Errorf("stat segment: %w", err), f.Close())
+	}
+	if r.at.Offset > st.Size() {
+		r.log.Warn("the cursor is ahead of its segment; the segment is read again", "lane", r.cat.base, "cursor", r.at.String())
+		r.at.Offset = 0
+	}
+	r.f, r.name, r.buf, r.torn = f, s.name, nil, false
+	return nil
+}
+
+// turn goes on to the segment after this one.
+func (r *Reader) turn() (bool, error) {
+	all, err := r.cat.list()
+	if err != nil {
+		return false, err
+	}
+	for _, s := range all {
+		if s.number <= r.at.Segment {
+			continue
+		}
+		if len(r.buf) > 0 {
+			r.log.Warn("a sealed segment ends in a torn line; the sweep finds its file again", "segment", r.name, "offset", r.at.Offset, "bytes", fmt.Sprintf("%.200q", r.buf))
+		}
+		r.f.Close()
+		r.f = nil
+		r.at = Pos{Segment: s.number}
+		return true, r.open(s)
+	}
+	return false, nil
+}

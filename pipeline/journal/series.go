@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// Series is the writer of one lane, or of the ledger: an active segment and the
+// sealed ones beside it.
+type Series struct {
+	c   Config
+	log *slog.Logger
+	dir *folder
+
+	turn chan struct{} // held by who commits, cuts or prunes; guards the fields up to mu
+	f    *os.File
+	seg  uint64 // number of the active segment; without headers, of this process's own count
+	size int64  // of the active segment, as far as we know it
+	head int64  // length of its header
+	last sealedName
+	sick bool // a write or sync failed: cut before the next line
+	tick time.Time
+	shut bool
+
+	mu      sync.Mutex
+	next    *batch        // gathers while another is committed
+	durable Pos           // all before it is on disk
+	moved   chan struct{} // closed and replaced when durable moves
+}
+
+// batch is what one fsync makes durable.
+type batch struct {
+	buf  []byte
+	base Pos // where buf came to lie
+	done chan struct{}
+	err  error
+}
+
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+// OpenSeries opens or creates the series of c and repairs its tail. The caller
+// holds the lock of the folder.
+//
+// A crash here repeats: every step finds its own earlier half done.
+func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
+	d, err := openFolder(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: newBatch(), moved: make(chan struct{}), seg: 1}
+	names, err := d.sealed(c.Base)
+	if err == nil && len(names) > 0 {
+		s.last, _ = parseSealed(c.Base, names[len(names)-1])
+	}
+	if err == nil && c.Lane != "" {
+		err = s.countFrom(names)
+	}
+	if err == nil {
+		err = s.openActive()
+	}
+	if err == nil && s.sick {
+		err = s.cut(time.Now()) // another program's segment is sealed as it is
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open series %s: %w", c.Base, err), d.close())
+	}
+	return s, nil
+}
+
+// countFrom sets the number that a new active segment would get: above every
+// header's and above every number that a reader gave a segment without one.
+func (s *Series) countFrom(names []string) error {
+	known, err := loadForeign(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		s.seg = max(s.seg, k.number+1)
+	}
+	for _, name := range names {
+		line, _, err := s.dir.first(name)
+		if err != nil {
+			return err
+		}
+		if h, ok := parseHeader(line); ok {
+			s.seg = max(s.seg, h.Segment+1)
+		} else {
+			s.seg++
+		}
+	}
+	return nil
+}
+
+// openActive opens the active segment, cuts off a torn last line and gives an
+// empty segment its header.
+func (s *Series) openActive() error {
+	f, err := s.dir.open(s.c.Base, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return fmt.Errorf("open active segment: %w", err)
+	}
+	s.f = f
+	if err := s.begin(); err != nil {
+		s.f = nil
+		return errors.Join(err, f.Close())
+	}
+	return nil
+}
+
+func (s *Series) begin() error {
+	f := s.f
+	torn, size, err := tornTail(f)
+	if err != nil {
+		return err
+	}
+	if len(torn) > 0 {
+		// A crash in the middle of a write: the line was never durable and nobody was
+		// handed it. Its file is found by the sweep.
+		s.log.Warn("cut off a torn line; the sweep finds its file again", "segment", s.c.Base, "offset", size, "bytes", fmt.Sprintf("%.200q", torn), "length", len(torn))
+		if err := f.Truncate(size); err != nil {
+			return fmt.Errorf("cut off torn line: %w", err)
+		}
+	}
+	s.size, s.head = size, 0
+	if err := s.ensureHeader(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync active segment: %w", err)
+	}
+	if err := s.dir.sync(); err != nil {
+		return err
+	}
+	s.publish(Pos{s.seg, s.size})
+	return nil
+}
+
+// ensureHeader reads the active segment's number, or writes the header of an
+// empty one. A segment that another program began keeps its lines: it is sealed
+// as it is.
+func (s *Series) ensureHeader() error {
+	if s.c.Lane == "" {
+		return nil
+	}
+	if s.size == 0 {
+		line := header{s.seg, s.c.Lane, format}.line()
+		// A crash here leaves a torn or whole header; both are read at the next open.
+		if _, err := s.f.Write(line); err != nil {
+			return fmt.Errorf("write header: %w", err)
+		}
+		s.size, s.head = int64(len(line)), int64(len(line))
+		return nil
+	}
+	line, _, err := s.dir.first(s.c.Base)
+	if err != nil {
+		return err
+	}
+	if h, ok := parseHeader(line); ok {
+		s.seg, s.head = h.Segment, int64(len(line))+1
+		return nil
+	}
+	s.sick = true
+	return nil
+}
+
+// tornTail returns the bytes after the last newline and the size without them.
+func tornTail(f *os.File) (torn []byte, size int64, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, 0, fmt.Errorf("stat active segment: %w", err)
+	}
+	end := st.Size()
+	for size = end; size > 0; {
+		n := min(size, 64<<10)
+		buf := make([]byte, n)
+		if _, err := f.ReadAt(buf, size-n); err != nil && !errors.Is(err, io.EOF) {
+			return nil, 0, fmt.Errorf("read active segment: %w", err)
+		}
+		for i := n - 1; i >= 0; i-- {
+			if buf[i] == '\n' {
+				size = size - n + i + 1
+				torn = make([]byte, min(end-size, MaxLine))
+				_, err = f.ReadAt(torn, size)
+				return torn, size, err
+			}
+		}
+		size -= n
+	}
+	torn = make([]byte, min(end, MaxLine))
+	_, err = f.ReadAt(torn, 0)
+	return torn, 0, err
+}
+
+// Append appends lines, each ending in a newline, and returns when they are
+// durable, with the place of the first and the place after the last. Lines of
+// one call lie together. On error none of them counts as appended.
+//
+// Whoever begins a batch leads it: while it waits for the running commit others
+// join, and one fsync serves them all.
+func (s *Series) Append(lines ...[]byte) (first, after Pos, err error) {
+	s.mu.Lock()
+	b := s.next
+	lead := len(b.buf) == 0
+	at := int64(len(b.buf))
+	for _, line := range lines {
+		b.buf = append(b.buf, line...)
+	}
+	end := int64(len(b.buf))
+	s.mu.Unlock()
+	if at == end {
+		return s.Durable(), s.Durable(), nil
+	}
+	if lead {
+		s.turn <- struct{}{}
+		s.mu.Lock()
+		s.next = newBatch()
+		s.mu.Unlock()
+		b.err = s.commit(b)
+		<-s.turn
+		close(b.done)
+	}
+	<-b.done
+	return Pos{b.base.Segment, b.base.Offset + at}, Pos{b.base.Segment, b.base.Offset + end}, b.err
+}
+
+// commit writes b and syncs; the turn is held.
+func (s *Series) commit(b *batch) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if wait := s.c.Sync - time.Since(s.tick); s.c.Sync > 0 && wait > 0 {
+		time.Sleep(wait)
+	}
+	if s.sick || s.size-s.head > 0 && s.size+int64(len(b.buf)) > s.c.CutSize {
+		if err := s.cut(time.Now()); err != nil && s.sick {
+			return err
+		}
+	}
+	if err := s.mend(); err != nil {
+		return err
+	}
+	b.base = Pos{s.seg, s.size}
+	if _, err := s.f.Write(b.buf); err != nil {
+		return s.distrust(fmt.Errorf("append to %s: %w", s.c.Base, err))
+	}
+	// A crash here: the lines may be there, whole, torn or not at all. Nobody was
+	// told of them; the sweep finds their files.
+	if err := s.f.Sync(); err != nil {
+		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
+	}
+	// From here on a crash loses none of them.
+	s.tick = time.Now()
+	s.size += int64(len(b.buf))
+	s.publish(Pos{s.seg, s.size})
+	return nil
+}
+
+// usable opens the active segment again where an earlier attempt failed.
+func (s *Series) usable() error {
+	if s.shut {
+		return os.ErrClosed
+	}
+	if s.f == nil {
+		return s.openActive()
+	}
+	return nil
+}
+
+// mend takes note of lines that others appended (a shell script's bare paths),
+// and ends one that they left open.
+func (s *Series) mend() error {
+	st, err := s.f.Stat()
+	if err != nil {
+		return fmt.Errorf("stat %s: %w", s.c.Base, err)
+	}
+	if st.Size() == s.size {
+		return nil
+	}
+	s.size = st.Size()
+	var end [1]byte
+	if s.size > 0 {
+		if _, err := s.f.ReadAt(end[:], s.size-1); err != nil {
+			return fmt.Errorf("read end of %s: %w", s.c.Base, err)
+		}
+	}
+	if end[0] != '\n' && s.size > 0 {
+		if _, err := s.f.Write([]byte{'\n'}); err != nil {
+			return s.distrust(fmt.Errorf("end line of %s: %w", s.c.Base, err))
+		}
+		s.size++
+	}
+	return nil
+}
+
+// distrust cuts the segment back to what was durable and has it sealed before
+// the next line: after a failed fsync the kernel may have dropped the pages and
+// call the next one a success.
+func (s *Series) distrust(err error) error {
+	s.sick = true
+	s.mu.Lock()
+	back := s.durable.Offset
+	s.mu.Unlock()
+	if terr := s.f.Truncate(back); terr != nil {
+		return errors.Join(err, fmt.Errorf("cut back %s: %w", s.c.Base, terr))
+	}
+	s.size = back
+	return err
+}
+
+func (s *Series) publish(p Pos) {
+	s.mu.Lock()
+	s.durable = p
+	close(s.moved)
+	s.moved = make(chan struct{})
+	s.mu.Unlock()
+}
+
+// Durable returns the place before which all is on disk.
+func (s *Series) Durable() Pos {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.durable
+}
+
+// Changed returns a channel that is closed when Durable moves.
+func (s *Series) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.moved
+}
+
+// Adopt makes durable what others appended to the active segment, so that
+// readers see it. It costs one fstat when nobody did.
+func (s *Series) Adopt() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	st, err := s.f.Stat()
+	if err != nil || st.Size() == s.size {
+		return err
+	}
+	_, size, err := tornTail(s.f)
+	if err != nil || size <= s.Durable().Offset {
+		return err
+	}
+	if err := s.f.Sync(); err != nil {
+		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
+	}
+	s.publish(Pos{s.seg, size})
+	return nil
+}
+
+// Cut seals the active segment if it holds a line, and opens the next.
+func (s *Series) Cut(now time.Time) error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := s.mend(); err != nil || s.size <= s.head {
+		return err
+	}
+	return s.cut(now)
+}
+
+// cut seals and opens; the turn is held. On Windows a reader of another program
+// can refuse the rename: then appending goes on, and the cut is tried later.
+func (s *Series) cut(now time.Time) error {
+	if err := s.f.Sync(); err != nil && !s.sick {
+		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
+	}
+	name := s.last.next(now)
+	if err := s.dir.rename(s.c.Base, name.format(s.c.Base)); err != nil {
+		return fmt.Errorf("seal %s: %w", s.c.Base, err)
+	}
+	// A crash here: there is no active segment; the next open makes one.
+	s.last = name
+	if err := s.f.Close(); err != nil {
+		s.log.Warn("close sealed segment", "segment", name.format(s.c.Base), "error", err)
+	}
+	s.f, s.sick = nil, false
+	if err := s.dir.sync(); err != nil {
+		s.sick = true
+	}
+	s.seg++
+	if err := s.openActive(); err != nil {
+		s.sick = true
+		return fmt.Errorf("open next segment: %w", err)
+	}
+	return nil
+}
+
+// Close ends the series; what Append returned for is on disk already.
+func (s *Series) Close() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.shut {
+		return nil
+	}
+	s.shut = true
+	err := s.dir.close()
+	if s.f != nil {
+		err = errors.Join(s.f.Close(), err)
+	}
+	s.f = nil
+	return err
+}
+
+// Prune deletes the oldest sealed segments of which finished, told the first
+// line, says true; the newest keep of those stay. It returns how many it
+// deleted.
+//
+// A crash here leaves a segment that the next Prune deletes: all cursors were
+// past it.
+func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.shut {
+		return 0, os.ErrClosed
+	}
+	names, err := s.dir.sealed(s.c.Base)
+	if err != nil {
+		return 0, err
+	}
+	behind := 0
+	for _, name := range names {
+		line, _, err := s.dir.first(name)
+		if err != nil {
+			return 0, err
+		}
+		if !finished(line) {
+			break
+		}
+		behind++
+	}
+	n := 0
+	for ; n < behind-keep; n++ {
+		if err := s.dir.root.Remove(names[n]); err != nil {
+			return n, fmt.Errorf("prune segment: %w", err)
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return n, s.dir.sync()
+}
+
+// Before returns the finished func for Prune of a lane whose cursors all lie in
+// segment n or later. Segments without a header are another program's to prune.
+func Before(n uint64) func(first []byte) bool {
+	return func(first []byte) bool {
+		h, ok := parseHeader(first)
+		return ok && h.Segment < n
+	}
+}

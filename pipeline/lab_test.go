@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lab is a pipeline on folders of its own.
+type lab struct {
+	t    *testing.T
+	c    Config
+	drop string
+
+	mu   sync.Mutex
+	outs []Outcome
+	logs bytes.Buffer
+
+	p    *Pipeline
+	stop context.CancelFunc
+	done chan error
+}
+
+func newLab(t *testing.T, set ...func(*Config)) *lab {
+	l := &lab{t: t, drop: t.TempDir()}
+	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []Tree{{Path: l.drop, Name: "drop"}}, Journal: Journal{MinFree: -1}}
+	l.c.Outcome = func(o Outcome) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.outs = append(l.outs, o)
+	}
+	l.c.Log = slog.New(slog.NewTextHandler(&guarded{l: l}, nil))
+	for _, f := range set {
+		f(&l.c)
+	}
+	t.Cleanup(l.halt)
+	return l
+}
+
+// guarded is the lab's log.
+type guarded struct{ l *lab }
+
+func (g *guarded) Write(b []byte) (int, error) {
+	g.l.mu.Lock()
+	defer g.l.mu.Unlock()
+	return g.l.logs.Write(b)
+}
+
+func (l *lab) logged() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.logs.String()
+}
+
+func (l *lab) start() {
+	l.t.Helper()
+	p, err := New(l.c)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l.p, l.stop, l.done = p, stop, make(chan error, 1)
+	go func() { l.done <- p.Run(ctx) }()
+}
+
+// halt stops the pipeline and waits for it.
+func (l *lab) halt() {
+	if l.stop == nil {
+		return
+	}
+	l.stop()
+	l.stop = nil
+	select {
+	case err := <-l.done:
+		if err != nil {
+			l.t.Errorf("run: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		l.t.Error("the pipeline did not stop")
+	}
+	if l.t.Failed() {
+		l.t.Log(l.logged())
+	}
+}
+
+func (l *lab) write(name, text string) string {
+	l.t.Helper()
+	path := filepath.Join(l.drop, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// until waits for a condition.
+func (l *lab) until(what string, ok func() bool) {
+	l.t.Helper()
+	waitFor(l.t, what, ok)
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("waited 30 s for: %s", what)
+		}
+	}
+}
+
+func (l *lab) outcomes() []Outcome {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.outs)
+}
+
+// await waits for n outcomes.
+func (l *lab) await(n int) []Outcome {
+	l.t.Helper()
+	l.until(fmt.Sprintf("%d outcomes, have %d", n, len(l.outcomes())), func() bool { return len(l.outcomes()) >= n })
+	return l.outcomes()
+}
+
+// swept waits until the sweep at start has ended.
+func (l *lab) swept() {
+	l.t.Helper()
+	l.until("the sweep at start", func() bool {
+		s := l.p.Status()
+		return len(s.Trees) > 0 && s.Trees[0].LastSweep != nil
+	})
+}
+
+// lines reads all journal lines of a lane.
+func (l *lab) lines(lane string) []Sample {
+	l.t.Helper()
+	base := "monitor.log"
+	if lane == "backlog" {
+		base = "backlog.log"
+	}
+	dir := l.c.Journal.Dir
+	if dir == "" {
+		dir = filepath.Join(l.c.State, "journal")
+	}
+	paths, _ := filepath.Glob(filepath.Join(dir, base+".*.log"))
+	slices.Sort(paths)
+	var all []Sample
+	for _, path := range append(paths, filepath.Join(dir, base)) {
+		text, err := os.ReadFile(path)
+		if err != nil && !os.IsNotExist(err) {
+			l.t.Fatal(err)
+		}
+		for in := bufio.NewScanner(bytes.NewReader(text)); in.Scan(); {
+			if s, err := parseLine(in.Bytes()); err == nil {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// ledgerLines reads all outcomes as recorded.
+func (l *lab) ledgerLines() []map[string]any {
+	l.t.Helper()
+	paths, _ := filepath.Glob(filepath.Join(l.c.State, "ledger", "verdicts.log*"))
+	var all []map[string]any
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+			var m map[string]any
+			if line != "" && json.Unmarshal([]byte(line), &m) == nil {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+func outcomesOf(all []Outcome, path string) []Outcome {
+	return slices.DeleteFunc(slices.Clone(all), func(o Outcome) bool { return o.Path != path })
+}
+
+// eicar assembles the test file at run time.
+func eicar() string {
+	return `X5O!P%@AP[4\PZX54(P^)7CC)7}$` + `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"container/list"
+	"context"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// lane is one consumer's reading of one lane of the journal. Its cursor is the
+// oldest line that was handed out and is not finished, however far the workers
+// are ahead of it.
+//
+// Guarded by the consumer's mu: open, read, waiting, left.
+type lane struct {
+	name  string
+	file  string // of the cursor
+	r     *journal.Reader
+	scout *journal.Reader // counts lines that wait, without handing them out
+	queue chan *push
+
+	open    *list.List // of *push, in the lane's order
+	read    journal.Pos
+	waiting int64
+	left    map[journal.Pos]bool // finished ahead of the cursor before this start
+	from    mark                 // where the ledger tells of those
+	saved   journal.Pos
+}
+
+// cursor returns the place before which all is finished.
+func (l *lane) cursor() journal.Pos {
+	if e := l.open.Front(); e != nil {
+		return e.Value.(*push).at.Pos
+	}
+	return l.read
+}
+
+// oldest returns the ledger place that a read-back must begin at for this lane;
+// ok is false when nothing is open.
+func (l *lane) oldest() (m mark, ok bool) {
+	if len(l.left) > 0 {
+		return l.from, true
+	}
+	if e := l.open.Front(); e != nil {
+		return e.Value.(*push).mark, true
+	}
+	return mark{}, false
+}
+
+// follow hands out the lane's lines until ctx ends. Its queue is bounded: while
+// it is full the journal holds the rest.
+func (c *consumer) follow(ctx context.Context, l *lane) error {
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	failing := false
+	for {
+		changed := l.r.Changed()
+		c.skim(l)
+		line, ok, err := l.r.Next()
+		if err != nil {
+			if !failing {
+				c.log.Error("journal cannot be read; it is tried again each second: look at the folder and the disk", "lane", l.name, "error", err)
+			}
+			failing = true
+			retry.Reset(time.Second)
+			changed = nil
+		} else if failing {
+			failing = false
+			c.log.Info("journal can be read again", "lane", l.name)
+		}
+		if err == nil && ok {
+			if !c.handOut(ctx, l, line) {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-retry.C:
+		}
+	}
+}
+
+// skim counts the lines that came since the last time.
+func (c *consumer) skim(l *lane) {
+	n := int64(0)
+	for {
+		line, ok, err := l.scout.Next()
+		if err != nil || !ok {
+			break
+		}
+		_ = line
+		n++
+	}
+	c.mu.Lock()
+	l.waiting += n
+	c.mu.Unlock()
+}
+
+// handOut queues a line; false means that ctx ended.
+func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool {
+	s, err := parseLine(line.Text)
+	if line.Long || err != nil {
+		c.unreadable(l, line, err)
+		return true
+	}
+	c.mu.Lock()
+	if l.left[line.At] {
+		delete(l.left, line.At)
+		l.waiting--
+		l.read = line.After
+		c.mu.Unlock()
+		return true
+	}
+	if s.For != "" && s.For != c.c.Name {
+		l.waiting--
+		l.read = line.After
+		c.mu.Unlock()
+		return true
+	}
+	p := &push{sample: s, at: At{l.name, line.At}, lane: l, mark: c.led.end()}
+	e := l.open.PushBack(p)
+	l.read = line.After
+	c.opened[p] = e
+	c.mu.Unlock()
+	for {
+		changed := l.r.Changed()
+		select {
+		case l.queue <- p:
+			return true
+		case <-changed:
+			c.skim(l)
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// unreadable passes over a line that cannot be read. Its sample is journaled
+// again: the index forgets what it knew from that line.
+func (c *consumer) unreadable(l *lane, line journal.Line, err error) {
+	c.log.Error("unreadable journal line passed over; its file is journaled again by a sweep: look at the disk", "lane", l.name, "segment", line.At.Segment, "offset", line.At.Offset, "error", err)
+	c.m.badLines.WithLabelValues(l.name).Inc()
+	c.mu.Lock()
+	l.waiting--
+	l.read = line.After
+	c.mu.Unlock()
+	if c.damaged != nil {
+		c.damaged(At{l.name, line.At}, line.After)
+	}
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// The outcomes: how a push ended.
+const (
+	Done    = "done"    // judged
+	Gone    = "gone"    // the file vanished
+	Skipped = "skipped" // refused for a named reason
+	Dead    = "dead"    // given up after all tries: a dead letter
+)
+
+// Outcome is how the push of one sample to one scanner ended.
+//
+// Its ledger line is one JSON object, keys in this order; a key whose value is
+// empty is left out, but for tries and ms:
+//
+//	key                 form
+//	time                RFC 3339, UTC, nanoseconds: when it was recorded
+//	id                  the sample's version, 16 hex digits; absent for a bare path
+//	scanner             name
+//	path or path_b64    as in the journal line
+//	size                bytes, as read
+//	sha256              64 hex digits; absent where the file was not read to its end
+//	outcome             done gone skipped dead
+//	verdict             clean suspicious malicious submitted unscanned; only with done
+//	signature           the scanner's name for what it found
+//	reason              of unscanned, skipped and dead
+//	cached              true
+//	tries               number
+//	ms                  milliseconds from the first try's begin
+//	at                  LANE:SEGMENT:OFFSET of the journal line; absent where no journal was involved
+//
+// Finished means (scanner, at), never an id alone.
+type Outcome struct {
+	Time      time.Time
+	ID        string // empty for a bare path
+	Scanner   string
+	Path      string // raw bytes, absolute
+	Size      int64
+	SHA256    string // hex; empty where the file was not read to its end
+	Outcome   string // Done, Gone, Skipped or Dead
+	Verdict   scan.Verdict
+	Signature string
+	Reason    string
+	Cached    bool
+	Tries     int
+	Took      time.Duration // from the first try's begin to the outcome
+	At        At            // zero where no journal was involved
+}
+
+// At is a line's position in the journal.
+type At struct {
+	Lane string
+	journal.Pos
+}
+
+// String is the text form, LANE:SEGMENT:OFFSET.
+func (a At) String() string { return a.Lane + ":" + a.Pos.String() }
+
+func parseAt(s string) (At, bool) {
+	lane, pos, _ := strings.Cut(s, ":")
+	p, err := journal.ParsePos(pos)
+	return At{lane, p}, err == nil && (lane == journal.Live || lane == journal.Backlog)
+}
+
+// appendLine appends the outcome's ledger line with its newline to b.
+func (o Outcome) appendLine(b []byte) []byte {
+	b = append(b, `{"time":"`...)
+	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+	b = append(b, '"')
+	text := func(key, value string) {
+		if value != "" {
+			b = append(b, ',', '"')
+			b = append(b, key...)
+			b = append(b, '"', ':')
+			b = appendText(b, value)
+		}
+	}
+	text("id", o.ID)
+	text("scanner", o.Scanner)
+	b = append(b, ',')
+	b = appendPath(b, o.Path)
+	b = append(b, `,"size":`...)
+	b = strconv.AppendInt(b, o.Size, 10)
+	text("sha256", o.SHA256)
+	text("outcome", o.Outcome)
+	text("verdict", string(o.Verdict))
+	text("signature", o.Signature)
+	text("reason", o.Reason)
+	if o.Cached {
+		b = append(b, `,"cached":true`...)
+	}
+	b = append(b, `,"tries":`...)
+	b = strconv.AppendInt(b, int64(o.Tries), 10)
+	b = append(b, `,"ms":`...)
+	b = strconv.AppendFloat(b, float64(o.Took.Microseconds())/1000, 'f', 3, 64)
+	if o.At != (At{}) {
+		text("at", o.At.String())
+	}
+	return append(b, '}', '\n')
+}
+
+// finishedLine is what of a ledger line tells which journal line is finished.
+type finishedLine struct {
+	Scanner string `json:"scanner"`
+	At      string `json:"at"`
+}
+
+const ledgerBase = "verdicts.log"
+
+// ledger is the append-only record of outcomes.
+type ledger struct {
+	dir    string
+	keep   int
+	series *journal.Series
+	log    *slog.Logger
+	day    string // of the last cut or the start; tend has one caller
+
+	mu      sync.Mutex
+	headSeg uint64
+	head    string   // first line's hash of the active segment headSeg
+	order   []string // of the heads that this process saw
+}
+
+func openLedger(dir string, keep int, log *slog.Logger) (*ledger, error) {
+	s, err := journal.OpenSeries(journal.Config{Dir: dir, Base: ledgerBase, CutSize: 64 << 20}, log)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return &ledger{dir: dir, keep: keep, series: s, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
+}
+
+// record appends outcomes and returns when they are durable.
+func (l *ledger) record(all []Outcome) error {
+	lines := make([][]byte, len(all))
+	for i, o := range all {
+		lines[i] = o.appendLine(make([]byte, 0, 512))
+	}
+	// A crash before this returns: the samples in hand are pushed again. After it:
+	// the ledger's tail says that they are finished.
+	_, _, err := l.series.Append(lines...)
+	return err
+}
+
+// A mark is a place in the ledger such that all outcomes before it are behind
+// every cursor: read-back begins there. It names its segment by the first line,
+// for sealed segments of the ledger have no number:
+//
+//	SHA256(first line)[:8] in hex : OFFSET
+//
+// The zero mark is the beginning.
+type mark struct {
+	head   string
+	offset int64
+}
+
+const markFile = "ledger.mark"
+
+func headOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, journal.MaxLine)).ReadBytes('\n')
+	if errors.Is(err, io.EOF) {
+		return "", nil
+	}
+	sum := sha256.Sum256(line)
+	return hex.EncodeToString(sum[:8]), err
+}
+
+// String is the text form.
+func (m mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
+
+// end returns the mark of all that is recorded now. It is zero while the active
+// segment is empty; then the whole ledger would be read back, which is right,
+// only slower.
+func (l *ledger) end() mark {
+	p := l.series.Durable()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.headSeg != p.Segment || l.head == "" {
+		head, err := headOf(filepath.Join(l.dir, ledgerBase))
+		if err != nil || head == "" || l.series.Durable().Segment != p.Segment {
+			return mark{}
+		}
+		l.headSeg, l.head = p.Segment, head
+		l.order = append(l.order, head)
+	}
+	return mark{l.head, p.Offset}
+}
+
+// before reports whether a lies before b, as far as this process saw them; what
+// it did not see is older.
+func (l *ledger) before(a, b mark) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, j := slices.Index(l.order, a.head), slices.Index(l.order, b.head)
+	return i < j || i == j && a.offset < b.offset
+}
+
+func loadMark(path string) mark {
+	text, err := os.ReadFile(path)
+	head, off, ok := strings.Cut(strings.TrimSpace(string(text)), ":")
+	n, err2 := strconv.ParseInt(off, 10, 64)
+	if err != nil || err2 != nil || !ok || n < 0 {
+		return mark{}
+	}
+	return mark{head, n}
+}
+
+// segments lists the ledger's files, oldest first.
+func (l *ledger) segments() ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(l.dir, ledgerBase+".*.log"))
+	slices.Sort(names)
+	return append(names, filepath.Join(l.dir, ledgerBase)), err
+}
+
+// readBack calls each for every finished line recorded from m on. When m's
+// segment cannot be found the whole ledger is read.
+func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
+	paths, err := l.segments()
+	if err != nil {
+		return fmt.Errorf("list ledger: %w", err)
+	}
+	first := 0
+	for i, path := range paths {
+		head, err := headOf(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("read ledger: %w", err)
+		}
+		if m.head != "" && head == m.head {
+			first = i
+			break
+		}
+		if i == len(paths)-1 {
+			m.offset = 0
+		}
+	}
+	for i, path := range paths[first:] {
+		from := int64(0)
+		if i == 0 {
+			from = m.offset
+		}
+		if err := readOutcomes(path, from, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readOutcomes(path string, from int64, each func(scanner string, at At)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	in := bufio.NewScanner(f)
+	in.Buffer(make([]byte, 64<<10), journal.MaxLine)
+	for in.Scan() {
+		var l finishedLine
+		if json.Unmarshal(in.Bytes(), &l) != nil {
+			continue // an unreadable line finishes nothing: its sample is pushed again
+		}
+		if at, ok := parseAt(l.At); ok {
+			each(l.Scanner, at)
+		}
+	}
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("read ledger %s: %w", path, err)
+	}
+	return nil
+}
+
+// tend cuts the ledger when the day changed, and prunes what is more than keep
+// and before all of need.
+func (l *ledger) tend(now time.Time, need []mark) error {
+	if day := now.UTC().Format(time.DateOnly); day != l.day {
+		if err := l.series.Cut(now); err != nil {
+			return fmt.Errorf("cut ledger: %w", err)
+		}
+		l.day = day
+	}
+	heads := map[string]bool{}
+	for _, m := range need {
+		if m.head == "" {
+			return nil
+		}
+		heads[m.head] = true
+	}
+	_, err := l.series.Prune(l.keep, func(first []byte) bool {
+		sum := sha256.Sum256(append(slices.Clone(first), '\n'))
+		return !heads[hex.EncodeToString(sum[:8])]
+	})
+	return err
+}
+
+func (l *ledger) close() error { return l.series.Close() }

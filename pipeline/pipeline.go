@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pipeline is the way of a sample, from a file that is dropped in a
+// tree to the recorded outcome of each scanner.
+//
+// It promises:
+//
+//	A settled file is journaled before anything else is done with it. Every
+//	journaled sample gets exactly one recorded outcome from each scanner. The
+//	cursor passes only samples that have theirs. A crash can repeat a push; it
+//	cannot lose one.
+//
+// The way, top to bottom (produce.go, then consume.go, session.go, push.go):
+//
+//	tree --event--> settle --> Sample --> journal --> index          producer
+//	  \--sweep (what the index does not know)--^ |
+//	                                             v
+//	       cursor <-- ledger <-- verdict <-- worker: open, hash, scan   consumer,
+//	                                                           one for each scanner
+//
+// Invariants:
+//
+//  1. Events are hints. The tree itself, held against the index, is the truth:
+//     every doubt ends in a sweep.
+//  2. Consumers are handed durable lines only.
+//  3. An outcome is durable in the ledger before the cursor passes its line; at
+//     start the ledger's tail tells which lines ahead of a cursor are finished.
+//  4. At most `workers` samples are pushed and not yet recorded, so a crash
+//     repeats at most that many.
+//  5. Only an answer that is tied to its sample and that the grammar knows is a
+//     verdict. A failed try counts only when the scanner judged something since.
+//  6. Nothing is pruned ahead of a cursor or of the index's mark on disk.
+//  7. A sample is never altered.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// ErrLocked is in Run's error when another process holds the state or the
+// journal folder for the same half.
+var ErrLocked = journal.ErrLocked
+
+// Pipeline is the way of a sample. Take New, then Run.
+type Pipeline struct {
+	c Config
+	m *metrics
+
+	mu        sync.Mutex
+	started   time.Time
+	producer  *producer
+	consumers []*consumer
+}
+
+// New checks c and returns a Pipeline at rest: nothing is opened or started. The
+// error says what is wrong with c.
+func New(c Config) (*Pipeline, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range c.Scanners {
+		if _, err := scan.New(scanConfig(s, c.Log)); err != nil {
+			return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
+		}
+	}
+	p := &Pipeline{c: c, m: newMetrics()}
+	if c.Registry != nil {
+		for _, m := range append(p.m.all(), gauges{p}) {
+			if err := c.Registry.Register(m); err != nil {
+				return nil, fmt.Errorf("register metrics: %w", err)
+			}
+		}
+	}
+	return p, nil
+}
+
+func scanConfig(s Scanner, log *slog.Logger) scan.Config {
+	return scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Log: log}
+}
+
+// Run watches, journals and pushes until ctx ends. It returns when all that it
+// started has stopped: nil after a clean stop, an error with ErrLocked when
+// another process holds the folders.
+func (p *Pipeline) Run(ctx context.Context) (err error) {
+	var closers []func() error
+	defer func() {
+		p.mu.Lock()
+		p.producer, p.consumers = nil, nil
+		p.mu.Unlock()
+		for i := len(closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, closers[i]())
+		}
+	}()
+	var run []func(context.Context) error
+	tails := map[string]journal.Tail{}
+	var prod *producer
+	if p.c.Half != ConsumerOnly {
+		lock, err := journal.TakeLock("producer", p.c.State, p.c.Journal.Dir)
+		if err != nil {
+			return err
+		}
+		closers = append(closers, lock.Release)
+		l, err := journal.OpenLanes(journal.Config{Dir: p.c.Journal.Dir, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
+		if err != nil {
+			return err
+		}
+		closers = append(closers, l.Close)
+		for _, lane := range lanes {
+			tails[lane] = l.Lane(lane)
+		}
+		if prod, err = newProducer(p.c, l, p.m); err != nil {
+			return err
+		}
+		closers = append(closers, prod.close)
+		run = append(run, prod.Run)
+	}
+	var consumers []*consumer
+	if p.c.Half != ProducerOnly {
+		lock, err := journal.TakeLock("consumer", p.c.State, p.c.Journal.Dir)
+		if err != nil {
+			return err
+		}
+		closers = append(closers, lock.Release)
+		if p.c.Half == ConsumerOnly {
+			for _, lane := range lanes {
+				f := journal.NewFollower(p.c.Journal.Dir, journal.Base(lane), p.c.Log)
+				tails[lane] = f
+				run = append(run, f.Run)
+			}
+		}
+		led, err := openLedger(filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
+		if err != nil {
+			return err
+		}
+		closers = append(closers, led.close)
+		if consumers, err = p.openConsumers(led, tails, prod); err != nil {
+			return err
+		}
+		for _, c := range consumers {
+			closers = append(closers, c.close)
+			run = append(run, c.Run)
+		}
+		run = append(run, func(ctx context.Context) error { return tendLedger(ctx, led, consumers) })
+	}
+	p.mu.Lock()
+	p.started, p.producer, p.consumers = time.Now(), prod, consumers
+	p.mu.Unlock()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, r := range run {
+		g.Go(func() error { return r(ctx) })
+	}
+	return g.Wait()
+}
+
+// openConsumers makes a consumer for each scanner, and puts the cursors of
+// scanners that are no longer configured aside: they would hold segments back
+// for ever.
+func (p *Pipeline) openConsumers(led *ledger, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
+	dir := filepath.Join(p.c.State, "cursors")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make cursor folder: %w", err)
+	}
+	if err := p.putAside(dir); err != nil {
+		return nil, err
+	}
+	var all []*consumer
+	for _, s := range p.c.Scanners {
+		c, err := newConsumer(p.c, s, led, p.m, func(lane string) journal.Tail { return tails[lane] })
+		if err != nil {
+			for _, c := range all {
+				err = errors.Join(err, c.close())
+			}
+			return nil, err
+		}
+		if prod != nil {
+			c.again, c.damaged = prod.watcher.Again, prod.damage
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func (p *Pipeline) putAside(dir string) error {
+	for _, lane := range lanes {
+		files, err := filepath.Glob(filepath.Join(dir, "*."+lane))
+		if err != nil {
+			return fmt.Errorf("list cursors: %w", err)
+		}
+		for _, file := range files {
+			name := strings.TrimSuffix(filepath.Base(file), "."+lane)
+			if slices.ContainsFunc(p.c.Scanners, func(s Scanner) bool { return s.Name == name }) {
+				continue
+			}
+			p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", file+".removed")
+			if err := os.Rename(file, file+".removed"); err != nil {
+				return fmt.Errorf("put cursor aside: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// tendLedger cuts and prunes the ledger once a minute.
+func tendLedger(ctx context.Context, led *ledger, consumers []*consumer) error {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-t.C:
+			var need []mark
+			for _, c := range consumers {
+				need = append(need, loadMark(c.markFile))
+			}
+			if err := led.tend(now, need); err != nil {
+				led.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)
+			}
+		}
+	}
+}
+
+// Status tells what waits, how old it is, and how trees and scanners do. While
+// Run is not running it is empty.
+func (p *Pipeline) Status() Status {
+	prod, consumers, started := p.halves()
+	s := Status{Started: started, Trees: []TreeStatus{}, Scanners: []ScannerStatus{}}
+	if prod != nil {
+		s.Trees = append(s.Trees, prod.status()...)
+	}
+	for _, c := range consumers {
+		s.Scanners = append(s.Scanners, c.status())
+	}
+	return s
+}
+
+func (p *Pipeline) halves() (*producer, []*consumer, time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.producer, p.consumers, p.started
+}
+
+// Ready is nil when the trees are watched, there is room to take in, and each
+// scanner answered its last ping; otherwise it says what is missing.
+func (p *Pipeline) Ready() error {
+	prod, consumers, started := p.halves()
+	if started.IsZero() || prod == nil && consumers == nil {
+		return errors.New("not running")
+	}
+	var errs []error
+	if prod != nil {
+		errs = append(errs, prod.ready())
+	}
+	for _, c := range consumers {
+		if !c.health.state().up {
+			errs = append(errs, fmt.Errorf("scanner %s did not answer its last ping", c.c.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Sweep asks for a sweep of the named tree, or of all trees when name is empty.
+func (p *Pipeline) Sweep(name string) error {
+	prod, _, _ := p.halves()
+	if prod == nil {
+		return errors.New("no trees are watched by this process: ask the one that runs `certpush watch` or `certpush run`")
+	}
+	found := false
+	for i, t := range p.c.Trees {
+		if name == "" || name == t.Name || name == t.Path {
+			prod.watcher.Ask(i, t.Path)
+			found = true
+		}
+	}
+	if !found && name != "" {
+		return fmt.Errorf("no tree is named %q: see `certpush status`", name)
+	}
+	return nil
+}
+
+func (p *Pipeline) waiting(i int) map[string]int64 {
+	_, consumers, _ := p.halves()
+	if i >= len(consumers) {
+		return nil
+	}
+	return consumers[i].waitingIn()
+}
+
+func (p *Pipeline) journalSize() int64 {
+	prod, _, _ := p.halves()
+	if prod == nil {
+		return 0
+	}
+	return prod.lanes.Size()
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+func TestDroppedFileReachesItsVerdict(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	bad := l.write("a/b/c/eicar.com", eicar())
+	good := l.write("a/readme", "hello")
+	all := l.await(2)
+	o := outcomesOf(all, bad)[0]
+	sum := sha256.Sum256([]byte(eicar()))
+	if o.Outcome != Done || o.Verdict != scan.Malicious || o.Signature == "" || o.SHA256 != hex.EncodeToString(sum[:]) || o.Size != 68 || o.Tries != 1 {
+		t.Errorf("EICAR: %+v", o)
+	}
+	if o := outcomesOf(all, good)[0]; o.Outcome != Done || o.Verdict != scan.Unscanned || o.Reason != "not_listed" {
+		t.Errorf("unknown file: %+v", o)
+	}
+	for _, s := range l.lines("live") {
+		if s.Via != ViaEvent {
+			t.Errorf("line of %s came by %s", s.Path, s.Via)
+		}
+	}
+	if n := len(l.lines("live")) + len(l.lines("backlog")); n != 2 {
+		t.Errorf("%d lines for 2 files", n)
+	}
+	if got := strings.Count(l.logged(), "msg=malicious"); got != 1 {
+		t.Errorf("%d warnings for one malicious verdict", got)
+	}
+}
+
+// TestRestartPushesNothingTwice: a tree that is known costs no push after a start.
+func TestRestartPushesNothingTwice(t *testing.T) {
+	l := newLab(t)
+	for i := range 200 {
+		l.write(fmt.Sprintf("d%d/f%d", i%7, i), fmt.Sprint(i))
+	}
+	l.start()
+	l.await(200)
+	l.halt()
+	l.start()
+	l.swept()
+	last := l.write("new", "new")
+	l.until("the new file", func() bool { return len(outcomesOf(l.outcomes(), last)) == 1 })
+	l.halt()
+	if got := len(l.outcomes()); got != 201 {
+		t.Errorf("%d outcomes for 201 files", got)
+	}
+	if got := len(l.ledgerLines()); got != 201 {
+		t.Errorf("%d ledger lines for 201 files", got)
+	}
+}
+
+// TestFilesDroppedWhileStopped are found by the sweep at start, in this version
+// and once.
+func TestFilesDroppedWhileStopped(t *testing.T) {
+	l := newLab(t)
+	old := l.write("old", "1")
+	l.start()
+	l.await(1)
+	l.halt()
+	fresh := l.write("sub/fresh", "2")
+	l.write("old", "rewritten")
+	l.start()
+	all := l.await(3)
+	if n := len(outcomesOf(all, old)); n != 2 {
+		t.Errorf("%d outcomes for the rewritten file, want one for each version", n)
+	}
+	if n := len(outcomesOf(all, fresh)); n != 1 {
+		t.Errorf("%d outcomes for the fresh file", n)
+	}
+	for _, s := range l.lines("live") {
+		if s.Path == fresh {
+			t.Error("a swept file lies in the live lane")
+		}
+	}
+}
+
+func TestStatusAddsUp(t *testing.T) {
+	l := newLab(t)
+	l.write("a", "1")
+	l.write("b", "2")
+	l.start()
+	l.await(2)
+	gone := l.write("gone", "3")
+	l.until("its outcome", func() bool { return len(outcomesOf(l.outcomes(), gone)) == 1 })
+	s := l.p.Status().Scanners[0]
+	if s.Journaled != 3 || s.Done != 3 || s.Waiting != 0 || s.InFlight != 0 || !s.Up {
+		t.Errorf("status %+v", s)
+	}
+	if err := l.p.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	p, err := New(l.c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(t.Context()); !errors.Is(err, ErrLocked) {
+		t.Fatalf("second run: %v", err)
+	}
+}
+
+// TestBrokenIndexIsRebuilt: it costs repeated pushes at most, never a file.
+func TestBrokenIndexIsRebuilt(t *testing.T) {
+	l := newLab(t)
+	l.write("a", "1")
+	l.start()
+	l.await(1)
+	l.halt()
+	dir := filepath.Join(l.c.State, "index")
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, f := range files {
+		if err := os.WriteFile(f, []byte("garbage"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := l.write("b", "2")
+	l.start()
+	l.until("the new file", func() bool { return len(outcomesOf(l.outcomes(), b)) == 1 })
+	if aside, _ := filepath.Glob(dir + ".broken-*"); len(aside) != 1 {
+		t.Errorf("the broken index was not put aside: %q", aside)
+	}
+	if n := len(l.lines("live")) + len(l.lines("backlog")); n != 2 {
+		t.Errorf("%d lines; the journal knew the first file", n)
+	}
+}
+
+// TestUnreadableLineIsJournaledAgain: a line that a disk damaged loses no file.
+func TestUnreadableLineIsJournaledAgain(t *testing.T) {
+	l := newLab(t)
+	l.c.Half = ProducerOnly
+	first := l.write("first", "1")
+	l.start()
+	l.until("the line", func() bool { return len(l.lines("backlog")) == 1 })
+	l.halt()
+	log := filepath.Join(l.c.State, "journal", "backlog.log")
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(log, []byte(strings.Replace(string(text), `"size":1`, `"size":7`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.c.Half = Both
+	l.start()
+	if o := l.await(1)[0]; o.Path != first || o.Outcome != Done {
+		t.Errorf("outcome %+v", o)
+	}
+	if !strings.Contains(l.logged(), "unreadable journal line") {
+		t.Error("the damage was not said")
+	}
+}

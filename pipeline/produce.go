@@ -1,0 +1,637 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+const (
+	takeAtOnce = 1024        // settled paths that share one commit, at most
+	tendEvery  = time.Second // index sync, look at the free space
+)
+
+// producer turns settled paths into journal lines:
+// event -> settled -> Sample -> journal -> index; and sweeps for what events missed.
+type producer struct {
+	c       Config
+	log     *slog.Logger
+	watcher *watch.Watcher
+	lanes   *journal.Lanes
+	index   *index
+	m       *metrics
+
+	mu      sync.Mutex
+	claims  map[string]bool // paths that a sweep is journaling
+	room    chan struct{}   // closed while there is room to take in
+	full    error           // why there is none
+	swept   []time.Time     // when each tree's last sweep ended
+	damaged []damage        // unreadable lines whose samples are to be journaled again
+}
+
+// damage is the place of an unreadable line.
+type damage struct {
+	at    At
+	after journal.Pos
+}
+
+func newProducer(c Config, lanes *journal.Lanes, m *metrics) (*producer, error) {
+	p := &producer{c: c, log: c.Log, lanes: lanes, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees))}
+	close(p.room)
+	trees := make([]watch.Tree, len(c.Trees))
+	for i, t := range c.Trees {
+		trees[i] = watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine}
+	}
+	var err error
+	p.watcher, err = watch.New(watch.Config{
+		Trees: trees, Log: c.Log,
+		Lost:    func(i int) { m.lost.WithLabelValues(c.Trees[i].Name).Inc() },
+		Skipped: func(i int, _, reason string) { m.skipped.WithLabelValues(c.Trees[i].Name, reason).Inc() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.index, _, err = openIndex(filepath.Join(c.State, "index"), c.Log); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Run watches, journals and sweeps until ctx ends.
+func (p *producer) Run(ctx context.Context) error {
+	if err := p.catchUp(); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.watcher.Run(ctx) })
+	g.Go(func() error { return p.takeIn(ctx) })
+	g.Go(func() error { return p.sweeps(ctx) })
+	g.Go(func() error { return p.tend(ctx) })
+	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.prune(p.c.Journal.Keep) }) })
+	return g.Wait()
+}
+
+func (p *producer) close() error { return p.index.close() }
+
+// catchUp reads the journal's tail into the index: lines that were durable
+// before a crash and not noted yet. It comes before any sweep, so that nothing
+// is journaled twice.
+func (p *producer) catchUp() error {
+	for _, lane := range lanes {
+		r, err := journal.NewReader(p.c.Journal.Dir, journal.Base(lane), p.index.marks()[lane], p.lanes.Lane(lane), p.log)
+		if err != nil {
+			return fmt.Errorf("read journal's tail: %w", err)
+		}
+		err = p.catchUpLane(lane, r)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return fmt.Errorf("read journal's tail: %w", err)
+		}
+	}
+	return p.index.sync()
+}
+
+func (p *producer) catchUpLane(lane string, r *journal.Reader) error {
+	var batch []noted
+	for {
+		line, ok, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if ok {
+			if s, err := parseLine(line.Text); err == nil && !s.Bare() {
+				st, err := watch.Lstat(s.Path)
+				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime {
+					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
+				}
+				batch = append(batch, noted{s.Path, st, line.At})
+			}
+		}
+		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
+			if err := p.index.note(lane, batch, r.At()); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+		if !ok {
+			return nil
+		}
+	}
+}
+
+// takeIn journals what settled.
+func (p *producer) takeIn(ctx context.Context) error {
+	batch := make([]watch.Calm, 0, takeAtOnce)
+	for {
+		if !p.wait(ctx) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-p.watcher.Calm():
+			batch = append(batch[:0], c)
+		}
+	more:
+		for len(batch) < takeAtOnce {
+			select {
+			case c := <-p.watcher.Calm():
+				batch = append(batch, c)
+			default:
+				break more
+			}
+		}
+		if !p.take(ctx, batch) {
+			return nil
+		}
+	}
+}
+
+// take journals one batch of settled paths; false means that ctx ended first.
+func (p *producer) take(ctx context.Context, batch []watch.Calm) bool {
+	var files []found
+	at := map[string]int{}
+	for _, c := range batch {
+		if p.claimed(c.Path) {
+			p.watcher.Again(c.Path) // a sweep is at it: ask again when it is indexed
+			continue
+		}
+		if i, ok := at[c.Path]; ok {
+			files[i] = found{c.Tree, c.Path, c.Stat, c.Via, c.At}
+			continue
+		}
+		if p.known(c.Path, c.Stat) && c.Via != ViaLimit || !p.sized(c.Tree, c.Stat) {
+			p.watcher.Done(c.Path)
+			continue
+		}
+		at[c.Path] = len(files)
+		files = append(files, found{c.Tree, c.Path, c.Stat, c.Via, c.At})
+	}
+	ok := p.write(ctx, journal.Live, files)
+	for _, f := range files {
+		p.watcher.Done(f.path)
+	}
+	return ok
+}
+
+// found is a file to journal.
+type found struct {
+	tree int
+	path string
+	stat watch.Stat
+	via  string
+	at   time.Time
+}
+
+// known reports whether the index has path in this version.
+func (p *producer) known(path string, st watch.Stat) bool {
+	e, ok, err := p.index.get(path)
+	if err != nil {
+		p.log.Error("index cannot be read; the file is journaled, perhaps again", "path", path, "error", err)
+	}
+	return ok && err == nil && e.stat.Same(st)
+}
+
+// sized reports whether a file is not below its tree's min_size.
+func (p *producer) sized(tree int, st watch.Stat) bool {
+	if st.Size < p.c.Trees[tree].MinSize {
+		p.m.skipped.WithLabelValues(p.c.Trees[tree].Name, "min_size").Inc()
+		return false
+	}
+	return true
+}
+
+// write appends files to a lane and notes them in the index, in this order. It
+// tries until it succeeds or ctx ends: then it returns false.
+func (p *producer) write(ctx context.Context, lane string, files []found) bool {
+	if len(files) == 0 {
+		return true
+	}
+	lines := make([][]byte, len(files))
+	for i, f := range files {
+		s := Sample{ID: version(f.path, f.stat.Size, f.stat.Mtime), Seen: f.at, Via: f.via, Path: f.path, Size: f.stat.Size, Mtime: f.stat.Mtime}
+		lines[i] = s.appendLine(make([]byte, 0, 192+len(f.path)))
+	}
+	first, after, err := p.lanes.Lane(lane).Append(lines...)
+	for err != nil {
+		p.fail(fmt.Errorf("append to journal: %w", err))
+		t := time.NewTimer(tendEvery)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+		first, after, err = p.lanes.Lane(lane).Append(lines...)
+	}
+	// A crash here: the lines are there and the index lacks them; at start the
+	// journal's tail is read into it.
+	notes := make([]noted, len(files))
+	at := first
+	for i, f := range files {
+		notes[i] = noted{f.path, f.stat, at}
+		at.Offset += int64(len(lines[i]))
+		p.m.seen.WithLabelValues(p.c.Trees[f.tree].Name, f.via).Inc()
+	}
+	if err := p.index.note(lane, notes, after); err != nil {
+		p.log.Error("index cannot be written; after a restart the journal's tail is read into it: look at the disk", "error", err)
+	}
+	p.m.journaled.WithLabelValues(lane).Add(float64(len(files)))
+	return true
+}
+
+// wait returns when there is room to take in; false means that ctx ended.
+func (p *producer) wait(ctx context.Context) bool {
+	p.mu.Lock()
+	room := p.room
+	p.mu.Unlock()
+	select {
+	case <-room:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// fail stops the intake until tend finds that it can go on.
+func (p *producer) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full != nil {
+		return
+	}
+	p.full, p.room = err, make(chan struct{})
+	p.log.Error("intake stops; pushing goes on, and a sweep takes in what was missed when there is room again: free some space on the disk of the journal", "folder", p.c.Journal.Dir, "error", err)
+}
+
+// tend syncs the index and looks at the free space each second.
+func (p *producer) tend(ctx context.Context) error {
+	t := time.NewTicker(tendEvery)
+	defer t.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		err := p.index.sync()
+		if err != nil && !failing {
+			p.log.Error("index cannot be synced; nothing is pruned meanwhile: look at the disk", "error", err)
+		}
+		failing = err != nil
+		p.look()
+	}
+}
+
+// look holds the free space against min_free: below it finished segments go
+// first, then intake stops.
+func (p *producer) look() {
+	short := p.short()
+	if short != nil {
+		p.prune(1)
+		short = p.short()
+	}
+	p.mu.Lock()
+	was := p.full
+	p.mu.Unlock()
+	switch {
+	case short != nil:
+		p.fail(short)
+	case was != nil:
+		// Whatever stopped the intake is tried once more: an append that fails again
+		// stops it again.
+		p.mu.Lock()
+		p.full = nil
+		close(p.room)
+		p.mu.Unlock()
+		p.log.Info("intake goes on; a sweep takes in what was missed")
+		p.sweepAll()
+	}
+}
+
+func (p *producer) short() error {
+	free, err := journal.Free(p.c.Journal.Dir)
+	if err != nil || free >= p.c.Journal.MinFree {
+		return nil
+	}
+	return fmt.Errorf("%d bytes are free, min_free is %d", free, p.c.Journal.MinFree)
+}
+
+func (p *producer) sweepAll() {
+	for i, t := range p.c.Trees {
+		p.watcher.Ask(i, t.Path)
+	}
+}
+
+// prune deletes sealed segments behind every cursor and behind the index's mark
+// on disk, all but the newest keep.
+func (p *producer) prune(keep int) {
+	marks := p.index.marks()
+	for _, lane := range lanes {
+		floor, err := cursorFloor(filepath.Join(p.c.State, "cursors"), lane, p.c.Scanners, p.c.Half)
+		if err != nil {
+			continue // a scanner without a cursor holds all
+		}
+		if _, err := p.lanes.Lane(lane).Prune(keep, journal.Before(min(floor, marks[lane].Segment))); err != nil && !errors.Is(err, os.ErrClosed) {
+			p.log.Error("segments cannot be pruned; they are kept", "lane", lane, "error", err)
+		}
+	}
+}
+
+// cursorFloor returns the oldest segment of a lane that a scanner still needs. A
+// producer alone may not know the scanners: then every cursor in the folder
+// counts, and without any all is held.
+func cursorFloor(dir, lane string, scanners []Scanner, half Half) (uint64, error) {
+	var files []string
+	for _, s := range scanners {
+		files = append(files, filepath.Join(dir, s.Name+"."+lane))
+	}
+	if half == ProducerOnly {
+		all, err := filepath.Glob(filepath.Join(dir, "*."+lane))
+		if err != nil || len(all) == 0 {
+			return 0, fs.ErrNotExist
+		}
+		files = all
+	}
+	floor := ^uint64(0)
+	for _, file := range files {
+		at, err := journal.LoadCursor(file)
+		if err != nil {
+			return 0, err
+		}
+		floor = min(floor, at.Segment)
+	}
+	return floor, nil
+}
+
+// sweeps answers doubts and sweeps each tree when its time has come.
+func (p *producer) sweeps(ctx context.Context) error {
+	due := make([]time.Time, len(p.c.Trees))
+	for i := range due {
+		due[i] = time.Now().Add(p.c.Trees[i].Sweep)
+	}
+	for {
+		next, wait := -1, time.Duration(1<<62)
+		for i, at := range due {
+			if d := time.Until(at); p.c.Trees[i].Sweep > 0 && d < wait {
+				next, wait = i, d
+			}
+		}
+		t := time.NewTimer(wait)
+		d := watch.Doubt{Tree: next, Why: "time"}
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case d = <-p.watcher.Doubts():
+			t.Stop()
+		case <-t.C:
+			d.Under = p.c.Trees[next].Path
+		}
+		if !p.wait(ctx) {
+			return nil
+		}
+		p.sweep(ctx, d)
+		if d.Under == p.c.Trees[d.Tree].Path {
+			due[d.Tree] = time.Now().Add(p.c.Trees[d.Tree].Sweep)
+		}
+	}
+}
+
+func (p *producer) claimed(path string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.claims[path]
+}
+
+// sweep is one walk of a tree, or of a part of it.
+type sweep struct {
+	p      *producer
+	d      watch.Doubt
+	batch  []found
+	seen   []uint64
+	marks  map[string]journal.Pos // where the journal ended before the folder was listed
+	files  int
+	fresh  int
+	forget bool // the tree's device is the one noted
+	whole  bool // every folder was listed to its end
+	ok     bool
+}
+
+// sweep walks what d doubts and journals, in the backlog lane, exactly what the
+// index does not know in this version.
+func (p *producer) sweep(ctx context.Context, d watch.Doubt) {
+	begun := time.Now()
+	tree := p.c.Trees[d.Tree]
+	p.dropDamaged()
+	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
+	dev := ""
+	if st, err := os.Stat(tree.Path); err == nil && st.IsDir() {
+		if root, err := watch.Lstat(tree.Path); err == nil {
+			dev = strconv.FormatUint(root.Dev, 16)
+		}
+	}
+	noted, known := p.index.device(tree.Path)
+	s.forget = dev != "" && (!known || noted == dev)
+	err := p.watcher.Sweep(ctx, d.Tree, d.Under, func(f watch.Folder) error { return s.folder(ctx, f) })
+	s.flush(ctx)
+	if ctx.Err() != nil || !s.ok {
+		return
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.log.Warn("sweep did not reach everything; it is tried again within the minute", "tree", tree.Name, "error", err)
+	}
+	if err == nil && s.forget && s.whole && d.Under == tree.Path {
+		if err := p.index.forgetFolders(tree.Path, isGone); err != nil {
+			p.log.Error("index cannot forget folders that are gone; it is tried again at the next sweep", "error", err)
+		}
+	}
+	if dev != "" && s.files > 0 && noted != dev {
+		if err := p.index.setDevice(tree.Path, dev); err != nil {
+			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
+		}
+	}
+	if d.Under == tree.Path && err == nil {
+		p.mu.Lock()
+		p.swept[d.Tree] = time.Now()
+		p.mu.Unlock()
+	}
+	level := slog.LevelDebug
+	if s.fresh > 0 || d.Why == watch.WhyStart || d.Why == watch.WhyLost {
+		level = slog.LevelInfo
+	}
+	if s.fresh > 0 && d.Why == "time" {
+		level = slog.LevelWarn
+	}
+	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())
+}
+
+func isGone(folder string) bool {
+	st, err := os.Lstat(folder)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir()
+}
+
+func (p *producer) ends() map[string]journal.Pos {
+	m := map[string]journal.Pos{}
+	for _, lane := range lanes {
+		m[lane] = p.lanes.Lane(lane).Durable()
+	}
+	return m
+}
+
+// folder takes one chunk of a folder's files.
+func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
+	p := s.p
+	files := f.Entries[:0]
+	for _, e := range f.Entries {
+		path := filepath.Join(f.Path, e.Name)
+		if e.Stat.Mode.IsRegular() && !p.watcher.Excluded(s.d.Tree, path) {
+			files = append(files, e)
+		}
+	}
+	s.files += len(files)
+	var err error
+	s.seen, err = p.index.visit(f.Path, files, s.seen, func(e watch.Entry) {
+		s.candidate(ctx, filepath.Join(f.Path, e.Name), e.Stat)
+	})
+	if err != nil {
+		s.whole = false
+		p.log.Error("index cannot be read; the folder is swept again", "folder", f.Path, "error", err)
+	}
+	if len(s.batch) >= takeAtOnce {
+		s.flush(ctx)
+	}
+	if !f.Last {
+		return ctx.Err()
+	}
+	if f.Err != nil {
+		s.whole = false
+	} else if s.forget && err == nil {
+		if _, err := p.index.forget(f.Path, s.seen, s.marks); err != nil {
+			p.log.Error("index cannot forget files that are gone; it is tried again at the next sweep", "error", err)
+		}
+	}
+	s.seen, s.marks = s.seen[:0], p.ends()
+	return ctx.Err()
+}
+
+// candidate takes a file that the index does not know in this version. The
+// claim comes first: either this sees that the path is settling, or takeIn sees
+// the claim.
+func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
+	p := s.p
+	if !p.sized(s.d.Tree, st) {
+		return
+	}
+	p.mu.Lock()
+	p.claims[path] = true
+	p.mu.Unlock()
+	drop := func() {
+		p.mu.Lock()
+		delete(p.claims, path)
+		p.mu.Unlock()
+	}
+	if p.watcher.Settling(path) || p.known(path, st) {
+		drop()
+		return
+	}
+	now, calm := p.watcher.Settled(s.d.Tree, path)
+	if !calm {
+		drop()
+		p.watcher.Again(path) // somebody writes it, or it is gone: settling tells
+		return
+	}
+	s.batch = append(s.batch, found{s.d.Tree, path, now, ViaSweep, time.Now()})
+	if len(s.batch) >= takeAtOnce {
+		s.flush(ctx)
+	}
+}
+
+// flush journals what the sweep found so far.
+func (s *sweep) flush(ctx context.Context) {
+	if len(s.batch) == 0 {
+		return
+	}
+	s.ok = s.p.wait(ctx) && s.p.write(ctx, journal.Backlog, s.batch) && s.ok
+	s.p.mu.Lock()
+	for _, f := range s.batch {
+		delete(s.p.claims, f.path)
+	}
+	s.p.mu.Unlock()
+	if s.ok {
+		s.fresh += len(s.batch)
+	}
+	s.batch = s.batch[:0]
+}
+
+// damage takes note of an unreadable line: its sample is journaled again.
+func (p *producer) damage(at At, after journal.Pos) {
+	p.mu.Lock()
+	fresh := !slices.Contains(p.damaged, damage{at, after})
+	if fresh {
+		p.damaged = append(p.damaged, damage{at, after})
+	}
+	p.mu.Unlock()
+	if fresh {
+		p.sweepAll()
+	}
+}
+
+// dropDamaged makes the index forget what it knew from unreadable lines.
+func (p *producer) dropDamaged() {
+	p.mu.Lock()
+	all := p.damaged
+	p.damaged = nil
+	p.mu.Unlock()
+	if len(all) == 0 {
+		return
+	}
+	if err := p.index.forgetLines(all); err != nil {
+		p.log.Error("index cannot forget unreadable lines; run `certpush sweep` when the disk is mended", "error", err)
+	}
+}
+
+func (p *producer) status() []TreeStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []TreeStatus
+	for i, t := range p.watcher.State() {
+		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost}
+		if at := p.swept[i]; !at.IsZero() {
+			s.LastSweep = &at
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// ready is nil while every tree is watched and there is room to take in.
+func (p *producer) ready() error {
+	var errs []error
+	for _, t := range p.watcher.State() {
+		if !t.Armed {
+			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full != nil {
+		errs = append(errs, fmt.Errorf("intake is stopped: %w", p.full))
+	}
+	return errors.Join(errs...)
+}

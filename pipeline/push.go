@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// The reasons of skipped and dead that are ours; those of a refused kind of
+// file are watch.Refusal's.
+const (
+	ReasonChanged    = "changed"    // no longer the version that its line names; it is journaled again
+	ReasonOutside    = "outside"    // below no configured tree
+	ReasonTooLarge   = "too_large"  // above its tree's max_size
+	ReasonUnreadable = "unreadable" // reading it failed every time
+)
+
+// push is one line on its way to an outcome, and what its tries have come to.
+type push struct {
+	sample Sample
+	at     At
+	mark   mark // the ledger's end when the line was handed out
+	lane   *lane
+
+	file  *os.File // while in flight
+	stat  watch.Stat
+	sum   [32]byte
+	began time.Time // of the first try
+
+	tries  int
+	alone  bool   // after a void session, and from the first failed try on
+	failed bool   // a try failed and is not counted yet
+	local  bool   // it failed on our side: no proof that the scanner works is needed
+	judged uint64 // the scanner's verdicts at that time
+	reason string // of the last failed try
+	due    time.Time
+	pace   *backoff.ExponentialBackOff
+}
+
+// way is how an attempt to open and hash ended.
+type way int
+
+const (
+	ready   way = iota // the file is open, hashed, and the version of its line
+	settled            // there is an outcome already
+	later              // another's lease is on it, or reading failed: again later
+)
+
+// opener opens samples beneath their trees.
+type opener struct {
+	trees []Tree
+	bufs  sync.Pool // of *[]byte
+}
+
+func newOpener(trees []Tree) *opener {
+	return &opener{trees: trees, bufs: sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}}
+}
+
+// below reports whether path is dir or lies below it.
+func below(dir, path string) bool {
+	if !strings.HasPrefix(path, dir) {
+		return false
+	}
+	return len(path) == len(dir) || os.IsPathSeparator(dir[len(dir)-1]) || os.IsPathSeparator(path[len(dir)])
+}
+
+// tree returns the folder beneath which path is opened, and its largest size.
+// Without any tree that is the root of the file system or the volume.
+func (o *opener) tree(path string) (root string, limit int64, ok bool) {
+	for _, t := range o.trees {
+		if below(t.Path, path) {
+			return t.Path, t.MaxSize, true
+		}
+	}
+	if len(o.trees) > 0 || !filepath.IsAbs(path) {
+		return "", 0, false
+	}
+	return filepath.VolumeName(path) + string(filepath.Separator), 0, true
+}
+
+// open opens p's file, holds it against its line and hashes it. It fills out for
+// settled, and p.reason for later.
+func (o *opener) open(p *push, out *Outcome) way {
+	s := p.sample
+	skip := func(reason string) way {
+		out.Outcome, out.Reason = Skipped, reason
+		return settled
+	}
+	path := filepath.Clean(s.Path)
+	root, limit, ok := o.tree(path)
+	if !ok || path != s.Path && !s.Bare() {
+		return skip(ReasonOutside)
+	}
+	rel, err := filepath.Rel(root, path)
+	if err != nil {
+		return skip(ReasonOutside)
+	}
+	f, st, err := watch.Open(root, rel)
+	var refused *watch.Refusal
+	switch {
+	case errors.Is(err, watch.ErrBusy):
+		p.reason, p.local = "busy", false
+		return later
+	case errors.Is(err, fs.ErrNotExist):
+		out.Outcome = Gone
+		return settled
+	case errors.As(err, &refused) && refused.Reason != "permission":
+		return skip(refused.Reason)
+	case err != nil:
+		p.reason, p.local = describe(ReasonUnreadable, err), true
+		return later
+	}
+	p.file, p.stat = f, st
+	out.Size = st.Size
+	if changed(s, st) {
+		p.shut()
+		return skip(ReasonChanged)
+	}
+	if limit > 0 && st.Size > limit {
+		p.shut()
+		return skip(ReasonTooLarge)
+	}
+	if err := o.hash(p); err != nil {
+		p.shut()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return skip(ReasonChanged)
+		}
+		p.reason, p.local = describe(ReasonUnreadable, err), true
+		return later
+	}
+	out.SHA256 = hex.EncodeToString(p.sum[:])
+	return ready
+}
+
+// changed reports whether st is another version than the line's. A bare path has
+// none, and a file that never settled is pushed as found.
+func changed(s Sample, st watch.Stat) bool {
+	return !s.Bare() && s.Via != ViaLimit && (st.Size != s.Size || st.Mtime != s.Mtime)
+}
+
+// hash reads the file through ReadAt, so that the descriptor that may be passed
+// on stands at 0.
+func (o *opener) hash(p *push) error {
+	buf := o.bufs.Get().(*[]byte)
+	defer o.bufs.Put(buf)
+	h := sha256.New()
+	n, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(p.file, 0, p.stat.Size), *buf)
+	if err != nil {
+		return fmt.Errorf("read sample: %w", err)
+	}
+	if n < p.stat.Size {
+		return io.ErrUnexpectedEOF
+	}
+	h.Sum(p.sum[:0])
+	return nil
+}
+
+// moved reports whether the open file is another version now than when it was
+// opened, also while the scanner held its descriptor.
+func (p *push) moved() bool {
+	st, err := watch.Fstat(p.file)
+	if err != nil {
+		return true
+	}
+	return p.sample.Via != ViaLimit && (st.Size != p.stat.Size || st.Mtime != p.stat.Mtime)
+}
+
+func (p *push) shut() {
+	if p.file != nil {
+		p.file.Close() // it was only read
+		p.file = nil
+	}
+}
+
+// judge turns an answer into p's outcome; false means that there is none yet. A
+// bare path that changed has no line of its own to come: it is pushed again.
+func (p *push) judge(a scan.Answer, out *Outcome) bool {
+	if p.moved() {
+		if p.sample.Bare() {
+			return false
+		}
+		out.Outcome, out.Reason, out.SHA256 = Skipped, ReasonChanged, ""
+		return true
+	}
+	if a.Err != nil {
+		return false
+	}
+	out.Outcome, out.Verdict, out.Signature, out.Reason = Done, a.Verdict, a.Signature, a.Reason
+	return true
+}
+
+// describe makes a reason of a word and an error: one line, bounded.
+func describe(word string, err error) string {
+	text := err.Error()
+	return word + ": " + text[:min(len(text), 200)]
+}
