@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -31,6 +32,7 @@ type Series struct {
 
 	mu      sync.Mutex
 	next    *batch        // gathers while another is committed
+	spare   []byte        // the last one's buffer
 	durable Pos           // all before it is on disk
 	moved   chan struct{} // closed and replaced when durable moves
 }
@@ -43,8 +45,6 @@ type batch struct {
 	err  error
 }
 
-func newBatch() *batch { return &batch{done: make(chan struct{})} }
-
 // OpenSeries opens or creates the series of c and repairs its tail. The caller
 // holds the lock of the folder.
 //
@@ -54,7 +54,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: newBatch(), moved: make(chan struct{}), seg: 1}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: &batch{done: make(chan struct{})}, moved: make(chan struct{}), seg: 1}
 	names, err := d.sealed(c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
@@ -218,10 +218,17 @@ func (s *Series) Append(lines ...[]byte) (first, after Pos, err error) {
 	}
 	if lead {
 		s.turn <- struct{}{}
+		runtime.Gosched() // those whom the last commit woke join this one
 		s.mu.Lock()
-		s.next = newBatch()
+		s.next = &batch{buf: s.spare[:0], done: make(chan struct{})}
+		s.spare = nil
 		s.mu.Unlock()
 		b.err = s.commit(b)
+		s.mu.Lock()
+		if cap(b.buf) <= 1<<20 {
+			s.spare = b.buf
+		}
+		s.mu.Unlock()
 		<-s.turn
 		close(b.done)
 	}
