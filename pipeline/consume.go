@@ -47,7 +47,8 @@ type consumer struct {
 
 	live, backlog *lane
 	places        chan struct{} // one for each worker
-	turn          int           // of the dispatcher
+	turn          int           // of the dispatcher: fresh lines and retries
+	picks         atomic.Uint64 // of lines that were not tried yet
 	markFile      string
 	savedMark     mark
 
@@ -227,7 +228,7 @@ func (c *consumer) fresh() *push {
 		return nil
 	}
 	first, second := c.live.queue, c.backlog.queue
-	if c.turn%8 == 0 {
+	if c.picks.Add(1)%8 == 0 {
 		first, second = second, first
 	}
 	select {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+const childEnv = "CERTPUSH_TEST_CHILD"
+
+// TestMain lets the test binary be the service that TestKill9 kills.
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(childEnv); addr != "" {
+		c := Config{State: os.Args[1], Trees: []Tree{{Path: os.Args[2]}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
+		clamd(addr, func(s *Scanner) { s.Workers = killWorkers })(&c)
+		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		p, err := New(c)
+		if err == nil {
+			err = p.Run(context.Background())
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+const killWorkers = 3
+
+// TestKill9 kills the service again and again while files are dropped. Counted
+// at the scanner's end: lost 0, repeated at most kills x workers. SOAK names how
+// long it goes on; 6 s without it.
+func TestKill9(t *testing.T) {
+	long := 6 * time.Second
+	if s := os.Getenv("SOAK"); s != "" {
+		var err error
+		if long, err = time.ParseDuration(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := scantest.Start(t, "unix")
+	d.SetDelay(2 * time.Millisecond)
+	state, drop := filepath.Join(t.TempDir(), "state"), t.TempDir()
+	start := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0], state, drop)
+		cmd.Env = append(os.Environ(), childEnv+"="+d.Addr())
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	end := time.Now().Add(long)
+	written := make(chan int)
+	go func() {
+		n := 0
+		pace := time.NewTicker(2 * time.Millisecond)
+		defer pace.Stop()
+		for ; time.Now().Before(end); n++ {
+			<-pace.C
+			dir := filepath.Join(drop, fmt.Sprint(n%50))
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Error(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(n)), []byte(fmt.Sprintf("sample %d", n)), 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		written <- n
+	}()
+	kills := 0
+	for time.Now().Before(end) {
+		cmd := start()
+		wait := time.NewTimer(time.Duration(50+rand.IntN(700)) * time.Millisecond)
+		<-wait.C
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait() //nolint:errcheck // it was killed
+		kills++
+	}
+	n := <-written
+	cmd := start()
+	defer func() {
+		cmd.Process.Kill() //nolint:errcheck // the test is over
+		cmd.Wait()         //nolint:errcheck // it was killed
+	}()
+	have := map[[32]byte]int{}
+	count := func() (missing int) {
+		clear(have)
+		for _, r := range d.Received() {
+			have[r.SHA256]++
+		}
+		for i := range n {
+			if have[sha256.Sum256(fmt.Appendf(nil, "sample %d", i))] == 0 {
+				missing++
+			}
+		}
+		return missing
+	}
+	waitFor(t, "every file at the scanner", func() bool { return count() == 0 })
+	repeated := 0
+	for i := range n {
+		repeated += have[sha256.Sum256(fmt.Appendf(nil, "sample %d", i))] - 1
+	}
+	t.Logf("%d files, %d kills, lost 0, repeated %d (at most %d)", n, kills, repeated, kills*killWorkers)
+	if repeated > kills*killWorkers {
+		t.Errorf("repeated %d, more than %d kills x %d workers", repeated, kills, killWorkers)
+	}
+}

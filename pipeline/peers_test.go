@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// These are end-to-end runs beside the peers' programs, on the same clamd in the
+// same run: `make bench` prints them as ratios. Each is one run: -benchtime=1x.
+
+const (
+	manyFiles = 10_000
+	manySize  = 4 << 10
+)
+
+// fill makes n files of size random bytes in 100 folders.
+func fill(b *testing.B, n, size int) string {
+	b.Helper()
+	dir := b.TempDir()
+	buf := make([]byte, size)
+	for i := range n {
+		rand.Read(buf)
+		sub := filepath.Join(dir, fmt.Sprint(i%100))
+		if i < 100 {
+			if err := os.Mkdir(sub, 0o755); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), buf, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// certpush runs a pipeline over dir until all n files have their outcome.
+func certpush(b *testing.B, dir, addr string, n, workers int) (took time.Duration, cpu time.Duration) {
+	b.Helper()
+	var done atomic.Int64
+	all := make(chan struct{})
+	l := &Config{State: b.TempDir(), Trees: []Tree{{Path: dir}}, Journal: Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler), Outcome: func(o Outcome) {
+		if o.Outcome != Done {
+			b.Errorf("%+v", o)
+		}
+		if done.Add(1) == int64(n) {
+			close(all)
+		}
+	}}
+	l.Scanners = []Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{addr}, Workers: workers, MaxSize: -1}}
+	p, err := New(*l)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := contextWithStop(b)
+	ended := make(chan error, 1)
+	before := cpuTime()
+	begun := time.Now()
+	go func() { ended <- p.Run(ctx) }()
+	<-all
+	took, cpu = time.Since(begun), cpuTime()-before
+	stop()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
+	return took, cpu
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// clamdscan runs the peer over dir on the same clamd.
+func clamdscan(b *testing.B, d *scantest.RealClamd, dir string, tcp bool, args ...string) time.Duration {
+	b.Helper()
+	conf := filepath.Join(b.TempDir(), "clamd.conf")
+	text := "LocalSocket " + strings.TrimPrefix(d.UnixAddr, "unix:") + "\n"
+	if tcp {
+		host, port, _ := strings.Cut(strings.TrimPrefix(d.TCPAddr, "tcp:"), ":")
+		text = "TCPAddr " + host + "\nTCPSocket " + port + "\n"
+	}
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command("clamdscan", append([]string{"--quiet", "-c", conf}, append(args, dir)...)...)
+	cmd.Stderr = io.Discard
+	begun := time.Now()
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("clamdscan %q: %v", args, err)
+	}
+	return time.Since(begun)
+}
+
+// BenchmarkClamd pushes 10,000 files of 4 KiB into a real clamd: journaled,
+// hashed, judged and recorded, beside clamdscan, which only asks.
+func BenchmarkClamd(b *testing.B) {
+	for _, way := range []struct {
+		name string
+		tcp  bool
+		args []string
+	}{{"unix-fdpass", false, []string{"--multiscan", "--fdpass"}}, {"tcp-stream", true, []string{"--multiscan", "--stream"}}} {
+		for _, workers := range []int{2, 16} {
+			b.Run(fmt.Sprintf("%s/workers=%d", way.name, workers), func(b *testing.B) {
+				dir := fill(b, manyFiles, manySize)
+				d := scantest.Clamd(b)
+				var peer, ours []time.Duration
+				for range 3 * b.N {
+					d.Restart() // its cache of clean files is cold for each run
+					peer = append(peer, clamdscan(b, d, dir, way.tcp, way.args...))
+					d.Restart()
+					addr := d.UnixAddr
+					if way.tcp {
+						addr = d.TCPAddr
+					}
+					took, _ := certpush(b, dir, addr, manyFiles, workers)
+					ours = append(ours, took)
+				}
+				slices.Sort(peer)
+				slices.Sort(ours)
+				p, o := peer[len(peer)/2].Seconds(), ours[len(ours)/2].Seconds()
+				b.ReportMetric(manyFiles/p, "clamdscan-files/s")
+				b.ReportMetric(manyFiles/o, "certpush-files/s")
+				b.ReportMetric(p/o, "ratio")
+			})
+		}
+	}
+}

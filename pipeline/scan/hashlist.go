@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scan
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// What every hash list knows: the EICAR test file, by its hash alone.
+const (
+	eicarSum  = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"
+	eicarName = "EICAR-Test-File"
+)
+
+// lookEvery is how often Scan looks whether a list file changed.
+const lookEvery = time.Second
+
+// hashlist knows files by their SHA-256. A listed one is malicious; of any other
+// it knows nothing, which is never called clean.
+type hashlist struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	files  []*listFile
+	looked time.Time
+}
+
+// listFile is a list on disk and what was last read of it.
+type listFile struct {
+	path string
+	info os.FileInfo // of the file when it was last read, whether it parsed or not
+	list *list       // nil until it parsed once
+	err  error       // why the file as it is now is not in list
+	said string      // what was last logged, so that it is said once
+}
+
+func newHashlist(c Config) *hashlist {
+	h := &hashlist{log: c.Log}
+	for _, path := range c.Lists {
+		h.files = append(h.files, &listFile{path: path})
+	}
+	return h
+}
+
+// Ping implements Scanner. A list that is missing, or that never parsed, is an
+// error that names it.
+func (h *hashlist) Ping(ctx context.Context) (string, error) {
+	if ctx.Err() != nil {
+		return "", &Failure{Kind: Down, Err: ended(ctx)}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.look()
+	count, all := 1, sha256.New()
+	for _, f := range h.files {
+		if f.list == nil || errors.Is(f.err, os.ErrNotExist) {
+			return "", &Failure{Kind: Sick, Err: f.err}
+		}
+		count += len(f.list.names)
+		all.Write(f.list.digest[:])
+	}
+	return fmt.Sprintf("hashlist %d %x", count, all.Sum(nil)[:8]), nil
+}
+
+// Scan implements Scanner. It reads no file: the hash says all.
+func (h *hashlist) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
+	var answers []Answer
+	for f := range files {
+		if ctx.Err() != nil {
+			return append(answers, Answer{Err: &Failure{Kind: Void, Err: ended(ctx)}})
+		}
+		answers = append(answers, h.judge(f.SHA256))
+	}
+	return answers
+}
+
+func (h *hashlist) judge(sum [sha256.Size]byte) Answer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Since(h.looked) >= lookEvery {
+		h.look()
+	}
+	if known, _ := parseSum(eicarSum); sum == known {
+		return Answer{Verdict: Malicious, Signature: eicarName}
+	}
+	for _, f := range h.files {
+		if f.list == nil {
+			continue
+		}
+		if name, ok := f.list.names[sum]; ok {
+			return Answer{Verdict: Malicious, Signature: name}
+		}
+	}
+	// "Not listed" may be said only when all lists were there to look in.
+	for _, f := range h.files {
+		if f.list == nil {
+			return Answer{Err: &Failure{Kind: Sick, Err: f.err}}
+		}
+	}
+	return Answer{Verdict: Unscanned, Reason: ReasonNotListed}
+}
+
+// look reads again the list files that changed. One that cannot be read keeps
+// what it had.
+func (h *hashlist) look() {
+	h.looked = time.Now()
+	for _, f := range h.files {
+		f.refresh()
+		text := ""
+		if f.err != nil {
+			text = f.err.Error()
+		}
+		if text != "" && text != f.said {
+			h.log.Warn("hash list not read", "list", f.path, "error", text, "kept", f.list != nil)
+		}
+		f.said = text
+	}
+}
+
+// refresh reads the file if it is not the one that was last read. It is looked
+// at before it is read: a change in between is seen the next time.
+func (f *listFile) refresh() {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		f.info, f.err = nil, fmt.Errorf("look at list: %w", err)
+		return
+	}
+	if f.info != nil && os.SameFile(f.info, info) && f.info.Size() == info.Size() && f.info.ModTime().Equal(info.ModTime()) {
+		return
+	}
+	l, err := readList(f.path)
+	f.info, f.err = info, err
+	if err == nil {
+		f.list = l
+	}
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scan_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+func hashed(text string) scan.File {
+	return scan.File{Size: int64(len(text)), SHA256: sha256.Sum256([]byte(text))}
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lists(t testing.TB, log *slog.Logger, paths ...string) scan.Scanner {
+	t.Helper()
+	s, err := scan.New(scan.Config{Type: "hashlist", Lists: paths, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestHashlistFormats(t *testing.T) {
+	hex := func(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
+	for name, c := range map[string]struct{ list, text, signature string }{
+		"bare":             {"# a comment\n\n" + hex("a") + "\n", "a", "hashlist"},
+		"upper case, crlf": {strings.ToUpper(hex("a")) + "\r\n", "a", "hashlist"},
+		"byte order mark":  {"\ufeff" + hex("a") + "\n", "a", "hashlist"},
+		"no last newline":  {hex("b") + "\n" + hex("a"), "a", "hashlist"},
+		"sha256sum":        {hex("a") + "  some name, with a comma\n", "a", "some name, with a comma"},
+		"sha256sum binary": {hex("a") + " *some.exe\n", "a", "some.exe"},
+		"escaped":          {`\` + hex("a") + `  a\nb` + "\n", "a", `a\nb`},
+		"csv":              {hex("a") + ",Trojan.A\n" + hex("b") + ",Trojan.B\n", "b", "Trojan.B"},
+		"csv, hash last":   {"Trojan.A," + hex("a") + "\n", "a", "Trojan.A"},
+		"csv, header":      {"md5,sha256,size,Signature\nx," + hex("a") + `,7,"Trojan, A"` + "\n", "a", "Trojan, A"},
+		"csv, no name":     {"sha256,\n" + hex("a") + ",\n", "a", "hashlist"},
+	} {
+		path := filepath.Join(t.TempDir(), "list")
+		write(t, path, c.list)
+		s := lists(t, nil, path)
+		if _, err := s.Ping(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := judge(t, s, hashed(c.text), hashed("none"))
+		want := []scan.Answer{{Verdict: scan.Malicious, Signature: c.signature}, {Verdict: scan.Unscanned, Reason: scan.ReasonNotListed}}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Errorf("%s: %+v, want %+v", name, got[i], want[i])
+			}
+		}
+	}
+}
+
+func TestHashlistBuiltIn(t *testing.T) {
+	s := lists(t, nil)
+	if err := scan.Canary(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	a := judge(t, s, hashed(string(scantest.EICAR())))[0]
+	if a.Verdict != scan.Malicious || a.Signature != "EICAR-Test-File" {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestHashlistMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none")
+	s := lists(t, nil, path)
+	_, err := s.Ping(t.Context())
+	if f, ok := errors.AsType[*scan.Failure](err); !ok || f.Kind != scan.Sick || !strings.Contains(err.Error(), path) {
+		t.Errorf("ping: %v", err)
+	}
+	wantKind(t, judge(t, s, hashed("a"))[0], scan.Sick)
+}
+
+func TestHashlistReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		path := filepath.Join(t.TempDir(), "list")
+		one := fmt.Sprintf("%x one\n", sha256.Sum256([]byte("a")))
+		two := fmt.Sprintf("%x two\n%s", sha256.Sum256([]byte("b")), one)
+		write(t, path, one)
+		s := lists(t, slog.New(slog.NewTextHandler(&log, nil)), path)
+		first, err := s.Ping(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, two)
+		if a := judge(t, s, hashed("b"))[0]; a.Verdict != scan.Unscanned {
+			t.Errorf("looked twice within a second: %+v", a)
+		}
+		<-time.After(time.Second)
+		if a := judge(t, s, hashed("b"))[0]; a.Signature != "two" {
+			t.Errorf("not read again: %+v", a)
+		}
+		second, err := s.Ping(t.Context())
+		if err != nil || second == first || !strings.HasPrefix(second, "hashlist 3 ") {
+			t.Errorf("version %q then %q, %v", first, second, err)
+		}
+		write(t, path, one+"\nnot a hash\n")
+		for range 3 {
+			<-time.After(time.Second)
+			if a := judge(t, s, hashed("b"))[0]; a.Signature != "two" {
+				t.Errorf("the old list is gone: %+v", a)
+			}
+		}
+		if v, err := s.Ping(t.Context()); err != nil || v != second {
+			t.Errorf("ping: %q, %v", v, err)
+		}
+		if n := strings.Count(log.String(), path+":3"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, log.String())
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Ping(t.Context()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("ping without the file: %v", err)
+		}
+	})
+}
+
+func TestDiscard(t *testing.T) {
+	s, err := scan.New(scan.Config{Type: "discard"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Ping(t.Context()); v == "" || err != nil {
+		t.Errorf("ping: %q, %v", v, err)
+	}
+	for _, a := range judge(t, s, hashed("a"), hashed("b")) {
+		if a != (scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonDiscarded}) {
+			t.Errorf("%+v", a)
+		}
+	}
+	if err := scan.Canary(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+}

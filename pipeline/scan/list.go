@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scan
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// unnamed is the signature of a listed hash that has no name.
+const unnamed = "hashlist"
+
+// maxLine bounds one line of a list file, in bytes.
+const maxLine = 64 << 10
+
+// list is the content of one list file.
+type list struct {
+	names  map[[sha256.Size]byte]string
+	digest [sha256.Size]byte // of the file's bytes
+}
+
+// readList reads a list file: on each line a bare SHA-256 in hex, a line of
+// sha256sum, or comma-separated values of which one is a SHA-256; "#" begins a
+// comment line. The error names path and line.
+func readList(path string) (*list, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open list: %w", err)
+	}
+	defer f.Close()
+	l := &list{names: map[[sha256.Size]byte]string{}}
+	hash := sha256.New()
+	var row columns
+	lines := bufio.NewScanner(io.TeeReader(f, hash))
+	lines.Buffer(make([]byte, 0, 4<<10), maxLine)
+	number := 0
+	for lines.Scan() {
+		number++
+		text := lines.Bytes()
+		if number == 1 {
+			text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+		}
+		text = bytes.TrimSpace(text)
+		if len(text) == 0 || text[0] == '#' {
+			continue
+		}
+		sum, name, ok, err := row.entry(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("read list: %s:%d: %w", path, number, err)
+		}
+		if ok {
+			l.names[sum] = name
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read list: %s:%d: %w", path, number+1, err)
+	}
+	hash.Sum(l.digest[:0])
+	return l, nil
+}
+
+// columns says where a list's comma-separated lines have what.
+type columns struct {
+	seen bool // a line with commas was read
+	name int  // column of the name, -1 when the header does not tell
+}
+
+var errNoHash = errors.New("no SHA-256 in hex on this line")
+
+// entry reads one line; ok is false for a header.
+func (c *columns) entry(text string) (sum [sha256.Size]byte, name string, ok bool, err error) {
+	if head, rest, _ := strings.Cut(strings.TrimPrefix(text, `\`), " "); !strings.Contains(head, ",") {
+		if sum, ok = parseSum(head); !ok {
+			return sum, "", false, errNoHash
+		}
+		return sum, named(strings.TrimPrefix(strings.TrimSpace(rest), "*")), true, nil
+	}
+	read := csv.NewReader(strings.NewReader(text))
+	read.TrimLeadingSpace = true
+	fields, err := read.Read()
+	if err != nil {
+		return sum, "", false, fmt.Errorf("split columns: %w", err)
+	}
+	at := slices.IndexFunc(fields, func(s string) bool { _, ok := parseSum(strings.TrimSpace(s)); return ok })
+	if at < 0 {
+		if c.seen {
+			return sum, "", false, errNoHash
+		}
+		c.seen, c.name = true, nameColumn(fields)
+		return sum, "", false, nil
+	}
+	if !c.seen {
+		c.seen, c.name = true, -1
+	}
+	sum, _ = parseSum(strings.TrimSpace(fields[at]))
+	column := c.name
+	if column < 0 {
+		// Without a header the name is what follows the hash, or else precedes it.
+		if column = at + 1; column == len(fields) {
+			column = at - 1
+		}
+	}
+	if column >= 0 && column < len(fields) && column != at {
+		name = fields[column]
+	}
+	return sum, named(strings.TrimSpace(name)), true, nil
+}
+
+// nameColumn finds the column of names by its header.
+func nameColumn(header []string) int {
+	for _, word := range []string{"signature", "name", "malware", "family", "threat", "detection"} {
+		for i, h := range header {
+			if strings.EqualFold(strings.TrimSpace(h), word) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func named(name string) string {
+	if name == "" {
+		return unnamed
+	}
+	return name
+}
+
+func parseSum(text string) (sum [sha256.Size]byte, ok bool) {
+	if len(text) != hex.EncodedLen(len(sum)) {
+		return sum, false
+	}
+	_, err := hex.Decode(sum[:], []byte(text))
+	return sum, err == nil
+}

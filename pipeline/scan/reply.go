@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scan
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// word is what kind of reply clamd gave.
+type word int
+
+const (
+	unknown     word = iota // the grammar does not know it
+	pong                    // PONG
+	okay                    // <subject>: OK
+	found                   // <subject>: <name> FOUND
+	fileError               // <subject>: <text> ERROR
+	streamLimit             // INSTREAM size limit exceeded. ERROR
+	refusal                 // the command itself was not carried out
+	readTimeout             // COMMAND READ TIMED OUT
+)
+
+// reply is one reply of clamd, taken apart.
+type reply struct {
+	word    word
+	subject string // "stream", or "fd" for fd[N]
+	text    string // found: the signature; fileError: the error; refusal: all of it
+}
+
+const timedOut = "COMMAND READ TIMED OUT"
+
+// The replies that stand alone, without a subject. They are clamd's own, never
+// about what is in a file.
+func standing(body string) (reply, bool) {
+	switch body {
+	case "PONG":
+		return reply{word: pong}, true
+	case "INSTREAM size limit exceeded. ERROR":
+		return reply{word: streamLimit}, true
+	case timedOut:
+		return reply{word: readTimeout}, true
+	case "No file descriptor received. ERROR",
+		"Error processing command. ERROR",
+		"Error writing to temporary file ERROR",
+		"Command invalid inside IDSESSION. ERROR",
+		"UNKNOWN COMMAND",
+		"COMMAND UNAVAILABLE",
+		"COMMAND UNAVAILABLE. ERROR":
+		return reply{word: refusal, text: body}, true
+	}
+	if strings.HasPrefix(body, "PROTOCOL ERROR: ") {
+		return reply{word: refusal, text: body}, true
+	}
+	return reply{}, false
+}
+
+// parseReply takes one reply apart, without its terminator. The id is 0 when
+// the reply carries none. What is not exactly in the grammar is unknown.
+func parseReply(line []byte) (id uint64, r reply) {
+	body := line
+	if n, rest, ok := cutID(line); ok {
+		id, body = n, rest
+	}
+	text := string(body)
+	if r, ok := standing(text); ok {
+		return id, r
+	}
+	subject, rest, ok := cutSubject(text)
+	if !ok {
+		return id, reply{}
+	}
+	if rest == "OK" {
+		return id, reply{word: okay, subject: subject}
+	}
+	// A name may hold any byte, so only the end of the reply can be relied on.
+	if name, ok := strings.CutSuffix(rest, " FOUND"); ok && name != "" {
+		return id, reply{word: found, subject: subject, text: name}
+	}
+	if name, ok := strings.CutSuffix(rest, " ERROR"); ok && name != "" {
+		return id, reply{word: fileError, subject: subject, text: name}
+	}
+	return id, reply{}
+}
+
+// cutID splits "<id>: " off a reply. An id is written as clamd does: decimal,
+// from 1, without sign or leading zero.
+func cutID(line []byte) (id uint64, rest []byte, ok bool) {
+	head, rest, ok := bytes.Cut(line, []byte(": "))
+	if !ok || len(head) == 0 || len(head) > 10 || head[0] == '0' || !digits(head) {
+		return 0, nil, false
+	}
+	id, err := strconv.ParseUint(string(head), 10, 32)
+	return id, rest, err == nil
+}
+
+func digits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// cutSubject splits "stream: " or "fd[N]: " off the body of a reply.
+func cutSubject(body string) (subject, rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(body, "stream: "); ok {
+		return "stream", rest, true
+	}
+	rest, ok = strings.CutPrefix(body, "fd[")
+	if !ok {
+		return "", "", false
+	}
+	number, rest, ok := strings.Cut(rest, "]: ")
+	if !ok || !digits([]byte(number)) {
+		return "", "", false
+	}
+	return "fd", rest, true
+}
+
+// judge turns a reply about a file into its answer.
+func (r reply) judge(raw []byte) Answer {
+	switch r.word {
+	case okay:
+		return Answer{Verdict: Clean}
+	case found:
+		return foundAnswer(r.text)
+	case fileError:
+		return errorAnswer(r.text, raw)
+	case streamLimit:
+		return Answer{Verdict: Unscanned, Reason: ReasonStreamLimit}
+	case refusal:
+		return Answer{Err: failed(Sick, "ask clamd: it did not carry out the command").about(raw)}
+	case readTimeout:
+		f := failed(Busy, "ask clamd: it gave up waiting").about(raw)
+		f.After = busyWait
+		return Answer{Err: f}
+	}
+	return Answer{Err: failed(Unclear, "read reply: not in the grammar").about(raw)}
+}
+
+// busyWait is how long to leave a clamd alone that says it gave up waiting.
+const busyWait = 5 * time.Second
+
+// foundAnswer tells real signatures from those by which clamd says that it did
+// not look inside. "(null)" is what AlertExceedsMax gave before clamav #999.
+func foundAnswer(name string) Answer {
+	switch {
+	case name == "(null)", strings.HasPrefix(name, "Heuristics.Limits.Exceeded"):
+		return Answer{Verdict: Unscanned, Signature: name, Reason: ReasonLimit}
+	case strings.HasPrefix(name, "Heuristics.Encrypted"):
+		return Answer{Verdict: Unscanned, Signature: name, Reason: ReasonEncrypted}
+	}
+	return Answer{Verdict: Malicious, Signature: name}
+}
+
+// errorAnswer sorts libclamav's error texts (cl_strerror): a limit that the file
+// exceeds, a fault of the scanner that any file would meet, or this file's own.
+func errorAnswer(text string, raw []byte) Answer {
+	switch text {
+	case "Exceeded max recursion depth", "Exceeded max scan size", "Exceeded max scan files":
+		return Answer{Verdict: Unscanned, Reason: ReasonLimit}
+	case "Scanner still active":
+		f := failed(Busy, "scan file: the scanner is being replaced").about(raw)
+		f.After = busyWait
+		return Answer{Err: f}
+	case "Can't allocate memory", "Can't create temporary file", "Can't create temporary directory",
+		"Error writing to temporary file", "Can't create new file", "Can't write to file",
+		"Can't unlink file", "Can't duplicate file descriptor", "Mutex lock failed",
+		"Malformed database", "Broken or not a CVD file", "Can't verify database integrity",
+		"Bad state (engine not initialized, or already initialized)":
+		return Answer{Err: failed(Sick, "scan file: an error of the scanner's own").about(raw)}
+	}
+	return Answer{Err: failed(Refused, "scan file: the scanner cannot").about(raw)}
+}

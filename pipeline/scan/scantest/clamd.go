@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scantest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// RealClamd is a running clamd with a signature database of its own: it finds
+// EICAR at any offset as "Lab.Eicar.Body.UNOFFICIAL" and text that holds Marker
+// as "Lab.Marker.UNOFFICIAL".
+type RealClamd struct {
+	UnixAddr, TCPAddr string // as a scanner's configuration has them
+
+	t    testing.TB
+	dir  string
+	path string // of clamd
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when cmd has ended
+}
+
+// Marker is a harmless text that the real clamd calls Lab.Marker.
+const Marker = "certpush-test-signature-1"
+
+const startWait = 20 * time.Second
+
+// Clamd starts the real clamd; lines such as "StreamMaxLength 1M" are added to
+// its configuration or take the place of the same key. It ends with the test.
+// Where clamd is not installed the test is skipped; with CI=true it fails.
+func Clamd(t testing.TB, lines ...string) *RealClamd {
+	t.Helper()
+	path, err := exec.LookPath("clamd")
+	if err != nil {
+		path = "/usr/sbin/clamd"
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("clamd is not installed: install clamav-daemon")
+		}
+		t.Skip("clamd is not installed")
+	}
+	c := &RealClamd{t: t, dir: shortDir(t), path: path}
+	c.configure(lines)
+	c.start()
+	t.Cleanup(c.Kill)
+	return c
+}
+
+// configure writes the signatures and the configuration.
+func (c *RealClamd) configure(lines []string) {
+	c.t.Helper()
+	port := freePort(c.t)
+	socket := filepath.Join(c.dir, "clamd.sock")
+	c.UnixAddr, c.TCPAddr = "unix:"+socket, "tcp:127.0.0.1:"+port
+	keys := []string{
+		"Foreground yes", "LogFile " + filepath.Join(c.dir, "clamd.log"), "LogTime yes",
+		"DatabaseDirectory " + filepath.Join(c.dir, "db"), "TemporaryDirectory " + filepath.Join(c.dir, "tmp"),
+		"LocalSocket " + socket, "LocalSocketMode 666", "FixStaleSocket yes",
+		"TCPAddr 127.0.0.1", "TCPSocket " + port, "MaxThreads 10", "MaxQueue 100",
+		"StreamMaxLength 100M", "MaxFileSize 100M", "MaxScanSize 400M", "ReadTimeout 120",
+		"CommandReadTimeout 30", "SelfCheck 600", "ConcurrentDatabaseReload yes", "AlertExceedsMax no",
+	}
+	set := map[string]bool{}
+	for _, l := range lines {
+		set[strings.Fields(l)[0]] = true
+	}
+	for _, k := range keys {
+		if !set[strings.Fields(k)[0]] {
+			lines = append(lines, k)
+		}
+	}
+	eicar := EICAR()
+	c.write("clamd.conf", strings.Join(lines, "\n")+"\n")
+	c.write("db/lab.hsb", fmt.Sprintf("%x:%d:Lab.Eicar.Hash\n", sha256.Sum256(eicar), len(eicar)))
+	c.write("db/lab.ndb", fmt.Sprintf("Lab.Eicar.Body:0:*:%x\nLab.Marker:0:*:%x\n", eicar, Marker))
+	if err := os.Mkdir(filepath.Join(c.dir, "tmp"), 0o700); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *RealClamd) write(name, text string) {
+	c.t.Helper()
+	path := filepath.Join(c.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// start runs clamd and waits until both sockets take connections.
+func (c *RealClamd) start() {
+	c.t.Helper()
+	c.cmd = exec.Command(c.path, "-c", filepath.Join(c.dir, "clamd.conf"))
+	c.gone = make(chan struct{})
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatalf("start clamd: %v", err)
+	}
+	go func(cmd *exec.Cmd, gone chan struct{}) {
+		defer close(gone)
+		_ = cmd.Wait() // it is mostly killed
+	}(c.cmd, c.gone)
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(startWait)
+	for !c.listens() {
+		select {
+		case <-look.C:
+		case <-c.gone:
+			c.t.Fatalf("start clamd: it ended:\n%s", c.Log())
+		case <-late:
+			c.t.Fatalf("start clamd: not ready:\n%s", c.Log())
+		}
+	}
+}
+
+func (c *RealClamd) listens() bool {
+	for _, text := range []string{c.UnixAddr, c.TCPAddr} {
+		network, at, _ := strings.Cut(text, ":")
+		conn, err := net.Dial(network, at)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+	}
+	return true
+}
+
+// Log returns what clamd logged so far.
+func (c *RealClamd) Log() string {
+	text, err := os.ReadFile(filepath.Join(c.dir, "clamd.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Kill ends clamd at once, as kill -9 does, and waits until it is gone.
+func (c *RealClamd) Kill() {
+	_ = c.cmd.Process.Kill() // it may be gone already
+	<-c.gone
+}
+
+// Restart ends clamd as Kill does and starts it again at the same addresses.
+func (c *RealClamd) Restart() {
+	c.t.Helper()
+	c.Kill()
+	c.start()
+}
+
+// Stop halts clamd (SIGSTOP): connections are taken by the system, nothing is
+// answered.
+func (c *RealClamd) Stop() {
+	c.t.Helper()
+	if err := pause(c.cmd.Process); err != nil {
+		c.t.Fatalf("stop clamd: %v", err)
+	}
+}
+
+// Cont undoes Stop.
+func (c *RealClamd) Cont() {
+	c.t.Helper()
+	if err := resume(c.cmd.Process); err != nil {
+		c.t.Fatalf("continue clamd: %v", err)
+	}
+}

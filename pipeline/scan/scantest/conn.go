@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scantest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// conn is one client.
+type conn struct {
+	s     *Server
+	net   net.Conn
+	fds   []*os.File // passed and not yet asked about
+	got   []byte     // read and not yet used
+	group bool       // in IDSESSION
+	id    int        // of the last command in it
+	files int
+	scans sync.WaitGroup
+
+	mu sync.Mutex // one reply at a time
+}
+
+var errLimit = errors.New("stream over the limit")
+
+func (s *Server) serve(n net.Conn) {
+	c := &conn{s: s, net: n}
+	defer func() {
+		for _, f := range c.fds {
+			f.Close()
+		}
+	}()
+	switch s.now() {
+	case Reset:
+		if tcp, ok := n.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		return
+	case Close:
+		return
+	case Mute:
+		<-s.ended
+		return
+	}
+	for {
+		command, err := c.until(0)
+		if err != nil {
+			return
+		}
+		if !c.obey(string(command)) {
+			c.scans.Wait()
+			return
+		}
+	}
+}
+
+func (s *Server) now() Behaviour {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behaviour
+}
+
+// obey carries out one command and reports whether another may follow.
+func (c *conn) obey(command string) bool {
+	if c.group && command != "zEND" {
+		c.id++
+	}
+	id := c.id
+	switch command {
+	case "zIDSESSION":
+		c.group = true
+		return true
+	case "zPING":
+		c.reply(id, "PONG")
+	case "zVERSION":
+		c.s.mu.Lock()
+		version := c.s.version
+		c.s.mu.Unlock()
+		c.reply(id, version)
+	case "zINSTREAM":
+		c.counts()
+		body, err := c.stream(id)
+		if errors.Is(err, errLimit) {
+			c.reply(id, "INSTREAM size limit exceeded. ERROR")
+			return false
+		}
+		return err == nil && c.judge(id, "stream", body)
+	case "zFILDES":
+		c.counts()
+		body, err := c.passed()
+		if err != nil {
+			c.reply(id, "No file descriptor received. ERROR")
+			return false
+		}
+		return c.judge(id, "fd[12]", body)
+	case "zEND":
+		c.scans.Wait()
+		if c.s.now() == Extra {
+			c.write(fmt.Appendf(nil, "%d: PONG\x00", id+1))
+		}
+		return false
+	default:
+		c.reply(id, "UNKNOWN COMMAND")
+		return false
+	}
+	return c.group
+}
+
+func (c *conn) counts() {
+	c.files++
+	if c.files == 1 {
+		c.s.set(func() { c.s.sessions++ })
+	}
+}
+
+// stream takes one INSTREAM.
+func (c *conn) stream(id int) ([]byte, error) {
+	if c.s.now() == Early {
+		c.reply(id, "stream: OK")
+	}
+	c.s.mu.Lock()
+	limit := c.s.streamMax
+	c.s.mu.Unlock()
+	var body []byte
+	for {
+		head, err := c.exactly(4)
+		if err != nil {
+			return nil, err
+		}
+		size := int64(binary.BigEndian.Uint32(head))
+		if size == 0 {
+			return body, nil
+		}
+		if limit > 0 && int64(len(body))+size > limit {
+			return nil, errLimit
+		}
+		part, err := c.exactly(int(size))
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, part...)
+	}
+}
+
+// passed reads the file whose descriptor came with FILDES.
+func (c *conn) passed() ([]byte, error) {
+	if _, err := c.exactly(1); err != nil {
+		return nil, err
+	}
+	if len(c.fds) == 0 {
+		return nil, errors.New("no descriptor")
+	}
+	f := c.fds[0]
+	c.fds = c.fds[1:]
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("not a regular file"))
+	}
+	return io.ReadAll(io.NewSectionReader(f, 0, info.Size()))
+}
+
+// judge answers about one file and reports whether the connection stays.
+func (c *conn) judge(id int, subject string, body []byte) bool {
+	s := c.s
+	s.mu.Lock()
+	s.received = append(s.received, Received{SHA256: sha256.Sum256(body), Size: int64(len(body)), At: time.Now()})
+	behaviour, delay := s.behaviour, s.delay
+	holds := func(text string) bool { return text != "" && bytes.Contains(body, []byte(text)) }
+	crash, fail, marked := holds(s.crashOn), holds(s.failOn), holds(s.marker)
+	s.mu.Unlock()
+	text := "OK"
+	switch {
+	case crash:
+		s.hangUp()
+		return false
+	case behaviour == Sick:
+		text = "Can't allocate memory ERROR"
+	case fail || behaviour == Fail:
+		text = "Bad format or broken data ERROR"
+	case behaviour == Blind:
+	case marked:
+		text = "Scantest.Marker FOUND"
+	case bytes.Contains(body, EICAR()):
+		text = "Scantest.Eicar FOUND"
+	}
+	if delay <= 0 {
+		return c.answer(behaviour, id, subject+": "+text)
+	}
+	c.scans.Go(func() {
+		select {
+		case <-time.After(delay):
+		case <-s.ended:
+			return
+		}
+		if !c.answer(behaviour, id, subject+": "+text) {
+			c.net.Close()
+		}
+	})
+	return true
+}
+
+// answer sends the reply about a file, or what the behaviour makes of it.
+func (c *conn) answer(b Behaviour, id int, text string) bool {
+	switch b {
+	case Hang, Early:
+		return true
+	case Drop:
+		return false
+	case Garbage:
+		c.write([]byte("\xff\x01 what? OK FOUND\x00"))
+	case HangUp:
+		c.reply(id, text)
+		return false
+	case Flood:
+		c.flood()
+		return false
+	case Duplicate:
+		c.reply(id, text)
+		c.reply(id, text)
+	case Alien:
+		c.reply(id+1000, text)
+	case Torn:
+		c.write(fmt.Appendf(nil, "%d: %s", id, text))
+		return false
+	case ReadTimeout:
+		c.write([]byte("COMMAND READ TIMED OUT\n"))
+		return false
+	default:
+		c.reply(id, text)
+	}
+	return true
+}
+
+func (c *conn) flood() {
+	part := bytes.Repeat([]byte("stream: OK "), 6<<10)
+	for sent := 0; sent < 1<<30; sent += len(part) {
+		if !c.write(part) {
+			return
+		}
+	}
+}
+
+// reply sends one reply, with its id in a session.
+func (c *conn) reply(id int, text string) {
+	if c.group {
+		text = fmt.Sprintf("%d: %s", id, text)
+	}
+	c.write([]byte(text + "\x00"))
+}
+
+func (c *conn) write(p []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.s.now() != Drip {
+		_, err := c.net.Write(p)
+		return err == nil
+	}
+	for i := range p {
+		select {
+		case <-c.s.ended:
+			return false
+		case <-time.After(time.Second):
+		}
+		if _, err := c.net.Write(p[i : i+1]); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// until reads up to the byte end, which is not returned.
+func (c *conn) until(end byte) ([]byte, error) {
+	for {
+		if i := bytes.IndexByte(c.got, end); i >= 0 {
+			line := c.got[:i]
+			c.got = c.got[i+1:]
+			return line, nil
+		}
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// exactly reads n bytes.
+func (c *conn) exactly(n int) ([]byte, error) {
+	for len(c.got) < n {
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
+	part := c.got[:n:n]
+	c.got = c.got[n:]
+	return part, nil
+}
+
+// fill reads more bytes, and the descriptors that come with them.
+func (c *conn) fill() error {
+	buf := make([]byte, 64<<10)
+	n, files, err := receive(c.net, buf)
+	c.fds = append(c.fds, files...)
+	c.got = append(c.got, buf[:n]...)
+	if n == 0 && err == nil {
+		return io.EOF
+	}
+	return err
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+func clamd(addr string, set ...func(*Scanner)) func(*Config) {
+	return func(c *Config) {
+		s := Scanner{Name: "clamav", Type: "clamd", Addresses: []string{addr}, BackoffFirst: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Timeout: time.Second, Tries: 3}
+		for _, f := range set {
+			f(&s)
+		}
+		c.Scanners = []Scanner{s}
+	}
+}
+
+// TestRealClamd: clean, EICAR, over the stream limit, and clamd killed and
+// restarted in the middle; by descriptor and by stream.
+func TestRealClamd(t *testing.T) {
+	for _, way := range []string{"unix", "tcp"} {
+		t.Run(way, func(t *testing.T) {
+			d := scantest.Clamd(t, "StreamMaxLength 1M")
+			addr := d.UnixAddr
+			if way == "tcp" {
+				addr = d.TCPAddr
+			}
+			l := newLab(t, clamd(addr, func(s *Scanner) { s.Workers, s.MaxSize = 4, 100<<20 }))
+			l.start()
+			l.swept()
+			good, bad := l.write("good", "hello"), l.write("bad", eicar())
+			big := l.write("big", strings.Repeat("a big file ", 300_000))
+			all := l.await(3)
+			if o := outcomesOf(all, good)[0]; o.Verdict != scan.Clean {
+				t.Errorf("clean file: %+v", o)
+			}
+			if o := outcomesOf(all, bad)[0]; o.Verdict != scan.Malicious || !strings.Contains(o.Signature, "Eicar") {
+				t.Errorf("EICAR: %+v", o)
+			}
+			want := scan.Clean // a descriptor is not a stream
+			if way == "tcp" {
+				want = scan.Unscanned
+			}
+			if o := outcomesOf(all, big)[0]; o.Verdict != want {
+				t.Errorf("over the stream limit: %+v", o)
+			}
+			const n = 300
+			for i := range n {
+				if i == n/3 {
+					d.Kill()
+				}
+				if i == 2*n/3 {
+					d.Restart()
+				}
+				l.write(fmt.Sprintf("many/%d", i), strings.Repeat(fmt.Sprint(i), 500))
+			}
+			all = l.await(3 + n)
+			for _, o := range all[3:] {
+				if o.Outcome != Done || o.Verdict != scan.Clean {
+					t.Errorf("over the restart: %+v", o)
+				}
+			}
+			for _, say := range []string{"scanner is down", "scanner is up again"} {
+				if !strings.Contains(l.logged(), say) {
+					t.Errorf("not said: %s", say)
+				}
+			}
+		})
+	}
+}
+
+// 3. After a void session each sample is tried alone, and only a try alone
+// counts; a bad sample never stops good ones; a try counts only when the scanner
+// judged something since.
+func TestFinePrint03SessionsAndTries(t *testing.T) {
+	d := scantest.Start(t, "unix")
+	d.SetCrashOn("poison")
+	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 8 }))
+	poison := l.write("0-poison", "this is poison")
+	for i := range 40 {
+		l.write(fmt.Sprintf("good%d", i), fmt.Sprintf("good %d", i))
+	}
+	l.start()
+	all := l.await(41)
+	for _, o := range all {
+		switch {
+		case o.Path == poison && (o.Outcome != Dead || o.Tries != 3 || o.Verdict != "" || o.Reason == ""):
+			t.Errorf("poison: %+v", o)
+		case o.Path != poison && (o.Outcome != Done || o.Verdict != scan.Clean):
+			t.Errorf("good sample: %+v", o)
+		}
+	}
+	if o := outcomesOf(all, poison); len(o) != 1 {
+		t.Errorf("poison has %d outcomes", len(o))
+	}
+}
+
+// TestScannerMisbehaves: whatever the scanner does, no verdict that was not
+// given, nothing lost, nothing dead by its fault alone; when it behaves again
+// every sample is judged.
+func TestScannerMisbehaves(t *testing.T) {
+	for name, b := range map[string]scantest.Behaviour{
+		"refuses": scantest.Refuse, "resets": scantest.Reset, "closes": scantest.Close, "mute": scantest.Mute, "hangs": scantest.Hang,
+		"drops": scantest.Drop, "drips": scantest.Drip, "garbage": scantest.Garbage, "answers and hangs up": scantest.HangUp,
+		"answers early": scantest.Early, "flood": scantest.Flood, "errors": scantest.Fail, "sick": scantest.Sick,
+		"twice": scantest.Duplicate, "alien": scantest.Alien, "extra": scantest.Extra, "torn": scantest.Torn, "read timeout": scantest.ReadTimeout,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := scantest.Start(t, "unix")
+			l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers, s.Timeout = 4, 200*time.Millisecond }))
+			l.start()
+			l.until("the scanner", func() bool { return l.p.Ready() == nil })
+			d.Set(b)
+			for i := range 12 {
+				l.write(fmt.Sprintf("f%d", i), fmt.Sprintf("content %d", i))
+			}
+			l.until("all journaled", func() bool {
+				s := l.p.Status().Scanners
+				return len(s) == 1 && s[0].Journaled == 12
+			})
+			l.until("it had its chance", func() bool {
+				log := l.logged()
+				return d.Sessions() >= 3 || strings.Contains(log, "try failed") || strings.Contains(log, "scanner is") && strings.Contains(log, "pushing to it pauses") || len(l.outcomes()) > 0
+			})
+			for _, o := range l.outcomes() {
+				if o.Outcome != Done || o.Verdict != scan.Clean {
+					t.Errorf("while it misbehaved: %+v", o)
+				}
+				if b != scantest.HangUp && b != scantest.Drip {
+					t.Errorf("a verdict that was not given: %+v", o)
+				}
+			}
+			d.Set(scantest.Proper)
+			for _, o := range l.await(12) {
+				if o.Outcome != Done || o.Verdict != scan.Clean {
+					t.Errorf("in the end: %+v", o)
+				}
+			}
+		})
+	}
+}
+
+func TestBlindScannerIsSaid(t *testing.T) {
+	d := scantest.Start(t, "unix")
+	d.Set(scantest.Blind)
+	l := newLab(t, clamd(d.Addr()))
+	l.start()
+	l.until("a word of it", func() bool { return strings.Contains(l.logged(), "answers but does not detect") })
+}
+
+// TestScannerDownAtStart: the service stays up, journals, and pushes when the
+// scanner answers.
+func TestScannerDownAtStart(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.Set(scantest.Refuse)
+	l := newLab(t, clamd(d.Addr()))
+	l.start()
+	l.swept()
+	path := l.write("a", "1")
+	l.until("the line", func() bool { return len(l.lines("live")) == 1 })
+	if l.p.Ready() == nil {
+		t.Error("ready without a scanner")
+	}
+	if s := l.p.Status().Scanners[0]; s.Up || s.Waiting != 1 {
+		l.until("waiting 1", func() bool { return l.p.Status().Scanners[0].Waiting == 1 })
+	}
+	d.Set(scantest.Proper)
+	if o := l.await(1)[0]; o.Path != path || o.Outcome != Done || o.Tries != 1 {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
+// TestHostileNamesReachTheLedger: any byte survives from tree to ledger, and
+// none of it raw.
+func TestHostileNamesReachTheLedger(t *testing.T) {
+	l := newLab(t)
+	names := []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}
+	for _, n := range names {
+		l.write(n, "x"+n)
+	}
+	l.start()
+	all := l.await(len(names))
+	for _, n := range names {
+		if o := outcomesOf(all, filepath.Join(l.drop, n)); len(o) != 1 || o[0].Outcome != Done {
+			t.Errorf("%q: %+v", n, o)
+		}
+	}
+	l.halt()
+	text, err := os.ReadFile(filepath.Join(l.c.State, "ledger", "verdicts.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range []string{"\x1b", "\u202e", "\xff", "\t"} {
+		if bytes.Contains(text, []byte(raw)) {
+			t.Errorf("raw %q in the ledger", raw)
+		}
+	}
+	if got := bytes.Count(text, []byte{'\n'}); got != len(names) {
+		t.Errorf("%d ledger lines for %d files", got, len(names))
+	}
+}

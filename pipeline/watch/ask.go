@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"path/filepath"
+)
+
+// ask looks at path and, where the system can say it, asks if somebody writes it.
+func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
+	rel := t.below(path)
+	st, err := lstatBelow(t.Path, rel)
+	if err != nil {
+		if !vanished(err) && !linked(err) {
+			// Asking again and again shows nothing more; a sweep of its folder tells.
+			t.doubt(filepath.Dir(path), WhyError)
+		}
+		return missing, Stat{}
+	}
+	switch reason := st.kind(); {
+	case reason == "directory":
+		return folder, st
+	case reason != "":
+		w.skipped(t, path, reason)
+		return passed, st
+	case t.globs.excluded(rel):
+		w.skipped(t, path, "excluded")
+		return passed, st
+	}
+	return writer(t.Path, rel, st, same)
+}
+
+func (w *Watcher) skipped(t *tree, path, reason string) {
+	if w.config.Skipped != nil {
+		w.config.Skipped(t.at, path, reason)
+	}
+}

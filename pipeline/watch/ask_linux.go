@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// writer asks for a read lease, which the system grants only while nobody has
+// the file open for writing, and gives it back at once. st is what lay there a
+// moment ago; the returned Stat is of the moment the lease was held.
+func writer(root, rel string, st Stat, _ *Stat) (finding, Stat) {
+	f, now, err := Open(root, rel)
+	switch {
+	case errors.Is(err, ErrBusy):
+		return written, st
+	case errors.Is(err, fs.ErrNotExist):
+		return missing, st
+	case linked(err):
+		return missing, st // it is reached through a link, so it is not in the tree
+	case err != nil:
+		return unsure, st
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return unsure, now
+	}
+	what := unsure
+	if err := raw.Control(func(fd uintptr) { what, now = lease(int(fd), now) }); err != nil {
+		return unsure, now
+	}
+	return what, now
+}
+
+func lease(fd int, st Stat) (finding, Stat) {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	if err != nil {
+		if err == unix.EAGAIN && !remote(fd) {
+			return written, st
+		}
+		return unsure, st
+	}
+	var held unix.Stat_t
+	if err = unix.Fstat(fd, &held); err == nil {
+		st = fromSystem(&held)
+	}
+	what := settled
+	if err == nil && held.Nlink == 0 {
+		what = missing // removed since it was opened, which would look like a new version
+	}
+	// A failure here is healed by the close that follows: it ends the lease too.
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	return what, st
+}
+
+// remote tells if fd lies on a file system that answers EAGAIN to a lease for
+// reasons of its own, without anybody writing.
+func remote(fd int) bool {
+	var s unix.Statfs_t
+	if unix.Fstatfs(fd, &s) != nil {
+		return true
+	}
+	switch uint32(s.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC,
+		unix.FUSE_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.V9FS_MAGIC, unix.AFS_SUPER_MAGIC,
+		unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// folders is the set of directories of a tree that are watched, or should be. It
+// is linked as a tree, so that what lies below a path is found without looking at
+// the rest.
+type folders struct {
+	root      string
+	byPath    map[string]*entry
+	byPlace   map[place]*entry
+	limit     error // the last watch limit that was reached
+	watched   int
+	unwatched int
+}
+
+// entry is one directory. One that is only there to hold its children together
+// is neither watched nor failed.
+type entry struct {
+	path              string
+	parent            *entry
+	first, next, prev *entry // children, and neighbours below the same parent
+	place             place
+	age               uint64        // the tree's age when the watch was set
+	added             time.Duration // before the watch was set
+	watched           bool
+	failed            error // why it is not watched, or could not be listed
+}
+
+func newFolders(root string) *folders {
+	return &folders{root: root, byPath: map[string]*entry{}, byPlace: map[place]*entry{}}
+}
+
+func (f *folders) get(path string) *entry { return f.byPath[path] }
+
+// at returns the directory that is known to be at p, nil if none is or if the
+// file system does not number its files.
+func (f *folders) at(p place) *entry {
+	if p.inode == 0 {
+		return nil
+	}
+	return f.byPlace[p]
+}
+
+// put notes path, with its parents up to the root.
+func (f *folders) put(path string) *entry {
+	if e := f.byPath[path]; e != nil {
+		return e
+	}
+	e := &entry{path: path}
+	f.byPath[path] = e
+	if path == f.root {
+		return e
+	}
+	e.parent = f.put(filepath.Dir(path))
+	if e.next = e.parent.first; e.next != nil {
+		e.next.prev = e
+	}
+	e.parent.first = e
+	return e
+}
+
+// set notes what became of e's watch.
+func (f *folders) set(e *entry, p place, age uint64, added time.Duration, failed error) {
+	f.count(e, -1)
+	f.unplace(e)
+	e.place, e.age, e.added, e.watched, e.failed = p, age, added, failed == nil, failed
+	if p.inode != 0 && e.watched {
+		f.byPlace[p] = e
+	}
+	f.count(e, 1)
+}
+
+// fail notes that e could not be listed.
+func (f *folders) fail(e *entry, err error) {
+	f.count(e, -1)
+	e.failed = err
+	f.count(e, 1)
+}
+
+func (f *folders) count(e *entry, by int) {
+	switch {
+	case e.failed != nil:
+		f.unwatched += by
+	case e.watched:
+		f.watched += by
+	}
+}
+
+func (f *folders) unplace(e *entry) {
+	if f.byPlace[e.place] == e {
+		delete(f.byPlace, e.place)
+	}
+}
+
+// drop forgets e and all below and returns their paths, the deepest first.
+func (f *folders) drop(e *entry) []string { return f.dropInto(nil, e) }
+
+func (f *folders) dropInto(paths []string, e *entry) []string {
+	for e.first != nil {
+		paths = f.dropInto(paths, e.first)
+	}
+	f.count(e, -1)
+	f.unplace(e)
+	delete(f.byPath, e.path)
+	switch {
+	case e.prev != nil:
+		e.prev.next = e.next
+	case e.parent != nil:
+		e.parent.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	}
+	return append(paths, e.path)
+}
+
+// older returns the directories whose watch was set before age.
+func (f *folders) older(age uint64) []string {
+	var paths []string
+	for path, e := range f.byPath {
+		if e.age < age && path != f.root && (e.watched || e.failed != nil) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}

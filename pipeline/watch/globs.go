@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// globs tells which paths of a tree are wanted.
+type globs struct {
+	include, exclude []string
+}
+
+func newGlobs(t Tree) globs {
+	g := globs{exclude: t.Exclude}
+	for _, p := range t.Include {
+		if p == "**" {
+			return g
+		}
+	}
+	g.include = t.Include
+	return g
+}
+
+// excluded tells if the file rel, below the tree, is left out.
+func (g globs) excluded(rel string) bool {
+	if len(g.include) == 0 && len(g.exclude) == 0 {
+		return false
+	}
+	rel = filepath.ToSlash(rel)
+	for _, p := range g.exclude {
+		if match(p, rel) {
+			return true
+		}
+	}
+	if len(g.include) == 0 {
+		return false
+	}
+	for _, p := range g.include {
+		if match(p, rel) {
+			return false
+		}
+	}
+	return true
+}
+
+// barren tells if the directory rel cannot hold a wanted file: an exclude that
+// ends in /** covers all of it. Such a directory is neither watched nor swept.
+func (g globs) barren(rel string) bool {
+	if len(g.exclude) == 0 {
+		return false
+	}
+	rel = filepath.ToSlash(rel)
+	for _, p := range g.exclude {
+		if all, ok := strings.CutSuffix(p, "/**"); ok && match(all, rel) {
+			return true
+		}
+	}
+	return false
+}
+
+// match never fails: New has checked the pattern.
+func match(pattern, name string) bool {
+	ok, err := doublestar.Match(pattern, name)
+	return err == nil && ok
+}

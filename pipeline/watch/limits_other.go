@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package watch
+
+import (
+	"errors"
+	"strconv"
+	"syscall"
+)
+
+// Limits tells what the system allows: here it sets no limit of its own.
+func Limits() Limit { return Limit{} }
+
+// watchLimit tells if err means that no more directories can be watched.
+func watchLimit(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// instanceLimit tells if err means that no more trees can be watched.
+func instanceLimit(err error) bool { return watchLimit(err) }
+
+// moreWatches is what the operator does about watchLimit.
+func moreWatches(need int) string {
+	return "raise the number of open files to more than " + strconv.Itoa(need)
+}
+
+// moreInstances is what the operator does about instanceLimit.
+func moreInstances() string { return "raise the number of open files" }

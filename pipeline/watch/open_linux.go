@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open opens the file rel below root for reading. No link below root is
+// followed (root's own path may hold one), it never blocks, and it opens nothing
+// but a regular file. The error is a *Refusal, ErrBusy, or fs.ErrNotExist when
+// the file vanished; any other is the system's.
+func Open(root, rel string) (*os.File, Stat, error) {
+	path := filepath.Join(root, rel)
+	if err := local(root, rel); err != nil {
+		return nil, Stat{}, err
+	}
+	dir, err := openRoot(root)
+	if err != nil {
+		return nil, Stat{}, refuse(path, err)
+	}
+	defer unix.Close(dir)
+	st, err := statBelow(dir, rel)
+	if err != nil {
+		return nil, Stat{}, refuse(path, err)
+	}
+	// Looked at before it is opened: to open a device can move it.
+	if err := regular(path, st); err != nil {
+		return nil, Stat{}, err
+	}
+	fd, err := openBelow(dir, rel, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil, Stat{}, refuse(path, err)
+	}
+	var sys unix.Stat_t
+	if err := unix.Fstat(fd, &sys); err != nil {
+		unix.Close(fd)
+		return nil, Stat{}, refuse(path, err)
+	}
+	st = fromSystem(&sys)
+	if err := regular(path, st); err != nil {
+		unix.Close(fd)
+		return nil, Stat{}, err
+	}
+	return os.NewFile(uintptr(fd), path), st, nil
+}
+
+// refuse puts an error of the system into the words of Open.
+func refuse(path string, err error) error {
+	reason := ""
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESTALE):
+		return gone(path)
+	case errors.Is(err, unix.EAGAIN):
+		return ErrBusy
+	case errors.Is(err, unix.ELOOP):
+		reason = "symlink"
+	case errors.Is(err, unix.EXDEV):
+		reason = "outside"
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		reason = "device"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		reason = "permission"
+	default:
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &Refusal{Reason: reason, Path: path, Err: err}
+}
+
+func openRoot(root string) (int, error) {
+	return again(func() (int, error) {
+		return unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+}
+
+// openBelow opens rel below the folder dir and follows no link on the way. It
+// asks the kernel to hold the line and, where the kernel cannot (before 5.6, or
+// forbidden by a filter, or too long a path), goes step by step.
+func openBelow(dir int, rel string, flags int) (int, error) {
+	fd, err := resolve(dir, rel, flags)
+	if err == unix.ENOTDIR && flags&unix.O_DIRECTORY != 0 {
+		// A link in the last place is no directory either, but did not vanish.
+		if st, failed := statBelow(dir, rel); failed == nil && st.Mode&fs.ModeSymlink != 0 {
+			err = unix.ELOOP
+		}
+	}
+	return fd, err
+}
+
+func resolve(dir int, rel string, flags int) (int, error) {
+	if len(rel) < unix.PathMax-1 {
+		fd, err := again(func() (int, error) {
+			return unix.Openat2(dir, rel, &unix.OpenHow{
+				Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
+				Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+			})
+		})
+		if err == nil || (err != unix.ENOSYS && err != unix.EPERM && err != unix.E2BIG) {
+			return fd, err
+		}
+	}
+	return stepBelow(dir, rel, flags)
+}
+
+// stepBelow is openBelow one path element at a time.
+func stepBelow(dir int, rel string, flags int) (int, error) {
+	at := dir
+	defer func() {
+		if at != dir {
+			unix.Close(at)
+		}
+	}()
+	for {
+		name, rest, more := strings.Cut(rel, "/")
+		if !more {
+			return again(func() (int, error) {
+				return unix.Openat(at, name, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+			})
+		}
+		next, err := again(func() (int, error) {
+			return unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		})
+		if err != nil {
+			// With O_DIRECTORY a link is ENOTDIR, which would read as vanished.
+			if st, failed := statAt(at, name); err == unix.ENOTDIR && failed == nil && st.Mode&fs.ModeSymlink != 0 {
+				err = unix.ELOOP
+			}
+			return -1, err
+		}
+		if at != dir {
+			unix.Close(at)
+		}
+		at, rel = next, rest
+	}
+}
+
+// statBelow is Lstat of rel below dir with no link followed on the way.
+func statBelow(dir int, rel string) (Stat, error) {
+	parent, name := filepath.Split(rel)
+	if parent == "" {
+		return statAt(dir, name)
+	}
+	at, err := openBelow(dir, strings.TrimRight(parent, "/"), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return Stat{}, err
+	}
+	defer unix.Close(at)
+	return statAt(at, name)
+}
+
+func statAt(dir int, name string) (Stat, error) {
+	var st unix.Stat_t
+	_, err := again(func() (int, error) { return 0, unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if err != nil {
+		return Stat{}, err
+	}
+	return fromSystem(&st), nil
+}
+
+// lstatBelow is Lstat of rel below root, for a path of any length. It is a
+// glance: a link on the way is followed, and who opens makes sure.
+func lstatBelow(root, rel string) (Stat, error) {
+	st, err := Lstat(join(root, rel))
+	if err == nil || !errors.Is(err, unix.ENAMETOOLONG) {
+		return st, err
+	}
+	dir, err := openRoot(root)
+	if err != nil {
+		return Stat{}, refuse(root, err)
+	}
+	defer unix.Close(dir)
+	st, err = statBelow(dir, rel)
+	if err != nil {
+		return Stat{}, refuse(filepath.Join(root, rel), err)
+	}
+	return st, nil
+}
+
+// openFolder opens the directory rel below root to be listed.
+func openFolder(root, rel string) (*os.File, error) {
+	dir, err := openRoot(root)
+	if err != nil {
+		return nil, refuse(root, err)
+	}
+	defer unix.Close(dir)
+	path := filepath.Join(root, rel)
+	fd, err := openBelow(dir, rel, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, refuse(path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// lstatIn is Lstat of a name in an open directory.
+func lstatIn(dir *os.File, name string) (st Stat, err error) {
+	raw, err := dir.SyscallConn()
+	if err != nil {
+		return Stat{}, err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { st, failed = statAt(int(fd), name) }); err != nil {
+		return Stat{}, err
+	}
+	if failed != nil {
+		return Stat{}, refuse(filepath.Join(dir.Name(), name), failed)
+	}
+	return st, nil
+}
+
+// again repeats a call that a signal cut short.
+func again(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// askers is how many goroutines ask for writers at once. One that hangs on a
+// dead disk holds up one quarter of the others' work, not all of it.
+const askers = 4
+
+// phase is where a candidate stands.
+type phase uint8
+
+const (
+	waiting phase = iota // in the heap, until it is due
+	asking               // an asker has it
+	calm                 // in the queue to the receiver
+	taken                // handed over, not yet Done
+)
+
+// candidate is one path that settles.
+type candidate struct {
+	path  string
+	tree  *tree
+	phase phase
+	step  uint8 // how often a writer was found since the last event
+	back  uint8 // how often its receiver handed it back without an event between
+	dirty bool  // an event came while it was asked about or lay in the queue
+	over  bool  // SettleLimit was reached and told
+	via   bool  // the queued version is told because of SettleLimit
+	place int   // in the heap
+
+	began time.Duration // when it became a candidate
+	event time.Duration // last event
+	due   time.Duration // next question
+	at    time.Time     // when it settled
+	stat  Stat          // of the settled version
+	quiet *quiet        // nil where the system can be asked
+}
+
+// renew makes c a new version's candidate.
+func (c *candidate) renew(now time.Duration) {
+	c.began, c.step, c.over, c.quiet = now, 0, false, nil
+}
+
+// quiet is the state of a file for which only silence tells.
+type quiet struct {
+	stat  Stat
+	since time.Duration
+}
+
+// finding is what an asker saw.
+type finding uint8
+
+const (
+	settled finding = iota // nobody writes it
+	written                // somebody does
+	unsure                 // the system cannot tell
+	missing                // nothing there any more
+	folder                 // a directory
+	passed                 // excluded, or neither file nor directory
+)
+
+// settler asks for each candidate whether it has settled. All its methods but
+// run return at once.
+type settler struct {
+	// ask looks at a path; same is the version that has been there, unchanged and
+	// without an event, for Settle, or nil.
+	ask   func(t *tree, path string, same *Stat) (finding, Stat)
+	found func(t *tree, path string, at time.Duration) // a directory
+	most  int
+	out   chan Calm
+
+	epoch      time.Time
+	wake, some chan struct{}
+	asks       chan *candidate
+
+	mu    sync.Mutex
+	all   map[string]*candidate
+	due   schedule
+	queue []*candidate // calm, oldest first
+}
+
+func newSettler(w *Watcher) *settler {
+	return &settler{
+		ask:   w.ask,
+		found: func(t *tree, path string, at time.Duration) { t.examine(path, at) },
+		most:  most,
+		out:   make(chan Calm),
+		epoch: time.Now(),
+		wake:  make(chan struct{}, 1),
+		some:  make(chan struct{}, 1),
+		asks:  make(chan *candidate),
+		all:   map[string]*candidate{},
+	}
+}
+
+// now is the time since the settler was made, on the clock that only runs forward.
+func (s *settler) now() time.Duration { return time.Since(s.epoch) }
+
+// touch makes path a candidate, or tells that an event came for the one that is
+// there. It is false when too many wait.
+func (s *settler) touch(t *tree, path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	c := s.all[path]
+	if c == nil {
+		if len(s.all) >= s.most {
+			return false
+		}
+		c = &candidate{path: path, tree: t, began: now, event: now}
+		s.all[path] = c
+		s.plan(c, now)
+		return true
+	}
+	c.event = now
+	switch c.phase {
+	case asking, calm:
+		c.dirty = true
+	case taken:
+		c.renew(now)
+		s.plan(c, now)
+		c.back = 0
+	case waiting:
+		c.step = 0
+		if c.quiet != nil {
+			c.quiet.since = now
+			s.plan(c, now+t.Settle)
+		} else if next := now + s.pause(c, now); next < c.due {
+			s.plan(c, next)
+		}
+	}
+	return true
+}
+
+// again is touch for a path that its receiver hands back. One that is handed
+// back over and over comes out less and less often, at last every 250 ms.
+func (s *settler) again(t *tree, path string) bool {
+	s.mu.Lock()
+	c := s.all[path]
+	if c == nil || c.phase != taken {
+		s.mu.Unlock()
+		return s.touch(t, path)
+	}
+	defer s.mu.Unlock()
+	now := s.now()
+	c.renew(now)
+	c.step, c.back = c.back, min(c.back+1, 100)
+	s.plan(c, now+s.pause(c, now))
+	c.step = 0
+	return true
+}
+
+func (s *settler) has(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[path] != nil
+}
+
+func (s *settler) done(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.all[path]; c != nil && c.phase == taken {
+		delete(s.all, path)
+	}
+}
+
+// pause is how long to wait before a file under a writer is asked about again:
+// 0.2, 0.5, 1, 2, 5 ... 250 ms since the last event, but never more often than
+// once in a 256th of the time that it has been written. So the end of a writing
+// is seen at most half a percent late, and a hundred busy writers cost next to
+// nothing.
+func (s *settler) pause(c *candidate, now time.Duration) time.Duration {
+	steps := [...]time.Duration{200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000}
+	const longest = 250 * time.Millisecond
+	p := steps[min(int(c.step), len(steps)-1)] * time.Microsecond
+	return min(max(p, (now-c.began)/256), longest)
+}
+
+// plan puts c into the heap, or moves it there. The caller holds mu.
+func (s *settler) plan(c *candidate, due time.Duration) {
+	if c.phase == waiting && c.place < len(s.due) && s.due[c.place] == c {
+		c.due = due
+		heap.Fix(&s.due, c.place)
+	} else {
+		c.phase, c.due = waiting, due
+		heap.Push(&s.due, c)
+	}
+	if c.place == 0 {
+		nudge(s.wake)
+	}
+}
+
+func (s *settler) run(ctx context.Context) {
+	var all sync.WaitGroup
+	for range askers {
+		all.Go(func() { s.askAll(ctx) })
+	}
+	all.Go(func() { s.deliver(ctx) })
+	s.dispatch(ctx)
+	all.Wait()
+}
+
+// dispatch hands each candidate to an asker when it is due.
+func (s *settler) dispatch(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		c, wait := s.nextDue()
+		if c != nil {
+			select {
+			case s.asks <- c:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *settler) nextDue() (*candidate, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.due) == 0 {
+		return nil, time.Hour
+	}
+	c := s.due[0]
+	if wait := c.due - s.now(); wait > 0 {
+		return nil, wait
+	}
+	heap.Pop(&s.due)
+	c.phase, c.dirty = asking, false
+	return c, 0
+}
+
+func (s *settler) askAll(ctx context.Context) {
+	for {
+		select {
+		case c := <-s.asks:
+			s.judge(c)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// judge asks about c, which is in phase asking, and decides what becomes of it.
+func (s *settler) judge(c *candidate) {
+	s.mu.Lock()
+	same, at := s.silent(c), c.event
+	s.mu.Unlock()
+
+	what, st := s.ask(c.tree, c.path, same)
+	if what == unsure && same != nil && st.Same(*same) {
+		what = settled
+	}
+	if what == folder {
+		s.found(c.tree, c.path, at)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	late := now-c.began >= c.tree.SettleLimit && !c.over
+	switch {
+	case (what == settled || what == missing || what == folder || what == passed) && c.dirty:
+		c.step = 0
+		s.plan(c, now+s.pause(c, now))
+	case what == settled:
+		s.queueUp(c, st, false)
+	case what == written && late, what == unsure && late:
+		s.queueUp(c, st, true)
+	case what == written:
+		s.postpone(c, now, same != nil)
+	case what == unsure:
+		s.listen(c, st, now)
+	default:
+		delete(s.all, c.path)
+	}
+}
+
+// silent returns the version that was there for Settle without an event, nil if
+// there is none. The caller holds mu.
+func (s *settler) silent(c *candidate) *Stat {
+	if c.quiet == nil || s.now()-c.quiet.since < c.tree.Settle {
+		return nil
+	}
+	st := c.quiet.stat
+	return &st
+}
+
+// postpone plans the next question about a file that has a writer. Where the
+// question itself disturbs the writer, it takes another Settle of quiet.
+func (s *settler) postpone(c *candidate, now time.Duration, afterQuiet bool) {
+	if c.dirty {
+		c.step, c.dirty = 0, false
+	}
+	pause := s.pause(c, now)
+	if afterQuiet {
+		c.quiet.since = now
+		pause = c.tree.Settle
+	} else {
+		c.quiet = nil
+		if c.step < 255 {
+			c.step++
+		}
+	}
+	s.plan(c, s.inTime(c, now+pause))
+}
+
+// listen plans the question about a file for which only quiet tells.
+func (s *settler) listen(c *candidate, st Stat, now time.Duration) {
+	switch {
+	case c.quiet == nil:
+		c.quiet = &quiet{stat: st, since: now}
+	case c.dirty || !st.Same(c.quiet.stat):
+		c.quiet.stat, c.quiet.since = st, now
+	}
+	s.plan(c, s.inTime(c, max(c.quiet.since+c.tree.Settle, now)))
+}
+
+// inTime keeps SettleLimit from being overslept.
+func (s *settler) inTime(c *candidate, due time.Duration) time.Duration {
+	if limit := c.began + c.tree.SettleLimit; !c.over && limit < due {
+		return limit
+	}
+	return due
+}
+
+// queueUp puts c into the queue to the receiver. The caller holds mu.
+func (s *settler) queueUp(c *candidate, st Stat, limit bool) {
+	c.phase, c.stat, c.at, c.via, c.dirty = calm, st, time.Now(), limit, false
+	s.queue = append(s.queue, c)
+	nudge(s.some)
+}
+
+// deliver hands what is calm to the receiver, oldest first.
+func (s *settler) deliver(ctx context.Context) {
+	for {
+		c, ok := s.nextCalm()
+		if !ok {
+			select {
+			case <-s.some:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		if c == nil {
+			continue
+		}
+		select {
+		case s.out <- *c:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// nextCalm takes the oldest calm candidate; ok is false when none waits, and the
+// Calm is nil when it turned out that it has to settle again. What was touched
+// since it settled is asked about once more, in its place, so that a file touched
+// all the time is not always sent back to the end.
+func (s *settler) nextCalm() (*Calm, bool) {
+	s.mu.Lock()
+	if len(s.queue) == 0 {
+		s.queue = nil
+		s.mu.Unlock()
+		return nil, false
+	}
+	c := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	if c.dirty && !c.via {
+		c.phase, c.dirty = asking, false
+		s.mu.Unlock()
+		what, st := s.ask(c.tree, c.path, nil)
+		s.mu.Lock()
+		if what != settled {
+			now := s.now()
+			c.renew(now)
+			s.plan(c, now)
+			s.mu.Unlock()
+			return nil, true
+		}
+		c.stat, c.at = st, time.Now()
+	}
+	defer s.mu.Unlock()
+	out := &Calm{Tree: c.tree.at, Path: c.path, Stat: c.stat, Via: "event", At: c.at}
+	now := s.now()
+	switch {
+	case c.via:
+		out.Via, c.over = "limit", true
+		s.plan(c, now+s.pause(c, now))
+	case c.dirty:
+		c.renew(now)
+		s.plan(c, now+s.pause(c, now))
+	default:
+		// Before it is sent: the receiver's Done may come before our return.
+		c.phase = taken
+	}
+	c.dirty, c.via = false, false
+	return out, true
+}
+
+// schedule is a heap of candidates, the next due on top.
+type schedule []*candidate
+
+func (h schedule) Len() int           { return len(h) }
+func (h schedule) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h schedule) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+func (h *schedule) Push(x any) {
+	c := x.(*candidate)
+	c.place = len(*h)
+	*h = append(*h, c)
+}
+
+func (h *schedule) Pop() any {
+	old := *h
+	c := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return c
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// desk is a settler whose questions a test answers.
+type desk struct {
+	*settler
+	t    *tree
+	mu   sync.Mutex
+	now  finding
+	stat Stat
+	when []time.Duration
+}
+
+func newDesk(settle, limit time.Duration) *desk {
+	d := &desk{t: &tree{Tree: Tree{Settle: settle, SettleLimit: limit}}}
+	d.settler = newSettler(&Watcher{})
+	d.settler.ask = func(_ *tree, _ string, _ *Stat) (finding, Stat) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.when = append(d.when, time.Since(d.epoch))
+		return d.now, d.stat
+	}
+	return d
+}
+
+func (d *desk) answer(f finding, size int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.now, d.stat = f, Stat{Size: size}
+}
+
+// asked returns when questions were asked since the last call.
+func (d *desk) asked() []time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.when
+	d.when = nil
+	return w
+}
+
+func (d *desk) start(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { d.run(ctx) })
+	t.Cleanup(func() { cancel(); all.Wait() })
+}
+
+func (d *desk) received() (Calm, bool) {
+	synctest.Wait()
+	select {
+	case c := <-d.out:
+		return c, true
+	default:
+		return Calm{}, false
+	}
+}
+
+func TestScheduleUnderAWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Second, time.Hour)
+		d.answer(written, 1)
+		d.start(t)
+		d.touch(d.t, "/f")
+		time.Sleep(400 * time.Millisecond)
+		const us = time.Microsecond
+		want := []time.Duration{0, 200 * us, 700 * us, 1700 * us, 3700 * us, 8700 * us, 18700 * us,
+			38700 * us, 88700 * us, 188700 * us, 388700 * us}
+		got := d.asked()
+		if len(got) != len(want) {
+			t.Fatalf("asked at %v, want %v", got, want)
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Errorf("question %d at %v, want %v", i, got[i], want[i])
+			}
+		}
+		time.Sleep(10 * time.Second)
+		at := d.asked()
+		if gap := at[len(at)-1] - at[len(at)-2]; gap != 250*time.Millisecond {
+			t.Errorf("asked every %v at last", gap)
+		}
+		// A further write event starts again, but not below a 256th of ten seconds.
+		before := time.Since(d.epoch)
+		d.touch(d.t, "/f")
+		time.Sleep(45 * time.Millisecond)
+		if at := d.asked(); len(at) == 0 || at[0]-before > 42*time.Millisecond {
+			t.Errorf("asked at %v after an event at %v", at, before)
+		}
+		d.answer(settled, 9)
+		time.Sleep(300 * time.Millisecond)
+		c, ok := d.received()
+		if !ok || c.Stat.Size != 9 || c.Via != "event" {
+			t.Errorf("received %+v, %v", c, ok)
+		}
+		if !d.has("/f") {
+			t.Error("forgotten before Done")
+		}
+		d.done("/f")
+		if d.has("/f") {
+			t.Error("not forgotten after Done")
+		}
+	})
+}
+
+func TestEventWhileTakenSettlesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Second, time.Hour)
+		d.answer(settled, 1)
+		d.start(t)
+		d.touch(d.t, "/f")
+		if c, ok := d.received(); !ok || c.Stat.Size != 1 {
+			t.Fatalf("received %+v, %v", c, ok)
+		}
+		d.answer(written, 2)
+		d.touch(d.t, "/f")
+		time.Sleep(time.Millisecond)
+		d.done("/f")
+		if !d.has("/f") {
+			t.Error("Done of the old version forgot the new one")
+		}
+		d.answer(settled, 3)
+		time.Sleep(time.Second)
+		if c, ok := d.received(); !ok || c.Stat.Size != 3 {
+			t.Errorf("received %+v, %v", c, ok)
+		}
+	})
+}
+
+func TestTouchedInTheQueueIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Second, time.Hour)
+		d.answer(settled, 1)
+		d.start(t)
+		d.touch(d.t, "/first") // is offered to the receiver, who does not come yet
+		synctest.Wait()
+		d.touch(d.t, "/f")
+		synctest.Wait()
+		d.answer(settled, 2)
+		d.touch(d.t, "/f")
+		synctest.Wait()
+		if c, _ := d.received(); c.Path != "/first" {
+			t.Fatalf("received %+v", c)
+		}
+		if c, ok := d.received(); !ok || c.Path != "/f" || c.Stat.Size != 2 {
+			t.Errorf("received %+v, %v: not the version that is there", c, ok)
+		}
+	})
+}
+
+func TestLimitThenSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Second, time.Minute)
+		d.answer(written, 1)
+		d.start(t)
+		d.touch(d.t, "/f")
+		time.Sleep(59 * time.Second)
+		if c, ok := d.received(); ok {
+			t.Fatalf("received %+v before the limit", c)
+		}
+		time.Sleep(time.Second)
+		c, ok := d.received()
+		if !ok || c.Via != "limit" {
+			t.Fatalf("received %+v, %v", c, ok)
+		}
+		d.done("/f")
+		time.Sleep(10 * time.Minute)
+		if c, ok := d.received(); ok {
+			t.Errorf("received %+v a second time", c)
+		}
+		d.answer(settled, 2)
+		time.Sleep(time.Second)
+		if c, ok := d.received(); !ok || c.Via != "event" || c.Stat.Size != 2 {
+			t.Errorf("received %+v, %v", c, ok)
+		}
+	})
+}
+
+func TestQuietWhereTheSystemCannotTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Second, time.Hour)
+		d.answer(unsure, 1)
+		d.start(t)
+		d.touch(d.t, "/f")
+		time.Sleep(900 * time.Millisecond)
+		d.touch(d.t, "/f") // an event
+		time.Sleep(900 * time.Millisecond)
+		d.answer(unsure, 2) // a change without one
+		time.Sleep(900 * time.Millisecond)
+		if c, ok := d.received(); ok {
+			t.Fatalf("received %+v too early", c)
+		}
+		time.Sleep(200 * time.Millisecond)
+		if c, ok := d.received(); !ok || c.Stat.Size != 2 {
+			t.Errorf("received %+v, %v", c, ok)
+		}
+		if n := len(d.asked()); n > 6 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+func TestHandedBackSlowsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Second, time.Hour)
+		d.answer(settled, 1)
+		d.start(t)
+		d.touch(d.t, "/f")
+		n := 0
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); n++ {
+			<-d.out
+			d.again(d.t, "/f")
+		}
+		if n > 60 {
+			t.Errorf("came out %d times in ten seconds", n)
+		}
+		d.done("/f")
+	})
+}
+
+func TestTooManyAreRefused(t *testing.T) {
+	d := newDesk(time.Second, time.Hour)
+	d.most = 2
+	if !d.touch(d.t, "/a") || !d.touch(d.t, "/b") || d.touch(d.t, "/c") || !d.touch(d.t, "/a") {
+		t.Error("the bound does not hold")
+	}
+}

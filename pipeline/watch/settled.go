@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import "time"
+
+// Settled asks once, now, whether nobody writes path, for what a sweep found.
+// Where the system cannot be asked, a file that was last changed longer ago than
+// the tree's Settle counts as settled.
+func (w *Watcher) Settled(tree int, path string) (Stat, bool) {
+	t := w.trees[tree]
+	var same *Stat
+	if st, err := lstatBelow(t.Path, t.below(path)); err == nil && st.quietFor(t.Settle) {
+		same = &st
+	}
+	what, st := w.ask(t, path, same)
+	return st, what == settled || what == unsure && same != nil && st.Same(*same)
+}
+
+// quietFor reports whether the file was last changed at least d ago.
+func (s Stat) quietFor(d time.Duration) bool {
+	before := time.Now().Add(-d)
+	return time.Unix(s.Mtime.Sec, int64(s.Mtime.Nsec)).Before(before) && time.Unix(s.Ctime.Sec, int64(s.Ctime.Nsec)).Before(before)
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import "io/fs"
+
+// Time is a point in time that holds whatever a file system can hold: seconds
+// since 1970 UTC, and nanoseconds.
+type Time struct {
+	Sec  int64
+	Nsec int32
+}
+
+// Stat is a file's version as the system tells it. On Windows Inode is the file
+// id, Dev the volume's serial number and Ctime the ChangeTime.
+type Stat struct {
+	Size         int64 // bytes
+	Mtime, Ctime Time
+	Inode, Dev   uint64
+	Mode         fs.FileMode
+}
+
+// Same tells if s and o are the same version of the same file: size, mtime,
+// inode and ctime are equal.
+func (s Stat) Same(o Stat) bool {
+	return s.Size == o.Size && s.Mtime == o.Mtime && s.Inode == o.Inode && s.Ctime == o.Ctime
+}
+
+// place is a directory's identity.
+type place struct {
+	dev, inode uint64
+}
+
+func (s Stat) place() place { return place{s.Dev, s.Inode} }
+
+// kind names what s is, in the words of Refusal and Skipped; empty for a regular
+// file.
+func (s Stat) kind() string {
+	switch {
+	case s.Mode.IsRegular():
+		return ""
+	case s.Mode.IsDir():
+		return "directory"
+	case s.Mode&fs.ModeSymlink != 0:
+		return "symlink"
+	case s.Mode&fs.ModeNamedPipe != 0:
+		return "fifo"
+	case s.Mode&fs.ModeSocket != 0:
+		return "socket"
+	default:
+		return "device"
+	}
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// chunk is how many entries of a folder are told at once.
+const chunk = 4096
+
+// Entry is one name in a folder that is not a directory. Anything but a regular
+// file is there too: Stat.Mode tells.
+type Entry struct {
+	Name string
+	Stat Stat
+}
+
+// Folder is a directory with up to 4096 of its entries.
+type Folder struct {
+	Path    string
+	Entries []Entry // valid until visit returns
+	Last    bool    // no further chunk of this folder comes
+	Err     error   // on Last: why the folder was not listed to the end
+	Dev     uint64  // the device it lies on
+}
+
+// Sweep walks under, which is a tree's Path or a directory below, and calls visit
+// for each directory, parents first. Each is watched before it is listed.
+// Symbolic links are not followed; entries are reported whether they are excluded
+// or not, but a directory that an exclude of the form P/** covers is left out, and
+// so is one that is another tree's Path. It holds no more than the names of the
+// directories still to come in the folders it is in.
+//
+// The error is visit's, ctx's, or says that under is not in the tree; after it
+// the scope is still in doubt, sweep it again. A folder
+// that could not be read is told in Folder.Err and does not end the walk; if it is
+// gone, Err is fs.ErrNotExist.
+func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(Folder) error) error {
+	if tree < 0 || tree >= len(w.trees) || !within(under, w.trees[tree].Path) {
+		return fmt.Errorf("sweep %q: it is not in the tree", under)
+	}
+	return w.trees[tree].sweep(ctx, under, visit)
+}
+
+// Walk is Sweep without a Watcher: it sets no watches.
+func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) error {
+	if !within(under, t.Path) {
+		return fmt.Errorf("walk %q: it is not in the tree", under)
+	}
+	own := tree{Tree: t}
+	g := newGlobs(t)
+	return walk(ctx, t.Path, own.below(under), walker{
+		watch: func(string, place) bool { return true },
+		skip:  func(_, rel string) bool { return g.barren(rel) },
+		visit: visit,
+	})
+}
+
+func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error) error {
+	t.mu.Lock()
+	age := t.age
+	t.mu.Unlock()
+	failed := false
+	err := walk(ctx, t.Path, t.below(under), walker{
+		watch: t.ensure,
+		skip: func(path, rel string) bool {
+			_, other := t.w.roots[path]
+			return other || t.globs.barren(rel)
+		},
+		visit: func(f Folder) error {
+			if f.Err != nil {
+				failed = true
+				t.unread(f)
+			}
+			return visit(f)
+		},
+	})
+	whole := err == nil && !failed && under == t.Path
+	if whole {
+		t.purge(age)
+	}
+	t.report(whole)
+	return err
+}
+
+// unread notes a folder that could not be listed.
+func (t *tree) unread(f Folder) {
+	if vanished(f.Err) || linked(f.Err) {
+		if f.Path != t.Path {
+			t.forget(f.Path)
+		}
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.armed {
+		t.set.fail(t.set.put(f.Path), f.Err)
+	}
+}
+
+// purge forgets the directories that a sweep of the whole tree, begun at age, did
+// not come past: their end was among the lost events.
+func (t *tree) purge(age uint64) {
+	t.mu.Lock()
+	stale := t.set.older(age)
+	t.mu.Unlock()
+	for _, path := range stale {
+		t.forget(path)
+	}
+}
+
+// walker is what walk does on its way.
+type walker struct {
+	watch func(path string, at place) bool // before a folder is listed; false: path leads elsewhere
+	skip  func(path, rel string) bool      // leave a directory out
+	visit func(Folder) error
+}
+
+// level is a folder on the way down: the directories in it still to come.
+type level struct {
+	rel   string
+	names []string
+}
+
+func walk(ctx context.Context, root, rel string, w walker) error {
+	stack := []level{{rel: "", names: []string{rel}}}
+	for len(stack) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		top := &stack[len(stack)-1]
+		if len(top.names) == 0 {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		name := top.names[len(top.names)-1]
+		top.names = top.names[:len(top.names)-1]
+		next := inside(top.rel, name)
+		if next != rel && w.skip(join(root, next), next) {
+			continue
+		}
+		names, err := list(ctx, root, next, w)
+		if err != nil {
+			return err
+		}
+		if len(names) > 0 {
+			stack = append(stack, level{next, names})
+		}
+	}
+	return nil
+}
+
+// list tells one folder and returns the names of its directories. Its error is
+// visit's or ctx's.
+func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
+	path := join(root, rel)
+	f, dev, err := enter(root, rel, path, w)
+	if err != nil {
+		return nil, w.visit(Folder{Path: path, Last: true, Err: fmt.Errorf("list folder: %w", err)})
+	}
+	defer f.Close()
+	var names []string
+	var bad error // an entry that could not be looked at; the others still are
+	entries := make([]Entry, 0, 64)
+	for {
+		found, more := f.ReadDir(chunk)
+		for _, d := range found {
+			if d.IsDir() {
+				names = append(names, d.Name())
+				continue
+			}
+			st, err := lstatIn(f, d.Name())
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				bad = err
+			case st.Mode.IsDir():
+				names = append(names, d.Name())
+			default:
+				entries = append(entries, Entry{d.Name(), st})
+			}
+			if len(entries) == chunk {
+				if err := w.visit(Folder{Path: path, Entries: entries, Dev: dev}); err != nil {
+					return nil, err
+				}
+				entries = entries[:0]
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if more == nil {
+			continue
+		}
+		if more == io.EOF {
+			more = bad
+		}
+		if more != nil {
+			more = fmt.Errorf("list folder: %w", more)
+		}
+		return names, w.visit(Folder{Path: path, Entries: entries, Last: true, Err: more, Dev: dev})
+	}
+}
+
+// enter opens a folder, then has it watched; only after that it is listed.
+func enter(root, rel, path string, w walker) (*os.File, uint64, error) {
+	for try := 0; ; try++ {
+		f, err := openFolder(root, rel)
+		if err != nil {
+			return nil, 0, err
+		}
+		st, err := Fstat(f)
+		if err != nil {
+			f.Close()
+			return nil, 0, err
+		}
+		if w.watch(path, st.place()) {
+			return f, st.Dev, nil
+		}
+		f.Close()
+		if try == 3 {
+			return nil, 0, errMoved
+		}
+	}
+}
+
+// join is filepath.Join for parts that are clean.
+func join(dir, name string) string {
+	switch {
+	case name == "." || name == "":
+		return dir
+	case os.IsPathSeparator(dir[len(dir)-1]):
+		return dir + name
+	}
+	return dir + string(filepath.Separator) + name
+}
+
+// inside is join for a path below the tree.
+func inside(dir, name string) string {
+	if dir == "" || dir == "." {
+		return name
+	}
+	return join(dir, name)
+}

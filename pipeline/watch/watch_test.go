@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func one(t testing.TB) (Tree, *receiver) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := Tree{Name: "t", Path: dir, Settle: 50 * time.Millisecond}
+	r := receive(t, tree)
+	eventually(t, "the first sweep", r.idle)
+	return tree, r
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		trees []Tree
+		want  string
+	}{
+		"relative":  {[]Tree{{Path: "a"}}, "not absolute"},
+		"not clean": {[]Tree{{Path: dir + "/../x"}}, "not absolute and clean"},
+		"twice":     {[]Tree{{Path: dir}, {Path: dir}}, "twice"},
+		"glob":      {[]Tree{{Path: dir, Include: []string{"[a"}}}, "malformed"},
+		"engine":    {[]Tree{{Path: dir, Engine: "fanotify"}}, "not built yet"},
+		"settle":    {[]Tree{{Path: dir, Settle: -1}}, "negative"},
+	} {
+		_, err := New(Config{Trees: c.trees})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	if _, err := New(Config{Trees: []Tree{{Path: dir, Engine: "windows"}}}); !errors.Is(err, ErrEngine) {
+		t.Errorf("%v is not ErrEngine", err)
+	}
+}
+
+// The burst that a naive watcher loses 97 % of: no sweep may be needed.
+func TestBurstMissesNothing(t *testing.T) {
+	tree, r := one(t)
+	const n = 5000
+	for i := range n {
+		write(t, filepath.Join(tree.Path, fmt.Sprint(i), "a", "b", "c", "f"), "x")
+	}
+	eventually(t, "all files", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.index) == n
+	})
+	r.upToDate(t, tree.Path)
+	if s := r.w.State()[0]; s.Directories != 4*n+1 || s.Unwatched != 0 {
+		t.Errorf("%d directories watched and %d not, want %d and 0", s.Directories, s.Unwatched, 4*n+1)
+	}
+	if r.doubted(WhyLost) {
+		t.Log("the queue overflowed; a sweep helped")
+	}
+}
+
+func TestMissingTreeIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	tree := Tree{Name: "t", Path: filepath.Join(dir, "not", "yet")}
+	r := receive(t, tree)
+	file := filepath.Join(tree.Path, "d", "f")
+	write(t, file, "x")
+	eventually(t, "the file", func() bool { return r.has(file) })
+	if !r.doubted(WhyStart) {
+		t.Error("no doubt at start")
+	}
+}
+
+func TestSweepEngineWatchesNothing(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "d", "f"), "x")
+	r := receive(t, Tree{Name: "t", Path: dir, Engine: "sweep", Settle: time.Millisecond})
+	eventually(t, "the file", func() bool { return r.has(filepath.Join(dir, "d", "f")) })
+	if s := r.w.State()[0]; !s.Armed || s.Directories != 0 || s.Engine != "sweep" {
+		t.Errorf("state %+v", s)
+	}
+	write(t, filepath.Join(dir, "d", "g"), "x")
+	r.w.Ask(0, dir)
+	eventually(t, "the second file", func() bool { return r.has(filepath.Join(dir, "d", "g")) })
+}
+
+func TestTreeInTree(t *testing.T) {
+	dir := t.TempDir()
+	inner := filepath.Join(dir, "in", "ner")
+	write(t, filepath.Join(inner, "f"), "x")
+	r := receive(t, Tree{Name: "outer", Path: dir}, Tree{Name: "inner", Path: inner})
+	eventually(t, "the file", func() bool { return r.has(filepath.Join(inner, "f")) })
+	write(t, filepath.Join(inner, "d", "g"), "x")
+	write(t, filepath.Join(dir, "in", "h"), "x")
+	eventually(t, "the other files", func() bool {
+		return r.has(filepath.Join(inner, "d", "g")) && r.has(filepath.Join(dir, "in", "h"))
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.calm {
+		if want := strings.HasPrefix(c.Path, inner); (c.Tree == 1) != want {
+			t.Errorf("%s belongs to tree %d", c.Path, c.Tree)
+		}
+	}
+}
+
+func TestSettlingUntilDone(t *testing.T) {
+	dir := t.TempDir()
+	w, err := New(Config{Trees: []Tree{{Path: dir, Settle: time.Millisecond}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	path := filepath.Join(dir, "f")
+	write(t, path, "x")
+	w.Again(path)
+	if c := <-w.Calm(); c.Path != path || c.Via != "event" {
+		t.Errorf("calm %+v", c)
+	}
+	// An event of the writing may come late and let it settle again.
+	eventually(t, "done", func() bool {
+		select {
+		case <-w.Calm():
+		default:
+		}
+		w.Done(path)
+		return !w.Settling(path)
+	})
+	w.Again(path)
+	if !w.Settling(path) {
+		t.Error("not settling after Again")
+	}
+	<-w.Calm()
+	w.Again(filepath.Join(filepath.Dir(dir), "elsewhere"))
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestSweepTellsChunksAndErrors(t *testing.T) {
+	dir := t.TempDir()
+	for i := range chunk + 10 {
+		write(t, filepath.Join(dir, "many", fmt.Sprint(i)), "")
+	}
+	write(t, filepath.Join(dir, "no", "secret", "f"), "x")
+	write(t, filepath.Join(dir, "deep", strings.Repeat("d/", 50), "f"), "x")
+	w, err := New(Config{Trees: []Tree{{Path: dir, Exclude: []string{"no/**"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, chunks, last := map[string]int{}, map[string]int{}, 0
+	visit := func(f Folder) error {
+		count[f.Path] += len(f.Entries)
+		chunks[f.Path]++
+		if f.Last {
+			last++
+		}
+		if f.Err != nil {
+			t.Errorf("%s: %v", f.Path, f.Err)
+		}
+		return nil
+	}
+	if err := w.Sweep(t.Context(), 0, dir, visit); err != nil {
+		t.Fatal(err)
+	}
+	many := filepath.Join(dir, "many")
+	if count[many] != chunk+10 || chunks[many] < 2 || last != len(chunks) {
+		t.Errorf("%d entries in %d chunks, %d last of %d", count[many], chunks[many], last, len(chunks))
+	}
+	if _, ok := count[filepath.Join(dir, "no")]; ok {
+		t.Error("an excluded directory was entered")
+	}
+	if len(count) != 53 {
+		t.Errorf("%d folders", len(count))
+	}
+	stop := errors.New("stop")
+	if err := w.Sweep(t.Context(), 0, dir, func(Folder) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("Sweep: %v", err)
+	}
+	if err := w.Sweep(t.Context(), 0, filepath.Dir(dir), visit); err == nil {
+		t.Error("swept outside the tree")
+	}
+	var got error
+	err = Walk(t.Context(), Tree{Path: dir}, filepath.Join(dir, "gone"), func(f Folder) error {
+		got = f.Err
+		return nil
+	})
+	if err != nil || !errors.Is(got, fs.ErrNotExist) {
+		t.Errorf("Walk of what is gone: %v, %v", err, got)
+	}
+}
+
+func TestExcluded(t *testing.T) {
+	dir := t.TempDir()
+	w, err := New(Config{Trees: []Tree{
+		{Path: dir, Include: []string{"**/*.exe", "top"}, Exclude: []string{"old/**"}},
+		{Path: filepath.Join(dir, "all")},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rel, want := range map[string]bool{
+		"a.exe": false, "x/y/a.exe": false, "x/a.txt": true, "top": false, "x/top": true,
+		"old/a.exe": true, "older/a.exe": false, "a\n\xff.exe": false,
+	} {
+		if got := w.Excluded(0, filepath.Join(dir, filepath.FromSlash(rel))); got != want {
+			t.Errorf("Excluded(%q) = %v", rel, got)
+		}
+	}
+	if w.Excluded(1, filepath.Join(dir, "all", "x")) {
+		t.Error("excluded without any glob")
+	}
+}
+
+func TestFoldersDrop(t *testing.T) {
+	f := newFolders("/t")
+	for i, p := range []string{"/t", "/t/a", "/t/a/b", "/t/a/b/c", "/t/ab", "/t/a/d"} {
+		f.set(f.put(p), place{1, uint64(i + 1)}, 1, 0, nil)
+	}
+	f.fail(f.get("/t/ab"), errMoved)
+	if f.watched != 5 || f.unwatched != 1 {
+		t.Errorf("%d watched, %d not", f.watched, f.unwatched)
+	}
+	gone := f.drop(f.get("/t/a"))
+	slices.Sort(gone)
+	if want := []string{"/t/a", "/t/a/b", "/t/a/b/c", "/t/a/d"}; !slices.Equal(gone, want) {
+		t.Errorf("dropped %q", gone)
+	}
+	if f.watched != 1 || f.unwatched != 1 || f.at(place{1, 3}) != nil || f.at(place{1, 5}) == nil {
+		t.Errorf("left: %+v", f)
+	}
+	f.drop(f.get("/t/ab"))
+	if f.get("/t").first != nil || f.unwatched != 0 {
+		t.Error("the root still has a child")
+	}
+}
+
+func TestDoubtsMerge(t *testing.T) {
+	d := newDoubts()
+	for range 3 {
+		d.raise(Doubt{0, "/t", WhyStart})
+		d.raise(Doubt{0, "/t/a", WhyError})
+		d.raise(Doubt{1, "/t", WhyLost})
+	}
+	var got []string
+	for n, ok := d.next(); ok; n, ok = d.next() {
+		got = append(got, fmt.Sprint(n.Tree, n.Under, n.Why))
+	}
+	if want := []string{"0/tstart", "0/t/aerror", "1/tlost"}; len(got) != 3 {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
