@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -146,13 +147,13 @@ func (p *producer) takeIn(ctx context.Context) error {
 		case c := <-p.watcher.Calm():
 			batch = append(batch[:0], c)
 		}
-	more:
-		for len(batch) < takeAtOnce {
+		for idle := 0; len(batch) < takeAtOnce && idle < 3; {
 			select {
 			case c := <-p.watcher.Calm():
-				batch = append(batch, c)
+				batch, idle = append(batch, c), 0
 			default:
-				break more
+				idle++
+				runtime.Gosched() // to who may be about to send
 			}
 		}
 		if !p.take(ctx, batch) {
@@ -382,6 +383,7 @@ func cursorFloor(dir, lane string, scanners []Scanner, half Half) (uint64, error
 // sweeps answers doubts and sweeps each tree when its time has come.
 func (p *producer) sweeps(ctx context.Context) error {
 	due := make([]time.Time, len(p.c.Trees))
+	again := make([]time.Time, len(p.c.Trees)) // after a sweep that did not reach everything
 	for i := range due {
 		due[i] = time.Now().Add(p.c.Trees[i].Sweep)
 	}
@@ -389,6 +391,9 @@ func (p *producer) sweeps(ctx context.Context) error {
 		next, wait := -1, time.Duration(1<<62)
 		for i, at := range due {
 			if d := time.Until(at); p.c.Trees[i].Sweep > 0 && d < wait {
+				next, wait = i, d
+			}
+			if d := time.Until(again[i]); !again[i].IsZero() && d < wait {
 				next, wait = i, d
 			}
 		}
@@ -406,9 +411,11 @@ func (p *producer) sweeps(ctx context.Context) error {
 		if !p.wait(ctx) {
 			return nil
 		}
-		p.sweep(ctx, d)
-		if d.Under == p.c.Trees[d.Tree].Path {
-			due[d.Tree] = time.Now().Add(p.c.Trees[d.Tree].Sweep)
+		switch whole := p.sweep(ctx, d); {
+		case !whole:
+			again[d.Tree] = time.Now().Add(time.Minute)
+		case d.Under == p.c.Trees[d.Tree].Path:
+			due[d.Tree], again[d.Tree] = time.Now().Add(p.c.Trees[d.Tree].Sweep), time.Time{}
 		}
 	}
 }
@@ -434,24 +441,20 @@ type sweep struct {
 }
 
 // sweep walks what d doubts and journals, in the backlog lane, exactly what the
-// index does not know in this version.
-func (p *producer) sweep(ctx context.Context, d watch.Doubt) {
+// index does not know in this version. It returns false when it did not reach
+// everything that is there: the scope is still in doubt.
+func (p *producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	begun := time.Now()
 	tree := p.c.Trees[d.Tree]
 	p.dropDamaged()
 	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
-	dev := ""
-	if st, err := os.Stat(tree.Path); err == nil && st.IsDir() {
-		if root, err := watch.Lstat(tree.Path); err == nil {
-			dev = strconv.FormatUint(root.Dev, 16)
-		}
-	}
+	dev := device(tree.Path)
 	noted, known := p.index.device(tree.Path)
 	s.forget = dev != "" && (!known || noted == dev)
 	err := p.watcher.Sweep(ctx, d.Tree, d.Under, func(f watch.Folder) error { return s.folder(ctx, f) })
 	s.flush(ctx)
 	if ctx.Err() != nil || !s.ok {
-		return
+		return false
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.log.Warn("sweep did not reach everything; it is tried again within the minute", "tree", tree.Name, "error", err)
@@ -479,6 +482,21 @@ func (p *producer) sweep(ctx context.Context, d watch.Doubt) {
 		level = slog.LevelWarn
 	}
 	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())
+	return err == nil || errors.Is(err, fs.ErrNotExist) // a tree that is not there raises a doubt when it is back
+}
+
+// device names the device of a tree's root, behind the link that its own path
+// may be; "" when it is not there.
+func device(tree string) string {
+	real, err := filepath.EvalSymlinks(tree)
+	if err != nil {
+		return ""
+	}
+	st, err := watch.Lstat(real)
+	if err != nil || !st.Mode.IsDir() {
+		return ""
+	}
+	return strconv.FormatUint(st.Dev, 16)
 }
 
 func isGone(folder string) bool {
@@ -499,9 +517,14 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	p := s.p
 	files := f.Entries[:0]
 	for _, e := range f.Entries {
-		path := filepath.Join(f.Path, e.Name)
-		if e.Stat.Mode.IsRegular() && !p.watcher.Excluded(s.d.Tree, path) {
+		reason := e.Stat.Kind()
+		if reason == "" && p.watcher.Excluded(s.d.Tree, filepath.Join(f.Path, e.Name)) {
+			reason = "excluded"
+		}
+		if reason == "" {
 			files = append(files, e)
+		} else if s.d.Why == watch.WhyStart { // counted once, not at each sweep
+			p.m.skipped.WithLabelValues(p.c.Trees[s.d.Tree].Name, reason).Inc()
 		}
 	}
 	s.files += len(files)

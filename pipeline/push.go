@@ -44,6 +44,7 @@ type push struct {
 
 	tries  int
 	alone  bool   // after a void session, and from the first failed try on
+	sick   bool   // the last try, alone, found the scanner sick
 	failed bool   // a try failed and is not counted yet
 	local  bool   // it failed on our side: no proof that the scanner works is needed
 	judged uint64 // the scanner's verdicts at that time

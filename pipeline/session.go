@@ -129,8 +129,15 @@ func (c *consumer) failed(p *push, f *scan.Failure, alone bool) {
 		wait := max(f.After, 100*time.Millisecond)
 		c.health.rest(wait)
 		c.later(p, now.Add(wait))
-	case scan.Down, scan.Sick:
-		c.health.fail(f, f.Kind == scan.Sick)
+	case scan.Down:
+		c.health.fail(f, false)
+		c.later(p, now)
+	case scan.Sick:
+		// A canary brings the scanner back. The same sample sick again right after it,
+		// and alone, is the sample's own doing: that counts.
+		p.failed, p.local, p.judged = alone && p.sick, false, c.health.judgedSoFar()
+		p.alone, p.sick, p.reason = true, alone, describe(kindName(f.Kind), f)
+		c.health.fail(f, true)
 		c.later(p, now)
 	case scan.Void:
 		p.alone = true

@@ -17,7 +17,7 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 		}
 		return missing, Stat{}
 	}
-	switch reason := st.kind(); {
+	switch reason := st.Kind(); {
 	case reason == "directory":
 		return folder, st
 	case reason != "":

@@ -37,7 +37,7 @@ func linked(err error) bool {
 
 // regular turns what is no regular file into the Refusal that says so.
 func regular(path string, st Stat) error {
-	if reason := st.kind(); reason != "" {
+	if reason := st.Kind(); reason != "" {
 		return &Refusal{Reason: reason, Path: path}
 	}
 	return nil

@@ -51,7 +51,7 @@ func openFile(root, rel string) (*os.File, error) {
 		return nil, err
 	}
 	if !before.IsDir() && !before.Mode().IsRegular() {
-		return nil, &Refusal{Reason: Stat{Mode: before.Mode()}.kind(), Path: path}
+		return nil, &Refusal{Reason: Stat{Mode: before.Mode()}.Kind(), Path: path}
 	}
 	f, err := r.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -73,6 +73,7 @@ type settler struct {
 	// without an event, for Settle, or nil.
 	ask   func(t *tree, path string, same *Stat) (finding, Stat)
 	found func(t *tree, path string, at time.Duration) // a directory
+	nap   func(time.Duration)                          // sleeps for less than a millisecond
 	most  int
 	out   chan Calm
 
@@ -90,6 +91,7 @@ func newSettler(w *Watcher) *settler {
 	return &settler{
 		ask:   w.ask,
 		found: func(t *tree, path string, at time.Duration) { t.examine(path, at) },
+		nap:   nap,
 		most:  most,
 		out:   make(chan Calm),
 		epoch: time.Now(),
@@ -220,6 +222,10 @@ func (s *settler) dispatch(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			}
+		}
+		if wait < time.Millisecond {
+			s.nap(wait)
+			continue
 		}
 		timer.Reset(wait)
 		select {

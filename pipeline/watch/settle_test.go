@@ -23,6 +23,7 @@ type desk struct {
 func newDesk(settle, limit time.Duration) *desk {
 	d := &desk{t: &tree{Tree: Tree{Settle: settle, SettleLimit: limit}}}
 	d.settler = newSettler(&Watcher{})
+	d.settler.nap = time.Sleep // on the test's clock
 	d.settler.ask = func(_ *tree, _ string, _ *Stat) (finding, Stat) {
 		d.mu.Lock()
 		defer d.mu.Unlock()

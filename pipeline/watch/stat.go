@@ -33,9 +33,9 @@ type place struct {
 
 func (s Stat) place() place { return place{s.Dev, s.Inode} }
 
-// kind names what s is, in the words of Refusal and Skipped; empty for a regular
+// Kind names what s is, in the words of Refusal and Skipped; empty for a regular
 // file.
-func (s Stat) kind() string {
+func (s Stat) Kind() string {
 	switch {
 	case s.Mode.IsRegular():
 		return ""

@@ -308,8 +308,8 @@ func (c *conn) fill() error {
 	buf := make([]byte, 64<<10)
 	n, files, err := receive(c.net, buf)
 	c.fds = append(c.fds, files...)
-	c.got = append(c.got, buf[:n]...)
-	if n == 0 && err == nil {
+	c.got = append(c.got, buf[:max(n, 0)]...)
+	if n <= 0 && err == nil {
 		return io.EOF
 	}
 	return err
