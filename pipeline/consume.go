@@ -24,9 +24,10 @@ import (
 )
 
 const (
-	joinFor  = 250 * time.Millisecond // how long a session takes in further samples, at most
-	maxHeld  = 10000                  // retries that may wait before no new line is taken
-	graceFor = 8 * time.Second        // a stop waits this long for the samples in hand
+	joinFor        = 250 * time.Millisecond // how long a session takes in further samples, at most
+	sessionsAtOnce = 2
+	maxHeld        = 10000           // retries that may wait before no new line is taken
+	graceFor       = 8 * time.Second // a stop waits this long for the samples in hand
 )
 
 // consumer pushes the journal's lines to one scanner:
@@ -47,6 +48,8 @@ type consumer struct {
 
 	live, backlog *lane
 	places        chan struct{} // one for each worker
+	sessions      chan struct{} // one for each session that takes in further samples
+	share         int           // samples in such a session, at most
 	turn          int           // of the dispatcher: fresh lines and retries
 	picks         atomic.Uint64 // of lines that were not tried yet
 	markFile      string
@@ -78,6 +81,10 @@ func newConsumer(cfg Config, s Scanner, led *ledger, m *metrics, tail func(lane 
 		markFile: filepath.Join(dir, s.Name+".mark"), opened: map[*push]*list.Element{},
 		woken: make(chan struct{}, 1), counts: map[string]int64{}, begun: time.Now(),
 	}
+	// Few sessions of many samples: a session costs the scanner a connection. Two,
+	// so that it has work while one of them ends and is recorded.
+	c.sessions = make(chan struct{}, min(s.Workers, sessionsAtOnce))
+	c.share = max(1, s.Workers/cap(c.sessions))
 	c.limit = rate.NewLimiter(rate.Inf, 1)
 	if s.Rate.N > 0 {
 		c.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
@@ -169,11 +176,23 @@ func (c *consumer) dispatch(ctx context.Context) error {
 		if ctx.Err() != nil || c.health.wait(ctx) != nil {
 			break
 		}
+		select {
+		case c.sessions <- struct{}{}:
+		case <-ctx.Done():
+		}
 		p := c.next(ctx)
 		if p == nil || c.limit.Wait(ctx) != nil {
 			break // what was taken stays unfinished: the cursor is before it
 		}
-		sessions.Go(func() { c.session(ctx, hand, p) })
+		if p.alone {
+			<-c.sessions // one bad sample that hangs is not to keep good ones waiting
+		}
+		sessions.Go(func() {
+			c.session(ctx, hand, p)
+			if !p.alone {
+				<-c.sessions
+			}
+		})
 	}
 	late := time.AfterFunc(graceFor, drop)
 	defer late.Stop()

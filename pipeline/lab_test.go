@@ -205,9 +205,3 @@ func outcomesOf(all []Outcome, path string) []Outcome {
 func eicar() string {
 	return `X5O!P%@AP[4\PZX54(P^)7CC)7}$` + `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`
 }
-
-func contextWithStop(t testing.TB) (context.Context, context.CancelFunc) {
-	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop)
-	return ctx, stop
-}

@@ -73,8 +73,7 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 
 // join returns the next sample for a session, nil when it should end.
 func (c *consumer) join(ctx context.Context, first *push, begun time.Time, n int) *push {
-	share := max(1, c.c.Workers/2) // two sessions keep the scanner busy while one of them ends
-	if first.alone || n >= share || time.Since(begun) > joinFor || ctx.Err() != nil || !c.health.state().up {
+	if first.alone || n >= c.share || time.Since(begun) > joinFor || ctx.Err() != nil || !c.health.state().up {
 		return nil
 	}
 	select {
