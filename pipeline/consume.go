@@ -184,12 +184,13 @@ func (c *consumer) dispatch(ctx context.Context) error {
 		if p == nil || c.limit.Wait(ctx) != nil {
 			break // what was taken stays unfinished: the cursor is before it
 		}
-		if p.alone {
+		alone := p.alone // a session may change it
+		if alone {
 			<-c.sessions // one bad sample that hangs is not to keep good ones waiting
 		}
 		sessions.Go(func() {
 			c.session(ctx, hand, p)
-			if !p.alone {
+			if !alone {
 				<-c.sessions
 			}
 		})
