@@ -26,11 +26,15 @@ func Open(root, rel string) (*os.File, Stat, error) {
 		return nil, Stat{}, refuse(path, err)
 	}
 	defer unix.Close(dir)
-	st, err := statBelow(dir, rel)
+	// Looked at before it is opened: to open a device can move it. A glance, which
+	// may follow a link on the way, will do: the open itself makes sure.
+	st, err := statAt(dir, rel)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		st, err = statBelow(dir, rel)
+	}
 	if err != nil {
 		return nil, Stat{}, refuse(path, err)
 	}
-	// Looked at before it is opened: to open a device can move it.
 	if err := regular(path, st); err != nil {
 		return nil, Stat{}, err
 	}
