@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,7 +42,7 @@ func fill(b *testing.B, n, size int) string {
 		rand.Read(buf)
 		sub := filepath.Join(dir, fmt.Sprint(i%100))
 		if i < 100 {
-			if err := os.Mkdir(sub, 0o755); err != nil {
+			if err := os.MkdirAll(sub, 0o755); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -70,7 +74,7 @@ func journaled(b *testing.B, dir string, n int) (c Config, took time.Duration) {
 	return c, took
 }
 
-// push pushes what c's journal holds until all n files have their outcome.
+// pushAll pushes what c's journal holds until all n files have their outcome.
 func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu time.Duration) {
 	b.Helper()
 	var done atomic.Int64
@@ -172,5 +176,83 @@ func BenchmarkClamd(b *testing.B) {
 				b.ReportMetric(p/o, "ratio")
 			})
 		}
+	}
+}
+
+// BenchmarkLatency is the time from close() to received by the scanner, at 200
+// files a second.
+func BenchmarkLatency(b *testing.B) {
+	d := scantest.Start(b, "unix")
+	drop := b.TempDir()
+	p, err := New(Config{
+		State: b.TempDir(), Trees: []Tree{{Path: drop}}, Journal: Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler),
+		Scanners: []Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{d.Addr()}}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	stop := runIt(b, p)
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for p.Ready() != nil {
+		<-pace.C
+	}
+	const n = 2000
+	closed := map[[32]byte]time.Time{}
+	for i := range n {
+		<-pace.C
+		text := bytes.Repeat(fmt.Appendf(nil, "sample %06d\n", i), 300)
+		if err := os.WriteFile(filepath.Join(drop, fmt.Sprint(i)), text, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		closed[sha256.Sum256(text)] = time.Now()
+	}
+	for len(d.Received()) < n+2 { // the canary is two
+		<-pace.C
+	}
+	stop()
+	var took []float64
+	for _, r := range d.Received() {
+		if at, ok := closed[r.SHA256]; ok {
+			took = append(took, r.At.Sub(at).Seconds()*1000)
+			delete(closed, r.SHA256)
+		}
+	}
+	if len(closed) > 0 {
+		b.Fatalf("%d files were not received", len(closed))
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[n/2], "p50-ms")
+	b.ReportMetric(took[n*99/100], "p99-ms")
+	b.ReportMetric(took[n-1], "max-ms")
+}
+
+// BenchmarkClientCPU is our processor time beyond the SHA-256 for each GiB, on
+// 512 MiB in files of 16 MiB.
+func BenchmarkClientCPU(b *testing.B) {
+	const n, size = 32, 16 << 20
+	dir := fill(b, n, size)
+	d := scantest.Clamd(b)
+	for name, addr := range map[string]string{"unix-fdpass": d.UnixAddr, "tcp-stream": d.TCPAddr} {
+		b.Run(name, func(b *testing.B) {
+			c, _ := journaled(b, dir, n)
+			before := cpuTime()
+			buf := make([]byte, size)
+			for i := range n {
+				f, err := os.Open(filepath.Join(dir, fmt.Sprint(i%100), fmt.Sprint(i)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(f, buf); err != nil {
+					b.Fatal(err)
+				}
+				f.Close()
+				sha256.Sum256(buf)
+			}
+			hash := cpuTime() - before
+			_, cpu := pushAll(b, c, addr, n, 2)
+			b.ReportMetric((cpu-hash).Seconds()*float64(1<<30)/float64(n*size), "cpu-s/GiB")
+			b.ReportMetric(hash.Seconds()*float64(1<<30)/float64(n*size), "sha256-s/GiB")
+		})
 	}
 }
