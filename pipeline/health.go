@@ -41,7 +41,7 @@ type healthState struct {
 	since   time.Time
 	version string
 	sick    bool // it went down although it answers: only a canary brings it back
-	blind   bool // it answers but does not detect
+	blind   bool // it answers, but wrongly: EICAR is nothing to it, or anything is malicious
 	said    bool // its being down was logged
 }
 
@@ -231,12 +231,14 @@ func (h *health) tryCanary(ctx context.Context) error {
 		return err
 	}
 	h.judgedNow(1)
-	blind := errors.Is(err, scan.ErrBlind)
+	blind := errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm)
 	h.mu.Lock()
 	was := h.s.blind
 	h.s.blind = blind
 	h.mu.Unlock()
 	switch {
+	case blind && !was && errors.Is(err, scan.ErrAlarm):
+		h.log.Error("scanner calls a harmless file malicious; look at its signatures, or set canary = false", "error", err)
 	case blind && !was:
 		h.log.Error("scanner answers but does not detect: it called the EICAR test file clean; load its signatures, or set canary = false if it is not meant to know EICAR")
 	case !blind && was:

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package installer
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestDropInNamesWhatTheConfigurationNeeds(t *testing.T) {
+	for _, c := range []struct {
+		n    Needs
+		want string
+	}{
+		{Needs{Trees: []string{"/srv/samples"}}, "needs no drop-in"},
+		{Needs{Sockets: []string{"/run/clamav/clamd.ctl"}}, "\nSupplementaryGroups=clamav\n"},
+		{Needs{Trees: []string{"/tmp/drop"}}, "\nPrivateTmp=no\n"},
+		{Needs{Trees: []string{"/home/lab"}}, "Do not set it to yes"},
+		{Needs{Trees: []string{"/srv/\n[Service]"}}, "needs no drop-in"},
+		{Needs{Trees: []string{"/tmp/x\nExecStart=/bin/sh"}}, `x\nExecStart`},
+	} {
+		if got := DropIn(c.n); !strings.Contains(got, c.want) {
+			t.Errorf("%+v:\n%s\nlacks %q", c.n, got, c.want)
+		}
+	}
+}
+
+func TestPlanHoldsWholeFiles(t *testing.T) {
+	for _, f := range Plan() {
+		if !strings.HasPrefix(f.Path, "/etc/") || !strings.HasSuffix(f.Text, "\n") {
+			t.Errorf("%s: %q", f.Path, f.Text)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// admin serves the admin endpoint. Its functions are asked at each request, so
+// that it outlives a reload.
+type admin struct {
+	status  func() pipeline.Status
+	ready   func() error
+	sweep   func(tree string) error
+	reload  func(context.Context) error
+	metrics func() prometheus.Gatherer
+	token   string
+	host    string // the host part of the listen address
+	unix    bool
+	log     *slog.Logger
+}
+
+// maxHeader and maxBody bound a request, in bytes.
+const (
+	maxHeader = 16 << 10
+	maxBody   = 1 << 10
+)
+
+// peerKey marks the context of a connection whose peer needs no token.
+type peerKey struct{}
+
+// server returns the HTTP server at rest. Its limits keep a slow client from
+// holding much.
+func (a *admin) server() *http.Server {
+	return &http.Server{
+		Handler:           a.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, a.unix && trustedPeer(c))
+		},
+	}
+}
+
+func (a *admin) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprint(w, StatusText(a.status(), time.Now()))
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := a.ready(); err != nil {
+			http.Error(w, printableLines(err.Error()), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(a.status())
+	})
+	mux.Handle("POST /api/v1/sweep", a.guarded(func(r *http.Request) error { return a.sweep(r.URL.Query().Get("tree")) }))
+	mux.Handle("POST /api/v1/reload", a.guarded(func(r *http.Request) error { return a.reload(r.Context()) }))
+	crossOrigin := http.NewCrossOriginProtection()
+	return a.local(crossOrigin.Handler(mux))
+}
+
+// local refuses what a web page of somebody else may send through a browser on
+// this machine: a name that was rebound to loopback, a cross-site request.
+func (a *admin) local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Referrer-Policy", "no-referrer")
+		switch {
+		case !a.unix && !a.allowed(r.Host):
+			http.Error(w, "this host name is not ours: use http://127.0.0.1 with the port of admin.listen", http.StatusForbidden)
+		case r.Header.Get("Sec-Fetch-Site") == "cross-site":
+			http.Error(w, "cross-site requests are refused: open the address itself", http.StatusForbidden)
+		default:
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// allowed holds the Host header against localhost, loopback addresses and the
+// listen host.
+func (a *admin) allowed(host string) bool {
+	name := host
+	if strings.Contains(host, ":") && !strings.HasSuffix(host, "]") {
+		n, port, err := net.SplitHostPort(host)
+		if err != nil || strings.Trim(port, "0123456789") != "" {
+			return false
+		}
+		name = n
+	} else {
+		name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	}
+	ip := net.ParseIP(name)
+	return strings.EqualFold(name, "localhost") || name != "" && name == a.host || ip != nil && ip.IsLoopback()
+}
+
+// guarded lets in who knows the token, and root and our own user on the Unix
+// socket.
+func (a *admin) guarded(do func(*http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		trusted, _ := r.Context().Value(peerKey{}).(bool)
+		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !trusted && (!bearer || a.token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(a.token)) != 1) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "the token is missing or wrong: send Authorization: Bearer with the content of admin.token in the state folder", http.StatusUnauthorized)
+			return
+		}
+		if err := do(r); err != nil {
+			http.Error(w, printableLines(err.Error()), http.StatusUnprocessableEntity)
+			return
+		}
+		fmt.Fprintln(w, "done")
+	})
+}
+
+// printableLines makes each line of text printable.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// serve answers on l until ctx ends, then lets requests at hand end for a
+// moment.
+func (a *admin) serve(ctx context.Context, l net.Listener) error {
+	srv := a.server()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve admin endpoint: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	err := srv.Shutdown(grace)
+	if err != nil {
+		err = srv.Close()
+	}
+	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}

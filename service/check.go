@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// pingLimit is how long Check waits for one scanner.
+const pingLimit = 5 * time.Second
+
+// Check tries the configuration, the trees, the limits and every scanner, and
+// prints a line for each. offline leaves the scanners out. The error's code is
+// of the first thing that failed.
+func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
+	s, err := Load(f)
+	if err != nil {
+		return err
+	}
+	r := report{out: out}
+	r.ok("file", cmp.Or(s.File, "none; flags and defaults"))
+	for _, t := range s.Pipeline.Trees {
+		r.result("tree "+printable(nameOf(t)), printable(t.Path), checkTree(t.Path))
+	}
+	if len(s.Pipeline.Trees) == 0 {
+		r.note("tree", "none: certpush idles until the file has a [[watch]]")
+	}
+	for _, l := range limits() {
+		r.ok("limit", l.name+" "+l.value)
+	}
+	scanners := s.Pipeline.Scanners
+	if len(scanners) == 0 {
+		scanners = []pipeline.Scanner{{Name: pipeline.DefaultScanner, Type: "hashlist"}}
+		r.note("scanner", "none: the built-in hash list judges")
+	}
+	for _, c := range scanners {
+		if offline {
+			r.note("scanner "+c.Name, "not pinged: --offline")
+			continue
+		}
+		version, err := ping(ctx, c)
+		r.result("scanner "+c.Name, printable(dash(version)), err)
+	}
+	return r.failed
+}
+
+// report prints a line for each finding and keeps the first failure.
+type report struct {
+	out    io.Writer
+	failed error
+}
+
+func (r *report) line(state, what, text string) {
+	fmt.Fprintf(r.out, "%-4s %s  %s\n", state, what, text)
+}
+
+func (r *report) ok(what, text string)   { r.line("ok", what, text) }
+func (r *report) note(what, text string) { r.line("note", what, text) }
+
+func (r *report) result(what, text string, err error) {
+	if err == nil {
+		r.ok(what, text)
+		return
+	}
+	r.line("FAIL", what, printableLines(err.Error()))
+	if r.failed == nil {
+		r.failed = &ToldError{err}
+	}
+}
+
+func checkTree(path string) error {
+	const what = "make the folder, or mount what belongs there"
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s does not exist: %s", printable(path), what)
+	case err != nil:
+		return fmt.Errorf("look at tree: %w: let the user that certpush runs as read it", err)
+	case !st.IsDir():
+		return fmt.Errorf("%s is not a directory: name the folder that files are dropped in", printable(path))
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open tree: %w: let the user that certpush runs as read it", err)
+	}
+	defer dir.Close()
+	if _, err := dir.Readdirnames(1); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("list tree: %w: let the user that certpush runs as list it", err)
+	}
+	return nil
+}
+
+// ping pings one scanner and adds the next step to a failure.
+func ping(ctx context.Context, c pipeline.Scanner) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingLimit)
+	defer cancel()
+	version, err := pipeline.Ping(ctx, c)
+	if err == nil {
+		return version, nil
+	}
+	var down *pipeline.DownError
+	if !errors.As(err, &down) {
+		return "", err
+	}
+	step := "start it, and look at its address"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		step = "let the user of certpush into the socket's group: see certpush service dropin"
+	case strings.Contains(err.Error(), "no such file"):
+		step = "start clamd (systemctl start clamav-daemon), or name its LocalSocket"
+	}
+	return "", fmt.Errorf("%w: %s", err, step)
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 16 << 20
+
+// askLimit is how long an answer may take; a reload has the old workers finish.
+const askLimit = 30 * time.Second
+
+// client asks the running service over its admin endpoint.
+type client struct {
+	listen endpoint
+	state  string
+	bad    error // what is wrong with the configuration we read
+}
+
+// newClient reads from the configuration where the service listens. A file with
+// problems is no hindrance as long as that can be read: the service, which has
+// an older one in force, may still answer.
+func newClient(f Flags) (*client, error) {
+	s, bad := Load(f)
+	var wrong *ConfigError
+	if bad != nil && !errors.As(bad, &wrong) {
+		return nil, bad
+	}
+	listen, err := parseListen(s.Listen)
+	if err != nil {
+		return nil, bad
+	}
+	if listen == (endpoint{}) {
+		return nil, errors.New("ask service: the admin endpoint is off: set [admin] listen, or send signals to the process")
+	}
+	return &client{listen: listen, state: s.Pipeline.State, bad: bad}, nil
+}
+
+// refusal is an answer that is not a success.
+type refusal struct{ text string }
+
+func (e *refusal) Error() string { return e.text }
+
+// ask sends a request to both places where halves of the service may listen and
+// returns the bodies of the successes. When nothing answers or no one says yes
+// it returns an error.
+func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	token := ""
+	if method == http.MethodPost {
+		var err error
+		// On the Unix socket our uid may do.
+		if token, err = readToken(c.state); err != nil && c.listen.network != "unix" {
+			return nil, errors.Join(fmt.Errorf("%w: run as the user of the service, or as root", err), c.bad)
+		}
+	}
+	var bodies [][]byte
+	var refused, silent []error
+	for _, e := range []endpoint{c.listen, c.listen.of(pipeline.ConsumerOnly)} {
+		body, err := e.request(ctx, method, path, token)
+		var no *refusal
+		switch {
+		case err == nil:
+			bodies = append(bodies, body)
+		case errors.As(err, &no):
+			refused = append(refused, err)
+		default:
+			silent = append(silent, err)
+		}
+	}
+	switch {
+	case len(bodies) > 0:
+		return bodies, nil
+	case len(refused) > 0:
+		return nil, errors.Join(refused...)
+	case c.bad != nil:
+		return nil, c.bad
+	}
+	return nil, fmt.Errorf("ask service: nothing answers at %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", c.listen, silent[0])
+}
+
+func (e endpoint) request(ctx context.Context, method, path, token string) ([]byte, error) {
+	host := "certpush"
+	if e.network == "tcp" {
+		host = e.address
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	// An own transport: no proxy of the environment lies on the way to ourselves.
+	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, e.network, e.address)
+	}}
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, &refusal{strings.TrimSpace(printableLines(string(body)))}
+	}
+	return body, nil
+}
+
+// Sweep asks the running service for a sweep of tree, or of all when it is
+// empty.
+func Sweep(ctx context.Context, f Flags, tree string) error {
+	c, err := newClient(f)
+	if err != nil {
+		return err
+	}
+	_, err = c.ask(ctx, "POST", "/api/v1/sweep?tree="+url.QueryEscape(tree))
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	return nil
+}
+
+// Reload asks the running service to read its configuration again and waits
+// until it has done so. The error says why it was refused.
+func Reload(ctx context.Context, f Flags) error {
+	c, err := newClient(f)
+	if err != nil {
+		return err
+	}
+	_, err = c.ask(ctx, "POST", "/api/v1/reload")
+	var no *refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &no):
+		return configError(fmt.Errorf("reload: refused, the old configuration stays in force:\n%w", err))
+	}
+	return fmt.Errorf("reload: %w", err)
+}

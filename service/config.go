@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// The halves, for Flags.
+const (
+	Both         = pipeline.Both
+	ProducerOnly = pipeline.ProducerOnly
+	ConsumerOnly = pipeline.ConsumerOnly
+)
+
+// Flags are what the command line says. They overrule the file; a zero field
+// leaves the file's value.
+type Flags struct {
+	File       string        // -c
+	Half       pipeline.Half // which verb it is
+	Trees      []string      // -d
+	JournalDir string        // -m
+	Address    string        // -s
+	Workers    int           // -t
+	Queue      int           // -q
+}
+
+// Settings is a whole configuration, file and flags together.
+type Settings struct {
+	File     string          // where it was read; empty: no file
+	Pipeline pipeline.Config // without Half, Log and Registry
+	Listen   string          // as in the file: HOST:PORT, unix:/path or off
+	Log      LogSettings
+}
+
+// LogSettings says what is logged, and where.
+type LogSettings struct {
+	Level slog.Level
+	To    string // auto, or a file path
+	JSON  bool
+}
+
+// Load reads the configuration that f names: -c, else the system's own where it
+// is there, else none. All that is wrong is in the error, a *ConfigError with
+// the place of each problem; the Settings then hold what could be read.
+func Load(f Flags) (Settings, error) {
+	path, err := f.path()
+	if err != nil {
+		return Settings{}, err
+	}
+	var table fileTable
+	b := &binder{}
+	bound := true
+	if path == "" {
+		table.fill()
+		table.State = Path(f.foregroundState())
+	} else {
+		text, err := readFile(path)
+		if err != nil {
+			table.fill()
+			s, _ := convert(table, &binder{}, f)
+			return s, err
+		}
+		table, b, bound = parse(text)
+	}
+	s, trees := convert(table, b, f)
+	s.File = path
+	if bound {
+		checkTrees(b, s, trees)
+	}
+	if len(b.problems) > 0 {
+		slices.SortStableFunc(b.problems, func(x, y Problem) int {
+			return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Col, y.Col))
+		})
+		return s, &ConfigError{File: path, Problems: b.problems}
+	}
+	return s, nil
+}
+
+// path returns the file to read, empty for none.
+func (f Flags) path() (string, error) {
+	if f.File != "" {
+		path, err := filepath.Abs(f.File)
+		if err != nil {
+			return "", fmt.Errorf("resolve configuration path: %w", err)
+		}
+		return path, nil
+	}
+	path := defaultFile()
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return path, nil
+}
+
+// foregroundState is the state folder without a file.
+func (f Flags) foregroundState() string {
+	if f.JournalDir != "" {
+		return filepath.Join(f.JournalDir, ".certpush")
+	}
+	return "certpush-state"
+}
+
+// convert turns the tables and flags into Settings and returns the key of each
+// tree.
+func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
+	s := Settings{Listen: t.Admin.Listen}
+	s.Pipeline.State = absolute(b, "state", string(t.State))
+	s.Pipeline.Ledger.Keep = int(t.Ledger.Keep)
+	s.Pipeline.Journal = convertJournal(t.Journal, b)
+	if f.JournalDir != "" {
+		s.Pipeline.Journal.Dir = absolute(b, "", f.JournalDir)
+	}
+	var keys []string
+	for i, w := range t.Watch {
+		key := element("watch", i+1)
+		keys = append(keys, key)
+		s.Pipeline.Trees = append(s.Pipeline.Trees, convertTree(w, b, key))
+	}
+	if len(f.Trees) > 0 {
+		s.Pipeline.Trees, keys = nil, nil
+		for _, path := range f.Trees {
+			keys = append(keys, "-d "+path)
+			s.Pipeline.Trees = append(s.Pipeline.Trees, pipeline.Tree{Path: absolute(b, "", path)})
+		}
+	}
+	s.Pipeline.Scanners = f.overrule(b, convertScanners(t.Scanner, b))
+	if _, err := parseListen(t.Admin.Listen); err != nil {
+		b.wrong("admin.listen", "%s", err)
+	}
+	s.Log = convertLog(t.Log, b)
+	return s, keys
+}
+
+// absolute makes path absolute. Only what comes from the command line or a
+// default may be relative: a service starts in a folder of the system's choice.
+func absolute(b *binder, key, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	if _, inFile := b.places[key]; inFile {
+		b.wrong(key, "%q is not an absolute path: write it in full", path)
+		return path
+	}
+	full, err := filepath.Abs(path)
+	if err != nil {
+		b.note(key, place{}, fmt.Sprintf("resolve %q: %s: write it in full", path, err))
+		return path
+	}
+	return full
+}
+
+// atLeast refuses a value at or below nothing where the file gives it.
+func (b *binder) positive(key string, n int64, example string) {
+	if _, inFile := b.places[key]; inFile && n <= 0 && !slices.ContainsFunc(b.problems, func(p Problem) bool { return p.Key == key }) {
+		b.wrong(key, "it must be more than 0: write for example %q", example)
+	}
+}
+
+// none turns the file's 0, which means no limit, into the pipeline's -1, for
+// there 0 means the default.
+func none[T ~int64](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+func convertJournal(t journalTable, b *binder) pipeline.Journal {
+	b.positive("journal.cut_every", int64(t.CutEvery), "1m")
+	b.positive("journal.cut_size", int64(t.CutSize), "64 MiB")
+	return pipeline.Journal{
+		Dir: string(t.Dir), CutEvery: time.Duration(t.CutEvery), CutSize: int64(t.CutSize), Keep: int(t.Keep),
+		Sync: time.Duration(t.Sync), MinFree: int64(none(t.MinFree)),
+	}
+}
+
+func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
+	path := string(t.Path)
+	switch _, given := b.places[join(key, "path")]; {
+	case !given:
+		b.odd(key, "path is missing: write path = '/srv/samples', the folder to watch")
+	case path != "":
+		path = absolute(b, join(key, "path"), path)
+	}
+	b.positive(join(key, "settle_limit"), int64(t.SettleLimit), "1h")
+	if t.MaxSize > 0 && t.MaxSize < t.MinSize {
+		b.wrong(join(key, "max_size"), "it is smaller than min_size: swap the two, or take one out")
+	}
+	if strings.ContainsFunc(t.Name, unprintable) {
+		b.wrong(join(key, "name"), "it holds a control character: take it out")
+	}
+	b.built(join(key, "engine"), "engine", t.Engine, []string{"auto", "fsnotify", "sweep"}, []string{"fanotify", "windows"})
+	return pipeline.Tree{
+		Name: t.Name, Path: path, Include: globs(t.Include), Exclude: globs(t.Exclude),
+		Settle: max(time.Duration(t.Settle), 1), SettleLimit: time.Duration(t.SettleLimit),
+		MinSize: int64(none(t.MinSize)), MaxSize: int64(t.MaxSize), Sweep: time.Duration(none(t.Sweep)), Engine: t.Engine,
+	}
+}
+
+func globs(in []Glob) []string {
+	var out []string
+	for _, g := range in {
+		out = append(out, string(g))
+	}
+	return out
+}
+
+// built refuses a choice that is unknown, and one that is planned but not built.
+func (b *binder) built(key, what, choice string, now, later []string) {
+	if slices.Contains(now, choice) {
+		return
+	}
+	known := strings.Join(now, ", ")
+	if slices.Contains(later, choice) {
+		b.wrong(key, "%s %q is not built yet: use one of %s", what, choice, known)
+		return
+	}
+	for _, k := range append(slices.Clone(now), later...) {
+		if distance(strings.ToLower(choice), k) <= 2 {
+			b.wrong(key, "unknown %s %q: did you mean %q?", what, choice, k)
+			return
+		}
+	}
+	b.wrong(key, "unknown %s %q: use one of %s", what, choice, known)
+}
+
+func convertLog(t logTable, b *binder) LogSettings {
+	s := LogSettings{To: t.To, JSON: t.Format == "json"}
+	b.built("log.level", "level", t.Level, []string{"debug", "info", "warn", "error"}, nil)
+	b.built("log.format", "format", t.Format, []string{"text", "json"}, nil)
+	switch t.Level {
+	case "debug":
+		s.Level = slog.LevelDebug
+	case "warn":
+		s.Level = slog.LevelWarn
+	case "error":
+		s.Level = slog.LevelError
+	}
+	var p Path
+	if err := p.set(t.To); err != nil {
+		b.wrong("log.to", "%s", err)
+	} else if t.To != "auto" && !filepath.IsAbs(t.To) {
+		b.wrong("log.to", "%q is neither \"auto\" nor an absolute path: write one of them", t.To)
+	}
+	return s
+}
+
+// checkTrees refuses trees that would take each other's samples, and a tree
+// that holds what certpush itself writes: it would push its own journal.
+func checkTrees(b *binder, s Settings, keys []string) {
+	trees := s.Pipeline.Trees
+	dir := s.Pipeline.Journal.Dir
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(s.Pipeline.State, dir)
+	}
+	own := []struct{ name, path string }{{"the state folder", s.Pipeline.State}, {"the journal folder", dir}, {"the log file", s.Log.To}}
+	for i, t := range trees {
+		if !filepath.IsAbs(t.Path) {
+			continue
+		}
+		for _, o := range own {
+			if filepath.IsAbs(o.path) && below(o.path, t.Path) {
+				b.tree(keys[i], "path", fmt.Sprintf("%s %s lies in this tree, so certpush would push its own files: move one of them", o.name, o.path))
+				break
+			}
+		}
+		for j, u := range trees[:i] {
+			switch {
+			case !filepath.IsAbs(u.Path):
+			case t.Path == u.Path:
+				b.tree(keys[i], "path", fmt.Sprintf("it is watched twice, here and as %s: take one of the two out", keys[j]))
+			case below(t.Path, u.Path):
+				b.tree(keys[i], "path", fmt.Sprintf("it lies in the tree of %s, %s, which watches all below it: take one of the two out", keys[j], u.Path))
+			case below(u.Path, t.Path):
+				b.tree(keys[i], "path", fmt.Sprintf("the tree of %s, %s, lies in it: take one of the two out", keys[j], u.Path))
+			case nameOf(t) == nameOf(u):
+				b.tree(keys[i], "name", fmt.Sprintf("the name %q is used twice, here and by %s: give one of them another name", nameOf(t), keys[j]))
+			}
+		}
+	}
+}
+
+// tree notes a problem with a tree at its key, or at the table where the key is
+// not written.
+func (b *binder) tree(key, name, what string) {
+	full := join(key, name)
+	at, given := b.places[full]
+	if strings.HasPrefix(key, "-d ") {
+		full, at = key, spot{}
+	} else if !given {
+		at = b.places[key]
+	}
+	b.note(full, at.value, what)
+}
+
+func nameOf(t pipeline.Tree) string { return cmp.Or(t.Name, filepath.Base(t.Path)) }
+
+// below reports whether path is dir or lies in it.
+func below(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}

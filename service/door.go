@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// door keeps the admin endpoint open where the configuration in force has it.
+type door struct {
+	p    *process
+	at   endpoint
+	shut context.CancelFunc // nil while closed
+	all  sync.WaitGroup
+}
+
+// open opens the endpoint of g. A door that is at the right place already stays
+// as it is; the old one closes in its own time, since it may be the one that a
+// reload is answered through. An address in use is logged, and the service goes
+// on without: files are worth more than a page.
+func (d *door) open(g *generation) {
+	want, err := parseListen(g.settings.Listen)
+	if err != nil {
+		g.log.Error("admin endpoint stays closed", "error", err)
+		return
+	}
+	want = want.of(d.p.flags.Half)
+	if d.shut != nil && want == d.at {
+		return
+	}
+	if d.shut != nil {
+		d.shut()
+		d.shut = nil
+	}
+	if want == (endpoint{}) {
+		return
+	}
+	ctx, shut := context.WithCancel(context.Background())
+	l, err := want.listen(ctx)
+	if err != nil {
+		shut()
+		g.log.Error("admin endpoint stays closed; set another [admin] listen and reload", "listen", want.String(), "error", err)
+		return
+	}
+	token, err := openToken(g.settings.Pipeline.State)
+	if err != nil {
+		g.log.Error("admin endpoint answers, but takes no orders without a token", "error", err)
+	}
+	host, _, _ := net.SplitHostPort(want.address)
+	a := &admin{
+		status: d.p.status, token: token, host: host, unix: want.network == "unix", log: g.log,
+		ready:  func() error { return d.p.current.Load().pipe.Ready() },
+		sweep:  func(tree string) error { return d.p.current.Load().pipe.Sweep(tree) },
+		reload: d.p.askReload,
+		metrics: func() prometheus.Gatherer {
+			return prometheus.Gatherers{d.p.registry, d.p.current.Load().registry}
+		},
+	}
+	d.at, d.shut = want, shut
+	d.all.Go(func() {
+		if err := a.serve(ctx, l); err != nil {
+			g.log.Error("admin endpoint has failed; reload or restart opens it again", "error", err)
+		}
+	})
+	g.log.Info("admin endpoint is open", "listen", want.String())
+}
+
+// close shuts the door and waits until nobody is served any more.
+func (d *door) close() {
+	if d.shut != nil {
+		d.shut()
+	}
+	d.all.Wait()
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"reflect"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// maxFile bounds the configuration file, in bytes.
+const maxFile = 1 << 20
+
+// fileTable is certpush.toml. The fill methods hold the defaults.
+type fileTable struct {
+	State   Path                    `toml:"state"`
+	Watch   []watchTable            `toml:"watch"`
+	Journal journalTable            `toml:"journal"`
+	Scanner map[string]scannerTable `toml:"scanner"`
+	Ledger  ledgerTable             `toml:"ledger"`
+	Admin   adminTable              `toml:"admin"`
+	Log     logTable                `toml:"log"`
+}
+
+type watchTable struct {
+	Path        Path     `toml:"path"`
+	Name        string   `toml:"name"`
+	Include     []Glob   `toml:"include"`
+	Exclude     []Glob   `toml:"exclude"`
+	Settle      Duration `toml:"settle"`
+	SettleLimit Duration `toml:"settle_limit"`
+	MinSize     Size     `toml:"min_size"`
+	MaxSize     Size     `toml:"max_size"`
+	Sweep       Duration `toml:"sweep"`
+	Engine      string   `toml:"engine"`
+}
+
+type journalTable struct {
+	Dir      Path     `toml:"dir"`
+	CutEvery Duration `toml:"cut_every"`
+	CutSize  Size     `toml:"cut_size"`
+	Keep     Count    `toml:"keep"`
+	Sync     Sync     `toml:"sync"`
+	MinFree  Size     `toml:"min_free"`
+}
+
+type scannerTable struct {
+	Type      string       `toml:"type"`
+	Address   Address      `toml:"address"`
+	Addresses []Address    `toml:"addresses"`
+	Lists     []Path       `toml:"lists"`
+	Workers   Count        `toml:"workers"`
+	Queue     Count        `toml:"queue"`
+	Timeout   Duration     `toml:"timeout"`
+	Tries     Count        `toml:"tries"`
+	Backoff   backoffTable `toml:"backoff"`
+	MaxSize   *Size        `toml:"max_size"` // nil: the type's default
+	Rate      Rate         `toml:"rate"`
+	Cache     Duration     `toml:"cache"`
+	Canary    bool         `toml:"canary"`
+}
+
+type backoffTable struct {
+	First Duration `toml:"first"`
+	Max   Duration `toml:"max"`
+}
+
+type ledgerTable struct {
+	Keep Count `toml:"keep"`
+}
+
+type adminTable struct {
+	Listen string `toml:"listen"`
+}
+
+type logTable struct {
+	Level  string `toml:"level"`
+	To     string `toml:"to"`
+	Format string `toml:"format"`
+}
+
+func (t *fileTable) fill() {
+	t.State = Path(defaultState())
+	t.Journal.fill()
+	t.Ledger.fill()
+	t.Admin.fill()
+	t.Log.fill()
+}
+
+func (t *watchTable) fill() {
+	*t = watchTable{
+		Settle: Duration(500 * time.Millisecond), SettleLimit: Duration(time.Hour),
+		MinSize: 1, Sweep: Duration(time.Hour), Engine: "auto",
+	}
+}
+
+func (t *journalTable) fill() {
+	*t = journalTable{Dir: "journal", CutEvery: Duration(time.Minute), CutSize: 64 << 20, Keep: 1440, MinFree: 256 << 20}
+}
+
+func (t *scannerTable) fill() {
+	*t = scannerTable{Workers: 2, Queue: 1000, Timeout: Duration(5 * time.Minute), Tries: 8, Canary: true}
+	t.Backoff.fill()
+}
+
+func (t *backoffTable) fill() {
+	*t = backoffTable{First: Duration(time.Second), Max: Duration(5 * time.Minute)}
+}
+
+func (t *ledgerTable) fill() { t.Keep = 400 }
+func (t *adminTable) fill()  { t.Listen = defaultListen }
+func (t *logTable) fill()    { *t = logTable{Level: "info", To: "auto", Format: "text"} }
+
+const defaultListen = "127.0.0.1:9440"
+
+// readFile reads the configuration at path. The text may have a byte order mark
+// and CRLF line ends. A file that cannot be read is ExitConfig when it is
+// missing and ExitPermission when it is not to be trusted or not readable.
+func readFile(path string) (string, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", configError(fmt.Errorf("read configuration: %s does not exist: write it, or name another one with -c FILE", path))
+	case errors.Is(err, fs.ErrPermission):
+		return "", &coded{ExitPermission, fmt.Errorf("read configuration: %w: let the user that certpush runs as read it", err)}
+	case err != nil:
+		return "", configError(fmt.Errorf("read configuration: %w", err))
+	}
+	defer f.Close()
+	if err := trusted(f); err != nil {
+		return "", &coded{ExitPermission, fmt.Errorf("read configuration: %w", err)}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return "", configError(fmt.Errorf("read configuration: %w: name a file with -c FILE", err))
+	}
+	if len(text) > maxFile {
+		return "", configError(fmt.Errorf("read configuration: %s is larger than 1 MiB: is it the right file?", path))
+	}
+	return string(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))), nil
+}
+
+// parse binds the text of a configuration. What could be bound is in the table
+// even when there are problems; syntax is false when nothing could be.
+func parse(text string) (t fileTable, b *binder, syntax bool) {
+	t.fill()
+	b = &binder{places: scanPlaces(text)}
+	raw := map[string]any{}
+	if _, err := toml.Decode(text, &raw); err != nil {
+		b.problems = append(b.problems, syntaxProblem(text, err))
+		return t, b, false
+	}
+	b.bind("", raw, reflect.ValueOf(&t).Elem())
+	return t, b, true
+}

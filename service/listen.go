@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// endpoint is where the admin endpoint listens. The zero endpoint is off.
+type endpoint struct{ network, address string }
+
+func (e endpoint) String() string {
+	if e.network == "unix" {
+		return "unix:" + e.address
+	}
+	return e.address
+}
+
+// parseListen reads the key admin.listen.
+func parseListen(text string) (endpoint, error) {
+	if text == "off" {
+		return endpoint{}, nil
+	}
+	if path, is := strings.CutPrefix(text, "unix:"); is {
+		if !filepath.IsAbs(path) || strings.ContainsFunc(path, unprintable) {
+			return endpoint{}, fmt.Errorf("%q is not an absolute path: write \"unix:/run/certpush/admin.sock\"", text)
+		}
+		return endpoint{"unix", filepath.Clean(path)}, nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return endpoint{}, fmt.Errorf("%q is not an address: write \"127.0.0.1:9440\", \"unix:/run/certpush/admin.sock\" or \"off\"", text)
+	}
+	// The next port is for `push`.
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || n == 65535 {
+		return endpoint{}, fmt.Errorf("%q has no port between 1 and 65534: write for example \"127.0.0.1:9440\"", text)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return endpoint{}, fmt.Errorf("%q can be reached from other machines, which needs TLS, and that is not built yet: write \"127.0.0.1:%s\" and put a proxy with TLS before it", text, port)
+	}
+	return endpoint{"tcp", text}, nil
+}
+
+// of returns where the given half serves: `push` beside the others, so that it
+// can run next to `watch`.
+func (e endpoint) of(half pipeline.Half) endpoint {
+	if half != pipeline.ConsumerOnly {
+		return e
+	}
+	switch e.network {
+	case "unix":
+		e.address += ".push"
+	case "tcp":
+		host, port, _ := net.SplitHostPort(e.address)
+		n, _ := strconv.Atoi(port)
+		e.address = net.JoinHostPort(host, strconv.Itoa(n+1))
+	}
+	return e
+}
+
+// listen opens e. A Unix socket that nobody answers is replaced; anything else
+// at its path is left alone.
+func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
+	var lc net.ListenConfig
+	if e.network == "unix" {
+		if err := removeStale(e.address); err != nil {
+			return nil, err
+		}
+	}
+	l, err := lc.Listen(ctx, e.network, e.address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if e.network == "unix" {
+		if err := os.Chmod(e.address, 0o660); err != nil {
+			return nil, errors.Join(fmt.Errorf("set rights of socket: %w", err), l.Close())
+		}
+	}
+	return l, nil
+}
+
+func removeStale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at socket: %w", err)
+	}
+	if st.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is not a socket: move it away", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("%s is served by another process: stop it, or set another listen", path)
+	}
+	// Only a refusal says that nobody is there; a full queue does not.
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("ask socket: %w", err)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove stale socket: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	kardianos "github.com/kardianos/service"
+	"gopkg.in/natefinch/lumberjack.v2"
+)
+
+// openLog returns the logger that s asks for, and what closes it. manager may be
+// nil where no manager runs us.
+func openLog(s LogSettings, manager kardianos.Service) (*slog.Logger, func() error) {
+	if s.To != "" && s.To != "auto" {
+		f := &lumberjack.Logger{Filename: s.To, MaxSize: 64, MaxBackups: 10, Compress: false} // MaxSize in MiB
+		return slog.New(s.handler(f, true)), f.Close
+	}
+	none := func() error { return nil }
+	if h := s.systemLog(manager); h != nil {
+		return slog.New(h), none
+	}
+	return slog.New(s.handler(os.Stderr, true)), none
+}
+
+// handler writes records to w as text or JSON, the time left out where whoever
+// reads w notes it himself.
+func (s LogSettings) handler(w io.Writer, withTime bool) slog.Handler {
+	o := &slog.HandlerOptions{Level: s.Level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey && len(groups) == 0 && !withTime {
+			return slog.Attr{}
+		}
+		// The text handler quotes what is not printable itself.
+		if s.JSON {
+			return printableAttr(a)
+		}
+		return a
+	}}
+	if s.JSON {
+		return slog.NewJSONHandler(w, o)
+	}
+	return slog.NewTextHandler(w, o)
+}
+
+// printableAttr quotes a value that holds what must reach no terminal or page:
+// paths, signatures and replies come from attackers, and JSON passes
+// bidirectional characters raw and loses bytes that are not UTF-8.
+func printableAttr(a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(printable(a.Value.String()))
+	case slog.KindAny:
+		var text string
+		switch v := a.Value.Any().(type) {
+		case *slog.Source, nil, slog.Level:
+			return a
+		case error:
+			text = v.Error()
+		case fmt.Stringer:
+			text = v.String()
+		default:
+			text = fmt.Sprintf("%+v", v)
+		}
+		a.Value = slog.StringValue(printable(text))
+	}
+	return a
+}
+
+// printable returns text as it is when each character can be shown, else quoted
+// in ASCII.
+func printable(text string) string {
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, unprintable) {
+		return text
+	}
+	return strconv.QuoteToASCII(text)
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// byLevel hands each record to the handler of its level, for systems that want
+// the level told outside of the text.
+type byLevel struct{ debug, info, warn, err slog.Handler }
+
+func (h byLevel) of(l slog.Level) slog.Handler {
+	switch {
+	case l >= slog.LevelError:
+		return h.err
+	case l >= slog.LevelWarn:
+		return h.warn
+	case l >= slog.LevelInfo:
+		return h.info
+	}
+	return h.debug
+}
+
+// Enabled implements slog.Handler.
+func (h byLevel) Enabled(ctx context.Context, l slog.Level) bool { return h.of(l).Enabled(ctx, l) }
+
+// Handle implements slog.Handler.
+func (h byLevel) Handle(ctx context.Context, r slog.Record) error {
+	return h.of(r.Level).Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h byLevel) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return byLevel{h.debug.WithAttrs(attrs), h.info.WithAttrs(attrs), h.warn.WithAttrs(attrs), h.err.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h byLevel) WithGroup(name string) slog.Handler {
+	return byLevel{h.debug.WithGroup(name), h.info.WithGroup(name), h.warn.WithGroup(name), h.err.WithGroup(name)}
+}
+
+// writerFunc writes one record for each call: the handlers of slog do so.
+type writerFunc func(line string) error
+
+// Write implements io.Writer.
+func (w writerFunc) Write(p []byte) (int, error) {
+	if err := w(string(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

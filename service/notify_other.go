@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package service
+
+// notify does nothing: only systemd asks for it.
+func notify(...string) error { return nil }
+
+func monotonic() string { return "" }

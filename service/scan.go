@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// Scan pushes what is at and below paths to the configured scanners now and
+// prints a line for each outcome: PATH: VERDICT SIGNATURE. The error is
+// ErrMalicious when something was malicious, and a *pipeline.DownError when a
+// scanner could not be reached.
+func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *os.File) error {
+	s, err := Load(f)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if _, err := os.Lstat(path); err != nil {
+			return fmt.Errorf("scan: %w: name a file or a folder that is there", err)
+		}
+	}
+	c := s.Pipeline
+	c.Log = slog.New(s.Log.handler(errOut, true))
+	var bar *progressbar.ProgressBar
+	if term.IsTerminal(int(errOut.Fd())) {
+		bar = progressbar.NewOptions(count(paths)*max(len(c.Scanners), 1), progressbar.OptionSetWriter(errOut),
+			progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("scan"))
+		defer bar.Exit()
+	}
+	malicious, unjudged := false, 0
+	err = pipeline.Scan(ctx, c, paths, func(o pipeline.Outcome) {
+		if bar != nil {
+			bar.Clear()
+		}
+		fmt.Fprintln(out, outcomeLine(o, len(c.Scanners) > 1))
+		if bar != nil {
+			bar.Add(1)
+		}
+		malicious = malicious || o.Verdict == "malicious"
+		if o.Outcome != pipeline.Done {
+			unjudged++
+		}
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("scan: %w: see certpush check", err)
+	case malicious:
+		return ErrMalicious
+	case unjudged > 0:
+		return fmt.Errorf("scan: files without a verdict: %d: their lines say why", unjudged)
+	}
+	return nil
+}
+
+// outcomeLine is PATH: VERDICT SIGNATURE, or the outcome and reason where there
+// is no verdict.
+func outcomeLine(o pipeline.Outcome, named bool) string {
+	words := []string{printable(o.Path) + ":"}
+	if named {
+		words = append(words, o.Scanner+":")
+	}
+	what := string(o.Verdict)
+	if o.Outcome != pipeline.Done {
+		what = o.Outcome
+	}
+	words = append(words, what)
+	for _, text := range []string{o.Signature, o.Reason} {
+		if text != "" {
+			words = append(words, printable(text))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// count counts the files for the progress bar; what cannot be read is not one.
+func count(paths []string) int {
+	n := 0
+	for _, path := range paths {
+		if err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				n++
+			}
+			return nil
+		}); err != nil {
+			continue
+		}
+	}
+	return n
+}

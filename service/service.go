@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package service is the process around the pipeline, under systemd, the
+// Windows service manager or a terminal.
+//
+// It promises that an operator is told the truth in time: what is wrong with a
+// configuration, with its place and the next step, before anything starts; and
+// whether the service runs, by its exit code, its log and the admin endpoint.
+//
+// Invariants:
+//
+//  1. A configuration is taken whole or not at all. One that is refused at a
+//     reload leaves the old one in force, also when only its start fails.
+//  2. Every problem of a file is told at once, each with file, line, column,
+//     key and next step.
+//  3. The process ends with 0 only after a stop that was asked for and after the
+//     pipeline gave everything back.
+//  4. A GET changes nothing; a POST needs the token or a trusted peer.
+//  5. No character that a terminal, a log or a page would act upon leaves here
+//     raw: names, signatures and replies come from attackers.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"time"
+
+	kardianos "github.com/kardianos/service"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// stopLimit is how long a stop may take: workers have ten seconds to finish or
+// give back what they hold.
+const stopLimit = 20 * time.Second
+
+// ToldError is an error that is in the log already.
+type ToldError struct{ err error }
+
+func (e *ToldError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *ToldError) Unwrap() error { return e.err }
+
+// Run runs the halves that f names until the manager or a signal asks to stop.
+// It returns nil after a clean stop. An error before the log was open is
+// returned as it is, a later one is a *ToldError.
+func Run(f Flags, version string) error {
+	p := &process{
+		flags: f, version: version,
+		stops: make(chan os.Signal, 1), hangups: make(chan os.Signal, 1),
+		reloads: make(chan reloadRequest), ended: make(chan struct{}),
+		registry: prometheus.NewRegistry(),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "certpush_config_reload_success", Help: "1 when the last reload of the configuration was taken over, 0 when it was refused.",
+		}),
+	}
+	// First of all: a hangup before this would kill the process.
+	signal.Notify(p.stops, stopSignals()...)
+	defer signal.Stop(p.stops)
+	if s := reloadSignals(); len(s) > 0 {
+		signal.Notify(p.hangups, s...)
+		defer signal.Stop(p.hangups)
+	}
+	var err error
+	if p.first, err = Load(f); err != nil {
+		return err
+	}
+	p.reloadOK.Set(1)
+	p.registry.MustRegister(p.reloadOK, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.manager, err = kardianos.New(p, &kardianos.Config{
+		Name: "certpush", Option: kardianos.KeyValue{"RunWait": p.wait},
+	})
+	if err != nil {
+		return fmt.Errorf("reach service manager: %w", err)
+	}
+	return p.manager.Run()
+}
+
+// process is the running service.
+type process struct {
+	flags    Flags
+	version  string
+	first    Settings
+	manager  kardianos.Service
+	stops    chan os.Signal
+	hangups  chan os.Signal
+	reloads  chan reloadRequest
+	registry *prometheus.Registry
+	reloadOK prometheus.Gauge
+	current  atomic.Pointer[generation]
+
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when the work has ended, with err
+	err    error
+}
+
+// reloadRequest asks for a reload. answer is told once how it went, and must not
+// block.
+type reloadRequest struct{ answer func(error) }
+
+// generation is one configuration in force.
+type generation struct {
+	settings Settings
+	pipe     *pipeline.Pipeline
+	registry *prometheus.Registry
+	log      *slog.Logger
+	closeLog func() error
+}
+
+// Start implements kardianos.Interface. It returns at once.
+func (p *process) Start(kardianos.Service) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	go func() {
+		p.err = p.work(ctx)
+		close(p.ended)
+		if p.err != nil && ctx.Err() == nil {
+			failed(p.err)
+		}
+	}()
+	return nil
+}
+
+// wait returns when the process has to stop.
+func (p *process) wait() {
+	select {
+	case <-p.stops:
+	case <-p.ended:
+	}
+}
+
+// Stop implements kardianos.Interface. It returns how the work ended.
+func (p *process) Stop(kardianos.Service) error {
+	p.cancel()
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-p.ended:
+		return p.err
+	case <-limit.C:
+		return fmt.Errorf("stop: workers hold on for more than %s: what they held is pushed again at the next start", stopLimit)
+	}
+}
+
+// build makes a generation at rest.
+func (p *process) build(s Settings) (*generation, error) {
+	g := &generation{settings: s, registry: prometheus.NewRegistry()}
+	g.log, g.closeLog = openLog(s.Log, p.manager)
+	c := s.Pipeline
+	c.Half, c.Log, c.Registry = p.flags.Half, g.log, g.registry
+	var err error
+	if g.pipe, err = pipeline.New(c); err != nil {
+		return nil, errors.Join(configError(err), g.closeLog())
+	}
+	return g, nil
+}
+
+// work runs one generation after the other until ctx ends or one fails.
+func (p *process) work(ctx context.Context) error {
+	cur, err := p.build(p.first)
+	if err != nil {
+		return err
+	}
+	d := &door{p: p}
+	defer d.close()
+	var old *generation // what cur takes over from, until it has begun
+	nobody := func(error) {}
+	answer := nobody
+	for {
+		end := p.serve(ctx, cur, func() {
+			d.open(cur)
+			if old != nil {
+				p.reloadOK.Set(1)
+				cur.log.Info("configuration is reloaded", "file", cur.settings.File)
+				old.end()
+				old = nil
+			}
+			answer(nil)
+			answer = nobody
+			p.say("READY=1", "STATUS="+p.describe(cur.settings))
+		})
+		switch {
+		case end.next != nil:
+			old, cur, answer = cur, end.next, end.answer
+		case end.err != nil && !end.begun && old != nil && ctx.Err() == nil:
+			p.refuse(old.log, end.err)
+			answer(end.err)
+			answer = nobody
+			cur.end()
+			if cur, err = p.build(old.settings); err != nil {
+				return err
+			}
+			old.end()
+			old = nil
+		default:
+			answer(errors.New("the service stops"))
+			if end.err != nil {
+				cur.log.Error("certpush ends", "error", end.err)
+				end.err = &ToldError{end.err}
+			} else {
+				cur.log.Info("certpush has stopped")
+			}
+			cur.end()
+			return end.err
+		}
+	}
+}
+
+func (g *generation) end() {
+	if err := g.closeLog(); err != nil {
+		fmt.Fprintln(os.Stderr, "certpush: close log:", err)
+	}
+}
+
+// ending is how a generation's time ended: by a next one, or with err.
+type ending struct {
+	next   *generation
+	answer func(error)
+	begun  bool
+	err    error
+}
+
+// lookEvery is how often a starting pipeline is asked whether it has begun.
+const lookEvery = 20 * time.Millisecond
+
+// serve runs g until ctx ends, it fails, or a reload brings a next one. It calls
+// began once, when g's pipeline has opened its folders.
+func (p *process) serve(ctx context.Context, g *generation, began func()) (e ending) {
+	p.current.Store(g)
+	p.announce(g)
+	runCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- g.pipe.Run(runCtx) }()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	// No reload is heard before this one has begun: there is one to fall back to.
+	var reloads chan reloadRequest
+	var hangups chan os.Signal
+	for e.next == nil {
+		select {
+		case err := <-done:
+			e.begun = e.begun || !g.pipe.Status().Started.IsZero()
+			if err == nil && ctx.Err() == nil {
+				err = errors.New("the pipeline ended by itself: report this")
+			}
+			if ctx.Err() != nil {
+				p.say("STOPPING=1")
+			}
+			e.err = err
+			return e
+		case <-look.C:
+			if !e.begun && !g.pipe.Status().Started.IsZero() {
+				e.begun = true
+				look.Stop()
+				reloads, hangups = p.reloads, p.hangups
+				began()
+			}
+		case <-hangups:
+			e.next, e.answer = p.reload(g, func(error) {})
+		case r := <-reloads:
+			e.next, e.answer = p.reload(g, r.answer)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		g.log.Error("the pipeline did not stop cleanly", "error", err)
+	}
+	return e
+}
+
+// reload reads the configuration again. It returns nil when the new one is
+// refused, which it then logs and answers.
+func (p *process) reload(g *generation, answer func(error)) (*generation, func(error)) {
+	p.say("RELOADING=1", monotonic(), "STATUS=reloading")
+	s, err := Load(p.flags)
+	var next *generation
+	if err == nil {
+		next, err = p.build(s)
+	}
+	if err != nil {
+		p.refuse(g.log, err)
+		answer(err)
+		p.say("READY=1", "STATUS="+p.describe(g.settings))
+		return nil, nil
+	}
+	return next, answer
+}
+
+func (p *process) refuse(log *slog.Logger, err error) {
+	p.reloadOK.Set(0)
+	log.Error("the new configuration is refused, the old one stays in force", "error", err)
+}
+
+// announce logs what runs.
+func (p *process) announce(g *generation) {
+	c := g.settings.Pipeline
+	g.log.Info("certpush starts", "version", p.version, "file", g.settings.File, "state", c.State, "trees", len(c.Trees), "scanners", len(c.Scanners))
+	if p.idle(g.settings) {
+		g.log.Warn("idle: no [[watch]]; name a tree in the file and reload, or give -d TREE", "file", g.settings.File)
+	}
+}
+
+func (p *process) idle(s Settings) bool {
+	return len(s.Pipeline.Trees) == 0 && p.flags.Half != pipeline.ConsumerOnly
+}
+
+// describe is the line that `systemctl status` shows.
+func (p *process) describe(s Settings) string {
+	switch {
+	case p.idle(s) && s.File != "":
+		return "idle: no [[watch]] in " + s.File
+	case p.idle(s):
+		return "idle: no tree to watch"
+	case p.flags.Half == pipeline.ProducerOnly:
+		return fmt.Sprintf("trees watched: %d", len(s.Pipeline.Trees))
+	case p.flags.Half == pipeline.ConsumerOnly:
+		return fmt.Sprintf("scanners: %d", max(len(s.Pipeline.Scanners), 1))
+	}
+	return fmt.Sprintf("trees watched: %d, scanners: %d", len(s.Pipeline.Trees), max(len(s.Pipeline.Scanners), 1))
+}
+
+// say tells the manager; that it cannot hear is logged, no more.
+func (p *process) say(lines ...string) {
+	if err := notify(lines...); err != nil {
+		p.current.Load().log.Warn("manager cannot be told", "error", err)
+	}
+}
+
+// status is the pipeline's, with our version.
+func (p *process) status() pipeline.Status {
+	s := p.current.Load().pipe.Status()
+	s.Version = p.version
+	return s
+}
+
+// askReload hands a reload to the work loop and waits for its answer.
+func (p *process) askReload(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case p.reloads <- reloadRequest{func(err error) { answer <- err }}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+		return errors.New("the service has stopped: start it again")
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-p.ended:
+		return errors.New("the service has stopped: see its log")
+	}
+}

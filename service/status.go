@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// StatusText says for people what waits, how old it is, and how scanners and
+// trees do. now is what ages are counted to.
+func StatusText(s pipeline.Status, now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", headline(s, now))
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	if len(s.Scanners) > 0 {
+		fmt.Fprintln(w, "SCANNER\tSTATE\tJOURNALED\tDONE\tGONE\tSKIPPED\tDEAD\tWAITING\tIN FLIGHT\tOLDEST\tVERSION")
+	}
+	for _, c := range s.Scanners {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", printable(c.Name), upDown(c, now),
+			c.Journaled, c.Done, c.Gone, c.Skipped, c.Dead, c.Waiting, c.InFlight, age(c.OldestWaiting), printable(dash(c.Version)))
+	}
+	if len(s.Scanners) > 0 && len(s.Trees) > 0 {
+		w.Flush()
+		b.WriteByte('\n')
+	}
+	if len(s.Trees) > 0 {
+		fmt.Fprintln(w, "TREE\tENGINE\tDIRECTORIES\tLOST\tLAST SWEEP\tPATH")
+	}
+	for _, t := range s.Trees {
+		last := "not yet"
+		if t.LastSweep != nil {
+			last = ago(now.Sub(*t.LastSweep))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", printable(t.Name), printable(t.Engine), t.Directories, t.Lost, last, printable(t.Path))
+	}
+	w.Flush()
+	if !s.Started.IsZero() {
+		fmt.Fprintf(&b, "\ncertpush %s, running since %s\n", s.Version, s.Started.UTC().Format(time.RFC3339))
+	}
+	return b.String()
+}
+
+// headline is the one sentence to read first.
+func headline(s pipeline.Status, now time.Time) string {
+	var waiting, dead int64
+	oldest := 0.0
+	var down []string
+	for _, c := range s.Scanners {
+		waiting, dead = max(waiting, c.Waiting), dead+c.Dead
+		oldest = max(oldest, c.OldestWaiting)
+		if !c.Up {
+			down = append(down, fmt.Sprintf("scanner %s is not up since %s", printable(c.Name), ago(now.Sub(c.Since))))
+		}
+	}
+	text := "Everything is pushed."
+	switch {
+	case s.Started.IsZero():
+		text = "Starting."
+	case len(s.Scanners) == 0:
+		text = fmt.Sprintf("%d trees are watched.", len(s.Trees))
+	case waiting > 0:
+		text = fmt.Sprintf("%d samples wait, the oldest for %s.", waiting, age(oldest))
+	}
+	if dead > 0 {
+		text += fmt.Sprintf(" %d dead letters.", dead)
+	}
+	if len(down) > 0 {
+		text += " " + strings.Join(down, "; ") + "."
+	}
+	return text
+}
+
+func upDown(c pipeline.ScannerStatus, now time.Time) string {
+	state := "DOWN"
+	if c.Up {
+		state = "up"
+	}
+	if c.Since.IsZero() {
+		return state
+	}
+	return state + " " + span(now.Sub(c.Since))
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func age(seconds float64) string {
+	if seconds <= 0 {
+		return "-"
+	}
+	return span(time.Duration(seconds * float64(time.Second)))
+}
+
+func ago(d time.Duration) string { return span(d) + " ago" }
+
+// span writes a duration with as much detail as an operator needs.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return max(d, 0).Round(time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}
+
+// Status asks the running service, both halves where they run apart, and prints
+// what it says.
+func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
+	c, err := newClient(f)
+	if err != nil {
+		return err
+	}
+	answers, err := c.ask(ctx, "GET", "/api/v1/status")
+	if err != nil {
+		return err
+	}
+	var all pipeline.Status
+	for i, body := range answers {
+		var s pipeline.Status
+		if err := json.Unmarshal(body, &s); err != nil {
+			return fmt.Errorf("read status: %w: is it certpush that answers at admin.listen?", err)
+		}
+		all = merged(all, s, i == 0)
+	}
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(all)
+	}
+	_, err = io.WriteString(out, StatusText(all, time.Now()))
+	return err
+}
+
+// merged joins the status of two halves.
+func merged(a, b pipeline.Status, first bool) pipeline.Status {
+	if first {
+		return b
+	}
+	a.Trees = append(a.Trees, b.Trees...)
+	a.Scanners = append(a.Scanners, b.Scanners...)
+	if !b.Started.IsZero() && (a.Started.IsZero() || b.Started.Before(a.Started)) {
+		a.Started = b.Started
+	}
+	return a
+}

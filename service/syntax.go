@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
+)
+
+// syntaxProblem gives a decoder's error its place and a next step.
+func syntaxProblem(text string, err error) Problem {
+	var bad toml.ParseError
+	if !errors.As(err, &bad) {
+		return Problem{1, 1, "", "not TOML: " + firstLine(err.Error()) + ": save it as UTF-8 text"}
+	}
+	p := Problem{Line: max(bad.Position.Line, 1), Col: 1, What: "not TOML: " + firstLine(bad.Message) + ": " + syntaxHint(bad.Message)}
+	// The decoder's own column counts bytes and is off at a line's begin.
+	lines := strings.SplitAfter(text, "\n")
+	begin := 0
+	for _, line := range lines[:min(p.Line-1, len(lines))] {
+		begin += len(line)
+	}
+	if at := min(bad.Position.Start, len(text)); at > begin && !strings.Contains(text[begin:at], "\n") {
+		p.Col = utf8.RuneCountInString(text[begin:at]) + 1
+	}
+	return p
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+func syntaxHint(message string) string {
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(message, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("escape"):
+		return "use 'single quotes', then a backslash stays a backslash"
+	case has("UTF-16", "UTF-8", "NULL", "null byte"):
+		return "save the file as UTF-8"
+	case has("already", "duplicate"):
+		return "take one of the two out"
+	case has("strings cannot contain newlines", "unexpected EOF", "unterminated"):
+		return "close the quote or bracket"
+	case has("expected value", "expected a digit", "invalid", "bare"):
+		return "put text, durations and sizes in quotes"
+	case has("end of table name", "key"):
+		return "write key = value, or [table] alone on a line"
+	}
+	return "correct the line"
+}

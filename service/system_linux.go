@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+func defaultFile() string  { return "/etc/certpush.toml" }
+func defaultState() string { return "/var/lib/certpush" }
+
+// trusted refuses a configuration that others than root may write, when root
+// runs with it: it would decide what root reads and sends.
+func trusted(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 && st.Mode().IsRegular() && st.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others than root (mode %04o): run chmod go-w %[1]s", f.Name(), st.Mode().Perm())
+	}
+	return nil
+}
+
+// limit is one limit of the system that watching depends on.
+type limit struct{ name, value string }
+
+func limits() []limit {
+	var out []limit
+	for _, name := range []string{"max_user_watches", "max_user_instances", "max_queued_events"} {
+		text, err := os.ReadFile("/proc/sys/fs/inotify/" + name)
+		if err != nil {
+			text = []byte("cannot be read: " + err.Error())
+		}
+		out = append(out, limit{"fs.inotify." + name, strings.TrimSpace(string(text))})
+	}
+	return out
+}
