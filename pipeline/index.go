@@ -96,23 +96,24 @@ func decodeEntry(b []byte) (entry, bool) {
 	return e, true
 }
 
-// openIndex opens the index in dir. fresh is true when it begins empty, be it
-// new or because the old one would not open.
-func openIndex(dir string, log *slog.Logger) (x *index, fresh bool, err error) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		fresh = true
-	}
-	x, err = tryIndex(dir, log)
+// openIndex opens the index in dir, or builds it anew where the old one will not
+// open.
+func openIndex(dir string, log *slog.Logger) (*index, error) {
+	x, err := tryIndex(dir, log)
 	if err == nil {
-		return x, fresh, nil
+		return x, nil
 	}
+	return anewIndex(dir, log, err)
+}
+
+// anewIndex renames the index aside and begins an empty one.
+func anewIndex(dir string, log *slog.Logger, why error) (*index, error) {
 	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
-	log.Error("the index will not open; it is renamed aside and built anew, some samples are pushed again: send us the folder, then delete it", "folder", aside, "error", err)
+	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
 	if err := os.Rename(dir, aside); err != nil {
-		return nil, false, fmt.Errorf("rename broken index aside: %w", err)
+		return nil, fmt.Errorf("rename broken index aside: %w", err)
 	}
-	x, err = tryIndex(dir, log)
-	return x, true, err
+	return tryIndex(dir, log)
 }
 
 func tryIndex(dir string, log *slog.Logger) (x *index, err error) {

@@ -104,6 +104,14 @@ func (c *consumer) skim(l *lane) {
 
 // handOut queues a line; false means that ctx ended.
 func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool {
+	c.mu.Lock()
+	was := l.read
+	c.mu.Unlock()
+	if was != (journal.Pos{}) && line.At.Segment > was.Segment+1 && c.damaged != nil {
+		// Segments were deleted by hand or by a broken disk before they were read.
+		c.log.Error("journal segments are missing; their files are journaled again by a sweep: let certpush alone delete segments", "lane", l.name, "from", was.String(), "to", line.At.String())
+		c.damaged(At{l.name, was}, line.At)
+	}
 	s, err := parseLine(line.Text)
 	if line.Long || err != nil {
 		c.unreadable(l, line, err)

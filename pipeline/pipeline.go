@@ -115,7 +115,7 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 			return err
 		}
 		closers = append(closers, lock.Release)
-		l, err := journal.OpenLanes(journal.Config{Dir: p.c.Journal.Dir, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
+		l, err := journal.OpenLanes(journal.Config{Dir: p.c.Journal.Dir, First: firstSegment(p.c.State), CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
 		if err != nil {
 			return err
 		}
@@ -165,6 +165,18 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return r(ctx) })
 	}
 	return g.Wait()
+}
+
+// firstSegment returns the number of the first segment of an empty journal. A
+// state folder that has outcomes already remembers lines of a journal that was
+// deleted: no number may come twice, or new lines would count as finished.
+func firstSegment(state string) uint64 {
+	for _, name := range []string{"ledger", "cursors", "index"} {
+		if _, err := os.Lstat(filepath.Join(state, name)); err == nil {
+			return uint64(max(time.Now().Unix(), 1))
+		}
+	}
+	return 1
 }
 
 // openConsumers makes a consumer for each scanner, and puts the cursors of

@@ -170,3 +170,78 @@ func TestUnreadableLineIsJournaledAgain(t *testing.T) {
 		t.Error("the damage was not said")
 	}
 }
+
+// TestDeletedJournal: somebody deleted the journal, or parts of the state. Files
+// may be pushed again; none is passed over.
+func TestDeletedJournal(t *testing.T) {
+	for _, gone := range [][]string{{"journal"}, {"journal", "cursors"}, {"journal", "index"}, {"cursors"}, {"index"}, {"ledger"}, {"cursors", "ledger"}} {
+		t.Run(strings.Join(gone, "+"), func(t *testing.T) {
+			l := newLab(t)
+			l.c.Half = ProducerOnly
+			for i := range 20 {
+				l.write(fmt.Sprintf("before%d", i), fmt.Sprint(i))
+			}
+			l.start()
+			l.until("the lines", func() bool { return len(l.lines("backlog")) == 20 })
+			l.halt()
+			l.c.Half = Both
+			for _, name := range gone {
+				if err := os.RemoveAll(filepath.Join(l.c.State, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			after := l.write("after", "after")
+			l.start()
+			l.until("every file's outcome", func() bool {
+				seen := map[string]bool{}
+				for _, o := range l.outcomes() {
+					if o.Outcome == Done {
+						seen[o.Path] = true
+					}
+				}
+				return len(seen) == 21 && seen[after]
+			})
+			l.halt()
+			for _, name := range gone {
+				if err := os.RemoveAll(filepath.Join(l.c.State, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			last := l.write("last", "last")
+			l.start()
+			l.until("a file after that", func() bool { return len(outcomesOf(l.outcomes(), last)) > 0 })
+		})
+	}
+}
+
+// TestMissingSegment: one segment of several, not read yet, was deleted.
+func TestMissingSegment(t *testing.T) {
+	l := newLab(t)
+	l.c.Half, l.c.Journal.CutSize = ProducerOnly, 1000
+	for i := range 40 {
+		l.write(fmt.Sprintf("f%d", i), fmt.Sprint(i))
+	}
+	l.start()
+	l.until("the lines", func() bool { return len(l.lines("backlog")) == 40 })
+	for i := range 40 {
+		l.write(fmt.Sprintf("g%d", i), fmt.Sprint(i))
+		l.until("its line", func() bool { return len(l.lines("live")) == i+1 })
+	}
+	l.halt()
+	sealed, _ := filepath.Glob(filepath.Join(l.c.State, "journal", "monitor.log.*.log"))
+	if len(sealed) < 3 {
+		t.Fatalf("only %d sealed segments", len(sealed))
+	}
+	if err := os.Remove(sealed[1]); err != nil {
+		t.Fatal(err)
+	}
+	l.c.Half = Both
+	l.start()
+	l.until("every file's outcome", func() bool {
+		seen := map[string]bool{}
+		for _, o := range l.outcomes() {
+			seen[o.Path] = true
+		}
+		return len(seen) == 80
+	})
+}

@@ -67,10 +67,35 @@ func newProducer(c Config, lanes *journal.Lanes, m *metrics) (*producer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if p.index, _, err = openIndex(filepath.Join(c.State, "index"), c.Log); err != nil {
+	p.index, err = p.openIndex(filepath.Join(c.State, "index"))
+	return p, err
+}
+
+// openIndex opens the index and holds it against the journal. One that is
+// complete up to a segment that is not there any more knows files whose lines
+// nobody can read: it is built anew.
+func (p *producer) openIndex(dir string) (*index, error) {
+	x, err := openIndex(dir, p.log)
+	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	for lane, m := range x.marks() {
+		if m == (journal.Pos{}) {
+			continue
+		}
+		there, err := p.lanes.Has(lane, m.Segment)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("hold index against journal: %w", err), x.close())
+		}
+		if there && !p.lanes.Lane(lane).Durable().Before(m) {
+			continue
+		}
+		if err := x.close(); err != nil {
+			return nil, err
+		}
+		return anewIndex(dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
+	}
+	return x, nil
 }
 
 // Run watches, journals and sweeps until ctx ends.

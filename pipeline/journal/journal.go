@@ -83,6 +83,7 @@ type Config struct {
 	Dir     string
 	Base    string        // name of the active segment
 	Lane    string        // written into each header; empty: segments have no header
+	First   uint64        // number of the first segment in an empty folder; 0: 1
 	CutSize int64         // bytes; a segment that has reached it is cut before the next line
 	Sync    time.Duration // least time between two fsyncs; 0: again as soon as the last returned
 }

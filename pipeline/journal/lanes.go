@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -117,4 +118,14 @@ func (l *Lanes) Close() error {
 		return fmt.Errorf("close journal: %w", err)
 	}
 	return nil
+}
+
+// Has reports whether a lane still has the segment numbered n.
+func (l *Lanes) Has(lane string, n uint64) (bool, error) {
+	c, err := openCatalog(l.Lane(lane).dir, Base(lane))
+	if err != nil {
+		return false, err
+	}
+	all, err := c.list()
+	return slices.ContainsFunc(all, func(s segment) bool { return s.number == n }), err
 }

@@ -62,6 +62,9 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err == nil && c.Lane != "" {
 		err = s.countFrom(names)
 	}
+	if _, missing := d.root.Lstat(c.Base); len(names) == 0 && missing != nil {
+		s.seg = max(s.seg, c.First)
+	}
 	if err == nil {
 		err = s.openActive()
 	}
