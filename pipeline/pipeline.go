@@ -173,7 +173,7 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 func firstSegment(state string) uint64 {
 	for _, name := range []string{"ledger", "cursors", "index"} {
 		if _, err := os.Lstat(filepath.Join(state, name)); err == nil {
-			return uint64(max(time.Now().Unix(), 1))
+			return uint64(max(time.Now().UnixMilli(), 1))
 		}
 	}
 	return 1

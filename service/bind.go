@@ -57,7 +57,11 @@ func (b *binder) odd(key, format string, args ...any) {
 	b.note(key, b.places[key].key, fmt.Sprintf(format, args...))
 }
 
+// note keeps the first problem of each key: what follows from it is noise.
 func (b *binder) note(key string, at place, what string) {
+	if slices.ContainsFunc(b.problems, func(p Problem) bool { return p.Key == key && (key != "" || p.What == what) }) {
+		return
+	}
 	b.problems = append(b.problems, Problem{at.line, at.col, key, what})
 }
 

@@ -64,7 +64,10 @@ func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error)
 		var err error
 		// On the Unix socket our uid may do.
 		if token, err = readToken(c.state); err != nil && c.listen.network != "unix" {
-			return nil, errors.Join(fmt.Errorf("%w: run as the user of the service, or as root", err), c.bad)
+			if c.bad != nil {
+				return nil, c.bad
+			}
+			return nil, fmt.Errorf("%w: run as the user of the service or as root, and name its file with -c", err)
 		}
 	}
 	var bodies [][]byte

@@ -61,7 +61,7 @@ func Load(f Flags) (Settings, error) {
 	}
 	var table fileTable
 	b := &binder{}
-	bound := true
+	whole := true
 	if path == "" {
 		table.fill()
 		table.State = Path(f.foregroundState())
@@ -72,12 +72,15 @@ func Load(f Flags) (Settings, error) {
 			s, _ := convert(table, &binder{}, f)
 			return s, err
 		}
-		table, b, bound = parse(text)
+		table, b, whole = parse(text)
 	}
+	problems := b.problems
 	s, trees := convert(table, b, f)
 	s.File = path
-	if bound {
+	if whole {
 		checkTrees(b, s, trees)
+	} else {
+		b.problems = problems
 	}
 	if len(b.problems) > 0 {
 		slices.SortStableFunc(b.problems, func(x, y Problem) int {
@@ -161,9 +164,9 @@ func absolute(b *binder, key, path string) string {
 	return full
 }
 
-// atLeast refuses a value at or below nothing where the file gives it.
+// positive refuses a value at or below nothing where the file gives it.
 func (b *binder) positive(key string, n int64, example string) {
-	if _, inFile := b.places[key]; inFile && n <= 0 && !slices.ContainsFunc(b.problems, func(p Problem) bool { return p.Key == key }) {
+	if _, inFile := b.places[key]; inFile && n <= 0 {
 		b.wrong(key, "it must be more than 0: write for example %q", example)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -148,15 +149,25 @@ func readFile(path string) (string, error) {
 }
 
 // parse binds the text of a configuration. What could be bound is in the table
-// even when there are problems; syntax is false when nothing could be.
-func parse(text string) (t fileTable, b *binder, syntax bool) {
+// even when there are problems. whole is false when the text is not TOML: then
+// the table holds what the other lines say, so that the running service can
+// still be found, and the one problem is the syntax.
+func parse(text string) (t fileTable, b *binder, whole bool) {
 	t.fill()
 	b = &binder{places: scanPlaces(text)}
 	raw := map[string]any{}
-	if _, err := toml.Decode(text, &raw); err != nil {
-		b.problems = append(b.problems, syntaxProblem(text, err))
-		return t, b, false
+	_, err := toml.Decode(text, &raw)
+	if err == nil {
+		b.bind("", raw, reflect.ValueOf(&t).Elem())
+		return t, b, true
 	}
-	b.bind("", raw, reflect.ValueOf(&t).Elem())
-	return t, b, true
+	bad := syntaxProblem(text, err)
+	lines := strings.SplitAfter(text, "\n")
+	lines[min(bad.Line, len(lines))-1] = "\n"
+	raw = map[string]any{}
+	if _, err := toml.Decode(strings.Join(lines, ""), &raw); err == nil {
+		b.bind("", raw, reflect.ValueOf(&t).Elem())
+	}
+	b.problems = []Problem{bad}
+	return t, b, false
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
 )
 
 // place is where a key and its value begin. Lines and columns count from 1,
@@ -184,12 +186,13 @@ func (s *placeScanner) dotted() []string {
 }
 
 func unquoted(quoted string) string {
-	if strings.HasPrefix(quoted, `"`) {
-		if text, err := strconv.Unquote(quoted); err == nil {
-			return text
+	if strings.Contains(quoted, `\`) && strings.HasPrefix(quoted, `"`) {
+		var k struct{ K string }
+		if _, err := toml.Decode("K="+quoted, &k); err == nil {
+			return k.K
 		}
 	}
-	return strings.Trim(quoted, `"'`)
+	return strings.Trim(quoted, quoted[:1])
 }
 
 // value passes the value of key.

@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -203,6 +204,7 @@ func (p *process) work(ctx context.Context) error {
 		default:
 			answer(errors.New("the service stops"))
 			if end.err != nil {
+				end.err = advised(end.err)
 				cur.log.Error("certpush ends", "error", end.err)
 				end.err = &ToldError{end.err}
 			} else {
@@ -212,6 +214,17 @@ func (p *process) work(ctx context.Context) error {
 			return end.err
 		}
 	}
+}
+
+// advised adds the next step to an error that the pipeline ended with.
+func advised(err error) error {
+	switch {
+	case errors.Is(err, pipeline.ErrLocked):
+		return fmt.Errorf("%w: stop the other certpush, or give this one another state folder", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: let the user that certpush runs as in there, or name another folder", err)
+	}
+	return err
 }
 
 func (g *generation) end() {

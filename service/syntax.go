@@ -52,9 +52,11 @@ func syntaxHint(message string) string {
 		return "take one of the two out"
 	case has("strings cannot contain newlines", "unexpected EOF", "unterminated"):
 		return "close the quote or bracket"
+	case has("end table name"):
+		return "write [table] alone on a line"
 	case has("expected value", "expected a digit", "invalid", "bare"):
 		return "put text, durations and sizes in quotes"
-	case has("end of table name", "key"):
+	case has("key"):
 		return "write key = value, or [table] alone on a line"
 	}
 	return "correct the line"
