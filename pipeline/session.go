@@ -56,7 +56,6 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 		done := before[i] == settled
 		if before[i] == ready {
 			done = c.settle(hand, p, given[i], &outs[i], len(inside) == 1)
-			p.shut()
 		} else if before[i] == later {
 			c.unread(p)
 		}
@@ -96,9 +95,13 @@ func (c *consumer) outcomeOf(p *push) Outcome {
 	return Outcome{ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Size: p.sample.Size, At: p.at}
 }
 
-// settle takes an answer: true means that p has its outcome.
+// settle takes an answer: true means that p has its outcome. False means that p
+// was given back, and may already be in another session's hands: it is not to be
+// touched after.
 func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *Outcome, alone bool) bool {
-	if p.judge(a, out) {
+	judged := p.judge(a, out)
+	p.shut()
+	if judged {
 		result := string(out.Verdict)
 		if out.Outcome == Done {
 			c.health.judgedNow(1)
