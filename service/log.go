@@ -38,11 +38,11 @@ func (s LogSettings) handler(w io.Writer, withTime bool) slog.Handler {
 		if a.Key == slog.TimeKey && len(groups) == 0 && !withTime {
 			return slog.Attr{}
 		}
-		// The text handler quotes what is not printable itself.
 		if s.JSON {
-			return printableAttr(a)
+			return printableAttr(a, unprintable)
 		}
-		return a
+		// The text handler itself quotes what is not printable, but for DEL.
+		return printableAttr(a, func(r rune) bool { return r == '\x7f' })
 	}}
 	if s.JSON {
 		return slog.NewJSONHandler(w, o)
@@ -50,15 +50,15 @@ func (s LogSettings) handler(w io.Writer, withTime bool) slog.Handler {
 	return slog.NewTextHandler(w, o)
 }
 
-// printableAttr quotes a value that holds what must reach no terminal or page:
-// paths, signatures and replies come from attackers, and JSON passes
-// bidirectional characters raw and loses bytes that are not UTF-8.
-func printableAttr(a slog.Attr) slog.Attr {
+// printableAttr quotes a value that holds what must reach no terminal or page,
+// which bad tells: paths, signatures and replies come from attackers, and JSON
+// passes bidirectional characters raw and loses bytes that are not UTF-8.
+func printableAttr(a slog.Attr, bad func(rune) bool) slog.Attr {
+	var text string
 	switch a.Value.Kind() {
 	case slog.KindString:
-		a.Value = slog.StringValue(printable(a.Value.String()))
+		text = a.Value.String()
 	case slog.KindAny:
-		var text string
 		switch v := a.Value.Any().(type) {
 		case *slog.Source, nil, slog.Level:
 			return a
@@ -69,6 +69,8 @@ func printableAttr(a slog.Attr) slog.Attr {
 		default:
 			text = fmt.Sprintf("%+v", v)
 		}
+	}
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, bad) {
 		a.Value = slog.StringValue(printable(text))
 	}
 	return a

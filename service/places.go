@@ -118,14 +118,12 @@ func (s *placeScanner) header() string {
 		if last && array {
 			s.tables[key]++
 		}
+		s.note(key, begin, begin)
 		if count := s.tables[key]; count > 0 {
-			if last {
-				s.note(key, begin, begin)
-			}
 			key = element(key, count)
+			s.note(key, begin, begin)
 		}
 	}
-	s.note(key, begin, begin)
 	for s.peek() == ']' {
 		s.i++
 	}

@@ -57,7 +57,7 @@ func headline(s pipeline.Status, now time.Time) string {
 		waiting, dead = max(waiting, c.Waiting), dead+c.Dead
 		oldest = max(oldest, c.OldestWaiting)
 		if !c.Up {
-			down = append(down, fmt.Sprintf("scanner %s is not up since %s", printable(c.Name), ago(now.Sub(c.Since))))
+			down = append(down, fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since))))
 		}
 	}
 	text := "Everything is pushed."
@@ -65,17 +65,25 @@ func headline(s pipeline.Status, now time.Time) string {
 	case s.Started.IsZero():
 		text = "Starting."
 	case len(s.Scanners) == 0:
-		text = fmt.Sprintf("%d trees are watched.", len(s.Trees))
+		text = number(len(s.Trees), "tree is", "trees are") + " watched."
 	case waiting > 0:
-		text = fmt.Sprintf("%d samples wait, the oldest for %s.", waiting, age(oldest))
+		text = fmt.Sprintf("%s, the oldest for %s.", number(waiting, "sample waits", "samples wait"), age(oldest))
 	}
 	if dead > 0 {
-		text += fmt.Sprintf(" %d dead letters.", dead)
+		text += " " + number(dead, "dead letter", "dead letters") + "."
 	}
 	if len(down) > 0 {
 		text += " " + strings.Join(down, "; ") + "."
 	}
 	return text
+}
+
+// number writes n and what it counts.
+func number[N int | int64](n N, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 func upDown(c pipeline.ScannerStatus, now time.Time) string {
