@@ -1,8 +1,66 @@
-# certpush: see README. `make help` lists the targets.
-.POSIX:
-.PHONY: test
-test: ## install what the tests need (root on Debian), then run every test
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v clamd >/dev/null; then apt-get -o DPkg::Lock::Timeout=300 update -q && apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends clamav-daemon clamdscan; fi
-	go vet ./...
-	GOOS=windows CGO_ENABLED=0 go vet ./...
-	go test -race -timeout 15m ./...
+# certpush: see README. `make` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+# Held at a version, so that a new linter breaks no build.
+GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+# What the tests run: a C compiler for -race, and the real scanner and its own client.
+DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan
+NFPM := $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.1
+FUZZTIME ?= 30s
+SOAK ?= 10m
+
+.PHONY: help build demo test deps lint bench fuzz soak packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## build ./certpush
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o certpush .
+
+demo: build ## watch a folder, drop files, show their verdicts; needs no scanner
+	@./testdata/demo.sh
+
+test: deps lint ## install what the tests need (root on Debian), then run every test
+	$(GO) test -race -timeout 15m ./...
+
+# As root on Debian; elsewhere the tests with real components skip and say why.
+deps:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -o DPkg::Lock::Timeout=300 -q update; \
+		apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(DEBIAN_PACKAGES); \
+	fi
+
+lint: ## gofmt, vet for Linux and Windows, golangci-lint
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
+	$(GOLANGCI) run
+	GOOS=windows CGO_ENABLED=0 $(GOLANGCI) run
+
+bench: deps ## measure, beside the peers' programs in the same run, and print a table
+	@(nproc; uname -sr; awk -F ': ' '/^model name/ {print $$2; exit}' /proc/cpuinfo; $(GO) version; clamdscan --version) 2>/dev/null | paste -sd ';' | sed 's/;/; /g'
+	@$(GO) test -run '^$$' -bench . -benchtime 1s ./pipeline/journal | ./testdata/table.awk
+	@$(GO) test -run '^$$' -bench 'Line|Open' -benchtime 1s ./pipeline ./pipeline/watch | ./testdata/table.awk
+	@$(GO) test -run '^$$' -bench 'Clamd|Latency|ClientCPU' -benchtime 1x -timeout 30m ./pipeline | ./testdata/table.awk
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+soak: deps fuzz ## what takes longer: kill -9 loops for SOAK, each fuzz target
+	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
+
+packages: ## build .deb and .rpm for amd64 and arm64 into dist/
+	@mkdir -p dist
+	@for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/certpush-linux-$$arch .; \
+		for kind in deb rpm; do ARCH=$$arch VERSION=$(VERSION) $(NFPM) package -f nfpm.yaml -p $$kind -t dist/; done; \
+	done

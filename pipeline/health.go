@@ -116,11 +116,11 @@ func (h *health) fail(err error, sick bool) {
 	h.s.said = true
 	h.mu.Unlock()
 	if !said {
-		what := "scanner is down; pushing to it pauses, journaling goes on: start it, or correct its address, and see `certpush check`"
 		if sick {
-			what = "scanner is sick; pushing to it pauses, journaling goes on: look at its log, its disk and its memory"
+			h.log.Error("scanner is sick; pushing to it pauses, journaling goes on: look at its log, its disk and its memory", "addresses", h.c.Addresses, "error", err)
+		} else {
+			h.log.Error("scanner is down; pushing to it pauses, journaling goes on: start it, or correct its address, and see `certpush check`", "addresses", h.c.Addresses, "error", err)
 		}
-		h.log.Error(what, "addresses", h.c.Addresses, "error", err)
 	}
 	if was {
 		select {

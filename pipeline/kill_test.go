@@ -86,14 +86,14 @@ func TestKill9(t *testing.T) {
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		cmd.Wait() //nolint:errcheck // it was killed
+		cmd.Wait() // it was killed
 		kills++
 	}
 	n := <-written
 	cmd := start()
 	defer func() {
-		cmd.Process.Kill() //nolint:errcheck // the test is over
-		cmd.Wait()         //nolint:errcheck // it was killed
+		cmd.Process.Kill() // the test is over
+		cmd.Wait()         // it was killed
 	}()
 	have := map[[32]byte]int{}
 	count := func() (missing int) {

@@ -177,8 +177,6 @@ type mark struct {
 	offset int64
 }
 
-const markFile = "ledger.mark"
-
 func headOf(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

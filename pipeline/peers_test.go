@@ -66,7 +66,7 @@ func journaled(b *testing.B, dir string, n int) (c Config, took time.Duration) {
 	stop := runIt(b, p)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for p.Status().Trees == nil || len(p.Status().Trees) == 0 || p.Status().Trees[0].LastSweep == nil {
+	for len(p.Status().Trees) == 0 || p.Status().Trees[0].LastSweep == nil {
 		<-tick.C
 	}
 	took = time.Since(begun)

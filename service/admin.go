@@ -79,7 +79,9 @@ func (a *admin) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(a.status())
+		if err := json.NewEncoder(w).Encode(a.status()); err != nil {
+			a.log.Debug("status was not taken", "error", err)
+		}
 	})
 	mux.Handle("POST /api/v1/sweep", a.guarded(func(r *http.Request) error { return a.sweep(r.URL.Query().Get("tree")) }))
 	mux.Handle("POST /api/v1/reload", a.guarded(func(r *http.Request) error { return a.reload(r.Context()) }))

@@ -4,7 +4,6 @@ package scan
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -80,14 +79,6 @@ func failed(k Kind, format string, a ...any) *Failure {
 func (f *Failure) about(raw []byte) *Failure {
 	f.Raw = string(raw[:min(len(raw), maxRaw)])
 	return f
-}
-
-// asFailure returns the Failure in err, or err as one of kind k.
-func asFailure(err error, k Kind) *Failure {
-	if f, ok := errors.AsType[*Failure](err); ok {
-		return f
-	}
-	return &Failure{Kind: k, Err: err}
 }
 
 // ended returns why ctx ended, as a cause.

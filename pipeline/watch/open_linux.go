@@ -88,7 +88,7 @@ func openRoot(root string) (int, error) {
 // forbidden by a filter, or too long a path), goes step by step.
 func openBelow(dir int, rel string, flags int) (int, error) {
 	fd, err := resolve(dir, rel, flags)
-	if err == unix.ENOTDIR && flags&unix.O_DIRECTORY != 0 {
+	if errors.Is(err, unix.ENOTDIR) && flags&unix.O_DIRECTORY != 0 {
 		// A link in the last place is no directory either, but did not vanish.
 		if st, failed := statBelow(dir, rel); failed == nil && st.Mode&fs.ModeSymlink != 0 {
 			err = unix.ELOOP
@@ -105,7 +105,7 @@ func resolve(dir int, rel string, flags int) (int, error) {
 				Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 			})
 		})
-		if err == nil || (err != unix.ENOSYS && err != unix.EPERM && err != unix.E2BIG) {
+		if err == nil || (!errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.E2BIG)) {
 			return fd, err
 		}
 	}
@@ -132,7 +132,7 @@ func stepBelow(dir int, rel string, flags int) (int, error) {
 		})
 		if err != nil {
 			// With O_DIRECTORY a link is ENOTDIR, which would read as vanished.
-			if st, failed := statAt(at, name); err == unix.ENOTDIR && failed == nil && st.Mode&fs.ModeSymlink != 0 {
+			if st, failed := statAt(at, name); errors.Is(err, unix.ENOTDIR) && failed == nil && st.Mode&fs.ModeSymlink != 0 {
 				err = unix.ELOOP
 			}
 			return -1, err
@@ -221,7 +221,7 @@ func lstatIn(dir *os.File, name string) (st Stat, err error) {
 func again(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

@@ -199,7 +199,7 @@ func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 		if more == nil {
 			continue
 		}
-		if more == io.EOF {
+		if errors.Is(more, io.EOF) {
 			more = bad
 		}
 		if more != nil {

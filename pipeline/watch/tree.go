@@ -46,15 +46,9 @@ type tree struct {
 	jobs   map[string]time.Duration
 	order  []string
 
-	notes []note
+	notes []func() // warnings that the reader leaves for tend to log
 
 	saidMissing, saidUnwatched, saidLost, saidFull, saidCrowded bool
-}
-
-// note is a warning that the reader leaves for tend to log.
-type note struct {
-	text string
-	args []any
 }
 
 func newTree(w *Watcher, at int, t Tree) *tree {
@@ -85,7 +79,9 @@ func (t *tree) take(path string, settle func(*tree, string) bool) {
 	}
 	t.missed()
 	if t.begins(&t.saidCrowded) {
-		t.leave("too many files wait to settle, the tree will be swept; look what holds them open", "waiting", most)
+		t.leave(func() {
+			t.w.log.Warn("too many files wait to settle, the tree will be swept; look what holds them open", "tree", t.Name, "waiting", most)
+		})
 	}
 }
 
@@ -123,9 +119,9 @@ func (t *tree) ends(said *bool) bool {
 }
 
 // leave has a warning logged by another goroutine: the reader's must not wait.
-func (t *tree) leave(text string, args ...any) {
+func (t *tree) leave(warn func()) {
 	t.mu.Lock()
-	t.notes = append(t.notes, note{text, append([]any{"tree", t.Name}, args...)})
+	t.notes = append(t.notes, warn)
 	t.mu.Unlock()
 	nudge(t.check)
 }
@@ -136,8 +132,8 @@ func (t *tree) speak() {
 	notes := t.notes
 	t.notes = nil
 	t.mu.Unlock()
-	for _, n := range notes {
-		t.w.log.Warn(n.text, n.args...)
+	for _, warn := range notes {
+		warn()
 	}
 }
 
@@ -347,7 +343,9 @@ func (t *tree) trouble(source *fsnotify.Watcher, err error) {
 		t.doubt(t.Path, WhyError)
 	}
 	if t.begins(&t.saidLost) {
-		t.leave("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "err", err)
+		t.leave(func() {
+			t.w.log.Warn("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "tree", t.Name, "err", err)
+		})
 	}
 }
 

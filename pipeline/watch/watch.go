@@ -137,7 +137,7 @@ func New(c Config) (*Watcher, error) {
 
 func check(t *Tree) error {
 	if !filepath.IsAbs(t.Path) || filepath.Clean(t.Path) != t.Path {
-		return errors.New("path is not absolute and clean; write it from the root, without . and ..")
+		return errors.New("path is not absolute and clean; write it from the root, without dots as elements")
 	}
 	for _, g := range append(append([]string{}, t.Include...), t.Exclude...) {
 		if !doublestar.ValidatePattern(g) {

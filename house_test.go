@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/certpush/certpush"
+
+// mayImport is the house's one direction: what each package imports of ours.
+// A package that is not here is not in the house.
+var mayImport = map[string][]string{
+	".":                      {"service", "installer"},
+	"service":                {"pipeline"},
+	"installer":              {"packaging"},
+	"packaging":              nil,
+	"pipeline":               {"pipeline/watch", "pipeline/journal", "pipeline/scan"},
+	"pipeline/watch":         nil,
+	"pipeline/journal":       nil,
+	"pipeline/scan":          nil,
+	"pipeline/scan/scantest": nil,
+}
+
+// inTests is what only tests import.
+const inTests = "pipeline/scan/scantest"
+
+// source is one Go file of the tree.
+type source struct {
+	path, dir string // with slashes, from the top of the tree
+	text      string
+	file      *ast.File
+}
+
+func (s source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+// sources parses every Go file, whatever system it is for.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && p != "." && strings.HasPrefix(d.Name(), ".") {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		p = filepath.ToSlash(p)
+		all = append(all, source{p, path.Dir(p), string(text), f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		allowed, known := mayImport[s.dir]
+		if !known {
+			t.Errorf("%s: package %s is not in the house", s.path, s.dir)
+			continue
+		}
+		seen[s.dir] = true
+		for _, i := range s.file.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, is := strings.CutPrefix(name, module+"/")
+			if !is || slices.Contains(allowed, ours) || s.test() && (ours == s.dir || ours == inTests) {
+				continue
+			}
+			t.Errorf("%s imports %s", s.path, ours)
+		}
+	}
+	for dir := range maps.Keys(mayImport) {
+		if !seen[dir] {
+			t.Errorf("package %s is gone", dir)
+		}
+	}
+}
+
+// TestOnlyThePipelineKnowsASample: watch deals in paths, journal in lines, scan
+// in an open file.
+func TestOnlyThePipelineKnowsASample(t *testing.T) {
+	for _, s := range sources(t) {
+		switch s.dir {
+		case "pipeline/watch", "pipeline/journal", "pipeline/scan":
+			ast.Inspect(s.file, func(n ast.Node) bool {
+				if id, is := n.(*ast.Ident); is && strings.Contains(strings.ToLower(id.Name), "sample") {
+					t.Errorf("%s: %s", s.path, id.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+func TestEachPackageSaysWhatItPromises(t *testing.T) {
+	docs := map[string]string{}
+	for _, s := range sources(t) {
+		if s.file.Doc != nil && !s.test() {
+			docs[s.dir] += s.file.Doc.Text()
+		}
+	}
+	for dir := range maps.Keys(mayImport) {
+		switch doc := docs[dir]; {
+		case doc == "":
+			t.Errorf("%s has no package doc", dir)
+		case dir != "." && dir != inTests && !strings.Contains(doc, "1."):
+			t.Errorf("the doc of %s lists no invariants:\n%s", dir, doc)
+		}
+	}
+}
+
+// TestThePromiseStandsInTheSameWords in README, DESIGN and the package doc.
+func TestThePromiseStandsInTheSameWords(t *testing.T) {
+	const promise = "A settled file is journaled before anything else is done with it. Every journaled sample gets exactly one recorded outcome from each scanner. " +
+		"The cursor passes only samples that have theirs. A crash can repeat a push; it cannot lose one."
+	for _, p := range []string{"README.md", "DESIGN.md", "pipeline/pipeline.go"} {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Join(strings.Fields(strings.NewReplacer("//", " ", "\n>", "\n").Replace(string(text))), " ")
+		if !strings.Contains(words, promise) {
+			t.Errorf("%s says something else", p)
+		}
+	}
+}
+
+func TestHouseRules(t *testing.T) {
+	eicar := strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR`, "STANDARD"}, "-")
+	for _, s := range sources(t) {
+		if !strings.HasPrefix(s.text, "// SPDX-License-Identifier: Apache-2.0\n") {
+			t.Errorf("%s: no licence line", s.path)
+		}
+		switch s.file.Name.Name {
+		case "util", "utils", "common", "types", "manager", "handler", "helper", "helpers":
+			t.Errorf("%s: package %s says nothing", s.path, s.file.Name.Name)
+		}
+		if strings.Contains(s.text, eicar) {
+			t.Errorf("%s holds EICAR: a scanner on this machine would take the file away; assemble it at run time", s.path)
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, is := n.(*ast.SelectorExpr)
+			if !is {
+				return true
+			}
+			pkg, _ := sel.X.(*ast.Ident)
+			switch {
+			case pkg == nil:
+			case pkg.Name == "time" && sel.Sel.Name == "Sleep" && s.test() && !strings.Contains(s.text, `"testing/synctest"`):
+				t.Errorf("%s sleeps: wait for a condition, or let time run in synctest", s.path)
+			case pkg.Name == "runtime" && sel.Sel.Name == "GOOS" && !s.test() && s.path != "main.go": // `version` prints it
+				t.Errorf("%s asks for the system: write twins", s.path)
+			}
+			return true
+		})
+		for _, word := range []string{"TO" + "DO", "FIX" + "ME", "XX" + "X"} {
+			if strings.Contains(s.text, "// "+word) {
+				t.Errorf("%s: %s", s.path, word)
+			}
+		}
+	}
+}
+
+// TestTheCardsPackagesAreUsed for what they are for.
+func TestTheCardsPackagesAreUsed(t *testing.T) {
+	want := map[string]string{
+		"github.com/kardianos/service":                   "service",
+		"github.com/fsnotify/fsnotify":                   "pipeline/watch",
+		"gopkg.in/natefinch/lumberjack.v2":               "service",
+		"github.com/BurntSushi/toml":                     "service",
+		"github.com/spf13/cobra":                         ".",
+		"github.com/cenkalti/backoff/v5":                 "pipeline",
+		"github.com/cockroachdb/pebble/v2":               "pipeline",
+		"github.com/prometheus/client_golang/prometheus": "pipeline",
+	}
+	for _, s := range sources(t) {
+		for _, i := range s.file.Imports {
+			if name, err := strconv.Unquote(i.Path.Value); err == nil && want[name] == s.dir && !s.test() {
+				delete(want, name)
+			}
+		}
+	}
+	for name, dir := range want {
+		t.Errorf("%s does not import %s", dir, name)
+	}
+}
