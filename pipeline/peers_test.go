@@ -17,11 +17,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -143,8 +145,49 @@ func clamdscan(b *testing.B, d *scantest.RealClamd, dir string, tcp bool, args .
 	return time.Since(begun)
 }
 
+// bare asks about the files of dir in sessions that nothing interrupts: no
+// journal, no hash, no ledger. It is what the protocol itself gives.
+func bare(b *testing.B, dir, addr string, sessions int) time.Duration {
+	b.Helper()
+	s, err := scan.New(scan.Config{Type: "clamd", Addresses: []string{addr}, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	paths := make(chan string, manyFiles)
+	for i := range manyFiles {
+		paths <- filepath.Join(dir, fmt.Sprint(i%100), fmt.Sprint(i))
+	}
+	close(paths)
+	begun := time.Now()
+	var all sync.WaitGroup
+	for range sessions {
+		all.Go(func() {
+			var open []*os.File
+			answers := s.Scan(b.Context(), func(yield func(scan.File) bool) {
+				for path := range paths {
+					f, err := os.Open(path)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					if open = append(open, f); !yield(scan.File{F: f, Size: manySize}) {
+						return
+					}
+				}
+			})
+			for i, a := range answers {
+				if open[i].Close(); a.Err != nil {
+					b.Error(a.Err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return time.Since(begun)
+}
+
 // BenchmarkClamd pushes 10,000 files of 4 KiB into a real clamd: journaled,
-// hashed, judged and recorded, beside clamdscan, which only asks.
+// hashed, judged and recorded, beside clamdscan and a bare session, which only ask.
 func BenchmarkClamd(b *testing.B) {
 	for _, way := range []struct {
 		name string
@@ -155,7 +198,7 @@ func BenchmarkClamd(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/workers=%d", way.name, workers), func(b *testing.B) {
 				dir := fill(b, manyFiles, manySize)
 				d := scantest.Clamd(b)
-				var peer, ours []time.Duration
+				var peer, plain, ours []time.Duration
 				for range 3 * b.N {
 					d.Restart() // its cache of clean files is cold for each run
 					peer = append(peer, clamdscan(b, d, dir, way.tcp, way.args...))
@@ -164,15 +207,20 @@ func BenchmarkClamd(b *testing.B) {
 					if way.tcp {
 						addr = d.TCPAddr
 					}
+					plain = append(plain, bare(b, dir, addr, 2))
+					d.Restart()
 					c, _ := journaled(b, dir, manyFiles)
 					took, _ := pushAll(b, c, addr, manyFiles, workers)
 					ours = append(ours, took)
 				}
 				slices.Sort(peer)
+				slices.Sort(plain)
 				slices.Sort(ours)
-				p, o := peer[len(peer)/2].Seconds(), ours[len(ours)/2].Seconds()
-				b.ReportMetric(manyFiles/p, "clamdscan-files/s")
-				b.ReportMetric(manyFiles/o, "certpush-files/s")
+				p, n, o := peer[len(peer)/2].Seconds(), plain[len(plain)/2].Seconds(), ours[len(ours)/2].Seconds()
+				b.ReportMetric(manyFiles/p, "clamdscan/s")
+				b.ReportMetric(manyFiles/n, "bare-session/s")
+				b.ReportMetric(manyFiles/o, "certpush/s")
+				b.ReportMetric(p/n, "bare-ratio")
 				b.ReportMetric(p/o, "ratio")
 			})
 		}
