@@ -10,7 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/certpush/certpush/pipeline/journal"
 )
 
 // Config is what a Pipeline needs. Only State is required; every other zero
@@ -27,6 +30,8 @@ type Config struct {
 	Log      *slog.Logger          // slog.Default
 	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
 	Outcome  func(Outcome)         // told of each outcome after it is recorded; must not block; may be nil
+
+	disk disk // the machine's
 }
 
 // Half says which halves of the pipeline this process runs.
@@ -39,6 +44,17 @@ const (
 	ProducerOnly
 	ConsumerOnly
 )
+
+// locks names the locks that a process holds which runs h.
+func (h Half) locks() []string {
+	switch h {
+	case ProducerOnly:
+		return []string{"producer"}
+	case ConsumerOnly:
+		return []string{"consumer"}
+	}
+	return []string{"producer", "consumer"}
+}
 
 // Tree is a watched directory and all below it.
 type Tree struct {
@@ -121,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Journal.Keep, 1440)
 	or(&c.Journal.MinFree, 256<<20)
 	or(&c.Ledger.Keep, 400)
+	or(&c.disk, disk{journal.OS, vfs.Default})
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

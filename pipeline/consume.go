@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +51,8 @@ type consumer struct {
 	share         int           // samples in such a session, at most
 	turn          int           // of the dispatcher: fresh lines and retries
 	picks         atomic.Uint64 // of lines that were not tried yet
-	markFile      string
+	cursors       journal.Folder
+	markFile      string // in cursors, and the lanes' files too
 	savedMark     mark
 
 	mu      sync.Mutex
@@ -68,17 +68,16 @@ var lanes = []string{journal.Live, journal.Backlog}
 
 // newConsumer returns a consumer at rest, its cursors loaded and its readers
 // open. tail gives the tail of a lane.
-func newConsumer(cfg Config, s Scanner, led *ledger, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
+func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
 	log := cfg.Log.With("scanner", s.Name)
 	sc, err := scan.New(scanConfig(s, log))
 	if err != nil {
 		return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
 	}
-	dir := filepath.Join(cfg.State, "cursors")
 	c := &consumer{
 		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome,
 		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
-		markFile: filepath.Join(dir, s.Name+".mark"), opened: map[*push]*list.Element{},
+		cursors: dirs.cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
 		woken: make(chan struct{}, 1), counts: map[string]int64{}, begun: time.Now(),
 	}
 	// Few sessions of many samples: a session costs the scanner a connection. Two,
@@ -89,10 +88,10 @@ func newConsumer(cfg Config, s Scanner, led *ledger, m *metrics, tail func(lane 
 	if s.Rate.N > 0 {
 		c.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
 	}
-	from := loadMark(c.markFile)
+	from := loadMark(c.cursors, c.markFile)
 	for _, name := range lanes {
-		l := &lane{name: name, file: filepath.Join(dir, s.Name+"."+name), queue: make(chan *push, s.Queue), open: list.New(), left: map[journal.Pos]bool{}, from: from}
-		if err := c.openLane(cfg, l, tail(name)); err != nil {
+		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New(), left: map[journal.Pos]bool{}, from: from}
+		if err := c.openLane(dirs.journal, l, tail(name)); err != nil {
 			return nil, errors.Join(err, c.close())
 		}
 		if name == journal.Live {
@@ -104,16 +103,16 @@ func newConsumer(cfg Config, s Scanner, led *ledger, m *metrics, tail func(lane 
 	return c, c.readBack(from)
 }
 
-func (c *consumer) openLane(cfg Config, l *lane, tail journal.Tail) error {
-	cur, err := journal.LoadCursor(l.file)
+func (c *consumer) openLane(dir journal.Folder, l *lane, tail journal.Tail) error {
+	cur, err := journal.LoadCursor(c.cursors, l.file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.log.Error("cursor cannot be read; reading begins at the oldest segment, and the ledger tells what is finished", "file", l.file, "error", err)
 	}
 	l.read, l.saved = cur, cur
-	if l.r, err = journal.NewReader(cfg.Journal.Dir, journal.Base(l.name), cur, tail, c.log); err != nil {
+	if l.r, err = journal.NewReader(dir, journal.Base(l.name), cur, tail, c.log); err != nil {
 		return fmt.Errorf("read lane %s: %w", l.name, err)
 	}
-	if l.scout, err = journal.NewReader(cfg.Journal.Dir, journal.Base(l.name), cur, tail, slog.New(slog.DiscardHandler)); err != nil {
+	if l.scout, err = journal.NewReader(dir, journal.Base(l.name), cur, tail, slog.New(slog.DiscardHandler)); err != nil {
 		return fmt.Errorf("read lane %s: %w", l.name, err)
 	}
 	return nil
@@ -365,7 +364,7 @@ func (c *consumer) saveCursors() error {
 			continue
 		}
 		// A crash here: the cursor lags, and the ledger's tail tells what is finished.
-		if err := journal.SaveCursor(l.file, pos); err != nil {
+		if err := journal.SaveCursor(c.cursors, l.file, pos); err != nil {
 			return err
 		}
 		l.saved = pos
@@ -373,7 +372,7 @@ func (c *consumer) saveCursors() error {
 	if m == c.savedMark {
 		return nil
 	}
-	if err := journal.SaveText(c.markFile, m.String()); err != nil {
+	if err := journal.SaveText(c.cursors, c.markFile, m.String()); err != nil {
 		return err
 	}
 	c.savedMark = m

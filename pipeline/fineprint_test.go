@@ -252,7 +252,7 @@ func TestFinePrint08NoRoom(t *testing.T) {
 			t.Errorf("not said: %s", want)
 		}
 	}
-	short := &producer{c: Config{Journal: Journal{Dir: l.drop, MinFree: 1 << 62}}}
+	short := &producer{lanes: prod.lanes, c: Config{Journal: Journal{Dir: l.drop, MinFree: 1 << 62}}}
 	if short.short() == nil {
 		t.Error("min_free was not noticed")
 	}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -98,25 +97,25 @@ func decodeEntry(b []byte) (entry, bool) {
 
 // openIndex opens the index in dir, or builds it anew where the old one will not
 // open.
-func openIndex(dir string, log *slog.Logger) (*index, error) {
-	x, err := tryIndex(dir, log)
+func openIndex(d disk, dir string, log *slog.Logger) (*index, error) {
+	x, err := tryIndex(d, dir, log)
 	if err == nil {
 		return x, nil
 	}
-	return anewIndex(dir, log, err)
+	return anewIndex(d, dir, log, err)
 }
 
 // anewIndex renames the index aside and begins an empty one.
-func anewIndex(dir string, log *slog.Logger, why error) (*index, error) {
+func anewIndex(d disk, dir string, log *slog.Logger, why error) (*index, error) {
 	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
 	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
-	if err := os.Rename(dir, aside); err != nil {
+	if err := d.store.Rename(dir, aside); err != nil {
 		return nil, fmt.Errorf("rename broken index aside: %w", err)
 	}
-	return tryIndex(dir, log)
+	return tryIndex(d, dir, log)
 }
 
-func tryIndex(dir string, log *slog.Logger) (x *index, err error) {
+func tryIndex(d disk, dir string, log *slog.Logger) (x *index, err error) {
 	// Pebble panics on some kinds of damage; to us they are one more reason to
 	// build anew.
 	defer func() {
@@ -124,14 +123,11 @@ func tryIndex(dir string, log *slog.Logger) (x *index, err error) {
 			err = fmt.Errorf("open index: %v", r)
 		}
 	}()
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make index folder: %w", err)
-	}
-	key, err := indexKey(filepath.Join(dir, "certpush.key"))
+	key, err := indexKey(d, dir)
 	if err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(dir, &pebble.Options{Logger: quiet{log}, MaxOpenFiles: 256})
+	db, err := pebble.Open(dir, &pebble.Options{FS: d.store, Logger: quiet{log}, MaxOpenFiles: 256})
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
@@ -155,15 +151,21 @@ func tryIndex(dir string, log *slog.Logger) (x *index, err error) {
 }
 
 // indexKey reads the random key, or makes it.
-func indexKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
+func indexKey(d disk, dir string) ([]byte, error) {
+	folder, err := d.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	text, err := journal.LoadText(folder, "certpush.key")
+	key := []byte(text)
 	if err == nil && len(key) == 16 {
 		return key, nil
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		key = make([]byte, 16)
 		rand.Read(key)
-		err = journal.SaveText(path, string(key))
+		err = journal.SaveText(folder, "certpush.key", string(key))
 	}
 	return key, err
 }

@@ -12,8 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,7 +133,7 @@ const ledgerBase = "verdicts.log"
 
 // ledger is the append-only record of outcomes.
 type ledger struct {
-	dir    string
+	dir    journal.Folder
 	keep   int
 	series *journal.Series
 	log    *slog.Logger
@@ -145,12 +145,12 @@ type ledger struct {
 	order   []string // of the heads that this process saw
 }
 
-func openLedger(dir string, keep int, log *slog.Logger) (*ledger, error) {
-	s, err := journal.OpenSeries(journal.Config{Dir: dir, Base: ledgerBase, CutSize: 64 << 20}, log)
+func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger, error) {
+	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: ledgerBase, CutSize: 64 << 20}, log)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	return &ledger{dir: dir, keep: keep, series: s, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
+	return &ledger{dir: s.Folder(), keep: keep, series: s, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
 }
 
 // record appends outcomes and returns when they are durable.
@@ -177,18 +177,18 @@ type mark struct {
 	offset int64
 }
 
-func headOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
+// headOf returns how a mark names a segment: empty while it has no whole line.
+func headOf(d journal.Folder, name string) (string, error) {
+	line, whole, err := journal.FirstLine(d, name)
+	if err != nil || !whole {
 		return "", err
 	}
-	defer f.Close()
-	line, err := bufio.NewReader(io.LimitReader(f, journal.MaxLine)).ReadBytes('\n')
-	if errors.Is(err, io.EOF) {
-		return "", nil
-	}
+	return headOfLine(line), nil
+}
+
+func headOfLine(line []byte) string {
 	sum := sha256.Sum256(line)
-	return hex.EncodeToString(sum[:8]), err
+	return hex.EncodeToString(sum[:8])
 }
 
 // String is the text form.
@@ -202,7 +202,7 @@ func (l *ledger) end() mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.headSeg != p.Segment || l.head == "" {
-		head, err := headOf(filepath.Join(l.dir, ledgerBase))
+		head, err := headOf(l.dir, ledgerBase)
 		if err != nil || head == "" || l.series.Durable().Segment != p.Segment {
 			return mark{}
 		}
@@ -221,9 +221,9 @@ func (l *ledger) before(a, b mark) bool {
 	return i < j || i == j && a.offset < b.offset
 }
 
-func loadMark(path string) mark {
-	text, err := os.ReadFile(path)
-	head, off, ok := strings.Cut(strings.TrimSpace(string(text)), ":")
+func loadMark(d journal.Folder, name string) mark {
+	text, err := journal.LoadText(d, name)
+	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
 	n, err2 := strconv.ParseInt(off, 10, 64)
 	if err != nil || err2 != nil || !ok || n < 0 {
 		return mark{}
@@ -231,23 +231,16 @@ func loadMark(path string) mark {
 	return mark{head, n}
 }
 
-// segments lists the ledger's files, oldest first.
-func (l *ledger) segments() ([]string, error) {
-	names, err := filepath.Glob(filepath.Join(l.dir, ledgerBase+".*.log"))
-	slices.Sort(names)
-	return append(names, filepath.Join(l.dir, ledgerBase)), err
-}
-
 // readBack calls each for every finished line recorded from m on. When m's
 // segment cannot be found the whole ledger is read.
 func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
-	paths, err := l.segments()
+	names, err := journal.Segments(l.dir, ledgerBase)
 	if err != nil {
 		return fmt.Errorf("list ledger: %w", err)
 	}
 	first := 0
-	for i, path := range paths {
-		head, err := headOf(path)
+	for i, name := range names {
+		head, err := headOf(l.dir, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("read ledger: %w", err)
 		}
@@ -255,32 +248,29 @@ func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
 			first = i
 			break
 		}
-		if i == len(paths)-1 {
+		if i == len(names)-1 {
 			m.offset = 0
 		}
 	}
-	for i, path := range paths[first:] {
+	for i, name := range names[first:] {
 		from := int64(0)
 		if i == 0 {
 			from = m.offset
 		}
-		if err := readOutcomes(path, from, each); err != nil {
+		if err := readOutcomes(l.dir, name, from, each); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readOutcomes(path string, from int64, each func(scanner string, at At)) error {
-	f, err := os.Open(path)
+func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at At)) error {
+	f, err := d.Open(name, os.O_RDONLY)
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
 	}
 	defer f.Close()
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return fmt.Errorf("read ledger: %w", err)
-	}
-	in := bufio.NewScanner(f)
+	in := bufio.NewScanner(io.NewSectionReader(f, from, math.MaxInt64-from))
 	in.Buffer(make([]byte, 64<<10), journal.MaxLine)
 	for in.Scan() {
 		var l finishedLine
@@ -292,7 +282,7 @@ func readOutcomes(path string, from int64, each func(scanner string, at At)) err
 		}
 	}
 	if err := in.Err(); err != nil {
-		return fmt.Errorf("read ledger %s: %w", path, err)
+		return fmt.Errorf("read ledger %s: %w", name, err)
 	}
 	return nil
 }
@@ -314,8 +304,7 @@ func (l *ledger) tend(now time.Time, need []mark) error {
 		heads[m.head] = true
 	}
 	_, err := l.series.Prune(l.keep, func(first []byte) bool {
-		sum := sha256.Sum256(append(slices.Clone(first), '\n'))
-		return !heads[hex.EncodeToString(sum[:8])]
+		return !heads[headOfLine(first)]
 	})
 	return err
 }

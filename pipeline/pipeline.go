@@ -38,7 +38,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,14 +107,21 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 	}()
 	var run []func(context.Context) error
 	tails := map[string]journal.Tail{}
-	var prod *producer
-	if p.c.Half != ConsumerOnly {
-		lock, err := journal.TakeLock("producer", p.c.State, p.c.Journal.Dir)
+	for _, half := range p.c.Half.locks() {
+		lock, err := p.c.disk.TakeLock(half, p.c.State, p.c.Journal.Dir)
 		if err != nil {
 			return err
 		}
-		closers = append(closers, lock.Release)
-		l, err := journal.OpenLanes(journal.Config{Dir: p.c.Journal.Dir, First: firstSegment(p.c.State), CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
+		closers = append(closers, lock.Close)
+	}
+	dirs, err := openFolders(p.c)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, dirs.close)
+	var prod *producer
+	if p.c.Half != ConsumerOnly {
+		l, err := journal.OpenLanes(journal.Config{Disk: p.c.disk, Dir: p.c.Journal.Dir, First: dirs.first, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
 		if err != nil {
 			return err
 		}
@@ -123,7 +129,7 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 		for _, lane := range lanes {
 			tails[lane] = l.Lane(lane)
 		}
-		if prod, err = newProducer(p.c, l, p.m); err != nil {
+		if prod, err = newProducer(p.c, l, dirs.cursors, p.m); err != nil {
 			return err
 		}
 		closers = append(closers, prod.close)
@@ -131,24 +137,19 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 	}
 	var consumers []*consumer
 	if p.c.Half != ProducerOnly {
-		lock, err := journal.TakeLock("consumer", p.c.State, p.c.Journal.Dir)
-		if err != nil {
-			return err
-		}
-		closers = append(closers, lock.Release)
 		if p.c.Half == ConsumerOnly {
 			for _, lane := range lanes {
-				f := journal.NewFollower(p.c.Journal.Dir, journal.Base(lane), p.c.Log)
+				f := journal.NewFollower(dirs.journal, journal.Base(lane), p.c.Log)
 				tails[lane] = f
 				run = append(run, f.Run)
 			}
 		}
-		led, err := openLedger(filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
+		led, err := openLedger(p.c.disk, filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
 		if err != nil {
 			return err
 		}
 		closers = append(closers, led.close)
-		if consumers, err = p.openConsumers(led, tails, prod); err != nil {
+		if consumers, err = p.openConsumers(led, dirs, tails, prod); err != nil {
 			return err
 		}
 		for _, c := range consumers {
@@ -167,32 +168,16 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
-// firstSegment returns the number of the first segment of an empty journal. A
-// state folder that has outcomes already remembers lines of a journal that was
-// deleted: no number may come twice, or new lines would count as finished.
-func firstSegment(state string) uint64 {
-	for _, name := range []string{"ledger", "cursors", "index"} {
-		if _, err := os.Lstat(filepath.Join(state, name)); err == nil {
-			return uint64(max(time.Now().UnixMilli(), 1))
-		}
-	}
-	return 1
-}
-
 // openConsumers makes a consumer for each scanner, and puts the cursors of
 // scanners that are no longer configured aside: they would hold segments back
 // for ever.
-func (p *Pipeline) openConsumers(led *ledger, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
-	dir := filepath.Join(p.c.State, "cursors")
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make cursor folder: %w", err)
-	}
-	if err := p.putAside(dir); err != nil {
+func (p *Pipeline) openConsumers(led *ledger, dirs *folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
+	if err := p.putAside(dirs.cursors); err != nil {
 		return nil, err
 	}
 	var all []*consumer
 	for _, s := range p.c.Scanners {
-		c, err := newConsumer(p.c, s, led, p.m, func(lane string) journal.Tail { return tails[lane] })
+		c, err := newConsumer(p.c, s, led, dirs, p.m, func(lane string) journal.Tail { return tails[lane] })
 		if err != nil {
 			for _, c := range all {
 				err = errors.Join(err, c.close())
@@ -207,19 +192,19 @@ func (p *Pipeline) openConsumers(led *ledger, tails map[string]journal.Tail, pro
 	return all, nil
 }
 
-func (p *Pipeline) putAside(dir string) error {
+func (p *Pipeline) putAside(dir journal.Folder) error {
 	for _, lane := range lanes {
-		files, err := filepath.Glob(filepath.Join(dir, "*."+lane))
+		files, err := cursorFiles(dir, lane)
 		if err != nil {
 			return fmt.Errorf("list cursors: %w", err)
 		}
 		for _, file := range files {
-			name := strings.TrimSuffix(filepath.Base(file), "."+lane)
+			name := strings.TrimSuffix(file, "."+lane)
 			if slices.ContainsFunc(p.c.Scanners, func(s Scanner) bool { return s.Name == name }) {
 				continue
 			}
-			p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", file+".removed")
-			if err := os.Rename(file, file+".removed"); err != nil {
+			p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", filepath.Join(dir.Path(), file+".removed"))
+			if err := dir.Rename(file, file+".removed"); err != nil {
 				return fmt.Errorf("put cursor aside: %w", err)
 			}
 		}
@@ -238,7 +223,7 @@ func tendLedger(ctx context.Context, led *ledger, consumers []*consumer) error {
 		case now := <-t.C:
 			var need []mark
 			for _, c := range consumers {
-				need = append(need, loadMark(c.markFile))
+				need = append(need, loadMark(c.cursors, c.markFile))
 			}
 			if err := led.tend(now, need); err != nil {
 				led.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type producer struct {
 	log     *slog.Logger
 	watcher *watch.Watcher
 	lanes   *journal.Lanes
+	cursors journal.Folder
 	index   *index
 	m       *metrics
 
@@ -49,8 +51,8 @@ type damage struct {
 	after journal.Pos
 }
 
-func newProducer(c Config, lanes *journal.Lanes, m *metrics) (*producer, error) {
-	p := &producer{c: c, log: c.Log, lanes: lanes, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees))}
+func newProducer(c Config, lanes *journal.Lanes, cursors journal.Folder, m *metrics) (*producer, error) {
+	p := &producer{c: c, log: c.Log, lanes: lanes, cursors: cursors, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees))}
 	close(p.room)
 	trees := make([]watch.Tree, len(c.Trees))
 	for i, t := range c.Trees {
@@ -73,7 +75,7 @@ func newProducer(c Config, lanes *journal.Lanes, m *metrics) (*producer, error) 
 // complete up to a segment that is not there any more knows files whose lines
 // nobody can read: it is built anew.
 func (p *producer) openIndex(dir string) (*index, error) {
-	x, err := openIndex(dir, p.log)
+	x, err := openIndex(p.c.disk, dir, p.log)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +93,7 @@ func (p *producer) openIndex(dir string) (*index, error) {
 		if err := x.close(); err != nil {
 			return nil, err
 		}
-		return anewIndex(dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
+		return anewIndex(p.c.disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
 	}
 	return x, nil
 }
@@ -117,7 +119,7 @@ func (p *producer) close() error { return p.index.close() }
 // is journaled twice.
 func (p *producer) catchUp() error {
 	for _, lane := range lanes {
-		r, err := journal.NewReader(p.c.Journal.Dir, journal.Base(lane), p.index.marks()[lane], p.lanes.Lane(lane), p.log)
+		r, err := p.lanes.NewReader(lane, p.index.marks()[lane], p.log)
 		if err != nil {
 			return fmt.Errorf("read journal's tail: %w", err)
 		}
@@ -355,7 +357,7 @@ func (p *producer) look() {
 }
 
 func (p *producer) short() error {
-	free, err := journal.Free(p.c.Journal.Dir)
+	free, err := p.lanes.Free()
 	if err != nil || free >= p.c.Journal.MinFree {
 		return nil
 	}
@@ -373,7 +375,7 @@ func (p *producer) sweepAll() {
 func (p *producer) prune(keep int) {
 	marks := p.index.marks()
 	for _, lane := range lanes {
-		floor, err := cursorFloor(filepath.Join(p.c.State, "cursors"), lane, p.c.Scanners, p.c.Half)
+		floor, err := cursorFloor(p.cursors, lane, p.c.Scanners, p.c.Half)
 		if err != nil {
 			continue // a scanner without a cursor holds all
 		}
@@ -386,13 +388,13 @@ func (p *producer) prune(keep int) {
 // cursorFloor returns the oldest segment of a lane that a scanner still needs. A
 // producer alone may not know the scanners: then every cursor in the folder
 // counts, and without any all is held.
-func cursorFloor(dir, lane string, scanners []Scanner, half Half) (uint64, error) {
+func cursorFloor(dir journal.Folder, lane string, scanners []Scanner, half Half) (uint64, error) {
 	var files []string
 	for _, s := range scanners {
-		files = append(files, filepath.Join(dir, s.Name+"."+lane))
+		files = append(files, s.Name+"."+lane)
 	}
 	if half == ProducerOnly {
-		all, err := filepath.Glob(filepath.Join(dir, "*."+lane))
+		all, err := cursorFiles(dir, lane)
 		if err != nil || len(all) == 0 {
 			return 0, fs.ErrNotExist
 		}
@@ -400,13 +402,25 @@ func cursorFloor(dir, lane string, scanners []Scanner, half Half) (uint64, error
 	}
 	floor := ^uint64(0)
 	for _, file := range files {
-		at, err := journal.LoadCursor(file)
+		at, err := journal.LoadCursor(dir, file)
 		if err != nil {
 			return 0, err
 		}
 		floor = min(floor, at.Segment)
 	}
 	return floor, nil
+}
+
+// cursorFiles lists the cursors of a lane, whatever their scanner.
+func cursorFiles(dir journal.Folder, lane string) ([]string, error) {
+	entries, err := dir.List()
+	var files []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), "."+lane) {
+			files = append(files, e.Name())
+		}
+	}
+	return files, err
 }
 
 func (p *producer) status() []TreeStatus {

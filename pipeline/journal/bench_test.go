@@ -81,7 +81,7 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; {
-		r, err := NewReader(dir, "monitor.log", Pos{}, s, silent)
+		r, err := NewReader(s.Folder(), "monitor.log", Pos{}, s, silent)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -3,14 +3,12 @@
 package journal
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -31,18 +29,17 @@ type foreign struct {
 	id     string // file id and hash of the first line
 }
 
-func loadForeign(d *folder) ([]foreign, error) {
-	f, err := d.open(foreignFile, os.O_RDONLY)
+func loadForeign(d Folder) ([]foreign, error) {
+	text, err := LoadText(d, foreignFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read known segments: %w", err)
 	}
-	defer f.Close()
 	var known []foreign
-	for in := bufio.NewScanner(f); in.Scan(); {
-		w := strings.SplitN(in.Text(), " ", 3)
+	for line := range strings.Lines(text) {
+		w := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 3)
 		if len(w) != 3 {
 			continue
 		}
@@ -53,34 +50,12 @@ func loadForeign(d *folder) ([]foreign, error) {
 	return known, nil
 }
 
-func saveForeign(d *folder, known []foreign) error {
+func saveForeign(d Folder, known []foreign) error {
 	var b strings.Builder
 	for _, k := range known {
 		fmt.Fprintf(&b, "%d %s %s\n", k.number, k.base, k.id)
 	}
-	return replace(filepath.Join(d.dir, foreignFile), b.String())
-}
-
-// replace writes text to path atomically: after a crash the old or the new is
-// there, whole.
-func replace(path, text string) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	// A crash here leaves the old one.
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return SaveText(d, foreignFile, b.String())
 }
 
 // segment is one file of a lane as a reader sees it.
@@ -92,13 +67,13 @@ type segment struct {
 
 // catalog knows the segments of a lane by number.
 type catalog struct {
-	d     *folder
+	d     Folder
 	base  string
 	heads map[string]uint64 // sealed name to number: sealed segments do not change
 	known []foreign
 }
 
-func openCatalog(d *folder, base string) (*catalog, error) {
+func openCatalog(d Folder, base string) (*catalog, error) {
 	known, err := loadForeign(d)
 	return &catalog{d: d, base: base, heads: map[string]uint64{}, known: known}, err
 }
@@ -106,13 +81,13 @@ func openCatalog(d *folder, base string) (*catalog, error) {
 // list returns the segments in order. The active one is left out while it has
 // no whole first line: then there is nothing in it to read.
 func (c *catalog) list() ([]segment, error) {
-	names, err := c.d.sealed(c.base)
+	names, err := Segments(c.d, c.base)
 	if err != nil {
 		return nil, err
 	}
 	var all []segment
 	last, learned := uint64(0), false
-	for _, name := range append(names, c.base) {
+	for _, name := range names {
 		active := name == c.base
 		n, ok := c.heads[name]
 		if !ok || active {
@@ -148,16 +123,16 @@ func (c *catalog) list() ([]segment, error) {
 // number returns a segment's number, 0 for one without a whole first line;
 // fresh says that it was given just now.
 func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err error) {
-	f, err := c.d.open(name, os.O_RDONLY)
+	f, err := c.d.Open(name, os.O_RDONLY)
 	if err != nil {
 		return 0, false, err
 	}
-	id, err := fileID(f)
+	id, err := f.ID()
 	f.Close()
 	if err != nil {
 		return 0, false, fmt.Errorf("identify segment %s: %w", name, err)
 	}
-	line, whole, err := c.d.first(name)
+	line, whole, err := FirstLine(c.d, name)
 	if err != nil || !whole && len(line) < MaxLine {
 		return 0, false, err
 	}

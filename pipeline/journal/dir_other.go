@@ -22,4 +22,4 @@ func syncDir(dir string) error {
 }
 
 // syncForReader makes durable what another process appended to f.
-func syncForReader(_, _ string, f *os.File) error { return f.Sync() }
+func syncForReader(_ string, f *os.File) error { return f.Sync() }

@@ -2,18 +2,15 @@
 
 package journal
 
-import (
-	"os"
-	"path/filepath"
-)
+import "os"
 
 // syncDir does nothing: NTFS journals its own names, and a folder cannot be flushed.
 func syncDir(string) error { return nil }
 
 // syncForReader makes durable what another process appended to f. Windows
 // flushes only through a handle that may write.
-func syncForReader(dir, name string, _ *os.File) error {
-	w, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
+func syncForReader(path string, _ *os.File) error {
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

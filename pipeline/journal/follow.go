@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,8 +16,9 @@ import (
 // Follower is the tail of a folder that another process writes: it hears of
 // appends by fsnotify and syncs a segment itself before lines are handed out.
 type Follower struct {
-	dir, base string
-	log       *slog.Logger
+	dir  Folder
+	base string
+	log  *slog.Logger
 
 	mu     sync.Mutex
 	moved  chan struct{}
@@ -26,13 +26,13 @@ type Follower struct {
 }
 
 // NewFollower returns a tail of base in dir at rest; Run moves it.
-func NewFollower(dir, base string, log *slog.Logger) *Follower {
+func NewFollower(dir Folder, base string, log *slog.Logger) *Follower {
 	return &Follower{dir: dir, base: base, log: log, moved: make(chan struct{}), synced: map[uint64]int64{}}
 }
 
 // Run hears of appends until ctx ends.
 func (t *Follower) Run(ctx context.Context) error {
-	return Listen(ctx, t.dir, t.log, func() {
+	return t.dir.Listen(ctx, t.log, func() {
 		t.mu.Lock()
 		close(t.moved)
 		t.moved = make(chan struct{})
@@ -47,7 +47,7 @@ func (t *Follower) Changed() <-chan struct{} {
 	return t.moved
 }
 
-func (t *Follower) upto(n uint64, name string, f *os.File) (int64, error) {
+func (t *Follower) upto(n uint64, f File) (int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, fmt.Errorf("stat segment: %w", err)
@@ -58,7 +58,7 @@ func (t *Follower) upto(n uint64, name string, f *os.File) (int64, error) {
 	if st.Size() <= have {
 		return st.Size(), nil
 	}
-	if err := syncForReader(t.dir, name, f); err != nil {
+	if err := f.Sync(); err != nil {
 		return 0, fmt.Errorf("sync segment: %w", err)
 	}
 	t.mu.Lock()
@@ -72,8 +72,8 @@ func (t *Follower) upto(n uint64, name string, f *os.File) (int64, error) {
 	return st.Size(), nil
 }
 
-func (t *Follower) ended(_ uint64, f *os.File) bool {
-	active, err := os.Stat(filepath.Join(t.dir, t.base))
+func (t *Follower) ended(_ uint64, f File) bool {
+	active, err := t.dir.Lstat(t.base)
 	if err != nil {
 		return false // in the middle of a cut: the create that follows wakes us
 	}
@@ -81,9 +81,9 @@ func (t *Follower) ended(_ uint64, f *os.File) bool {
 	return err == nil && !os.SameFile(st, active)
 }
 
-// Listen calls changed after something happened in dir, until ctx ends: at most
+// listen calls changed after something happened in dir, until ctx ends: at most
 // every few milliseconds, and once a minute in any case.
-func Listen(ctx context.Context, dir string, log *slog.Logger, changed func()) error {
+func listen(ctx context.Context, dir string, log *slog.Logger, changed func()) error {
 	w, err := fsnotify.NewBufferedWatcher(64)
 	if err != nil {
 		return fmt.Errorf("watch journal folder: %w", err)

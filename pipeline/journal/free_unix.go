@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Free returns how many bytes may still be written to the file system of dir.
-func Free(dir string) (int64, error) {
+// free returns how many bytes may still be written to the file system of dir.
+func free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("ask free space of %s: %w", dir, err)

@@ -80,6 +80,7 @@ var ErrLocked = errors.New("held by another process")
 
 // Config says where a series lies and when its segments are cut.
 type Config struct {
+	Disk    Disk // nil: OS
 	Dir     string
 	Base    string        // name of the active segment
 	Lane    string        // written into each header; empty: segments have no header

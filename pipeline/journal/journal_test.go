@@ -29,6 +29,17 @@ func open(t testing.TB, dir string) *Series {
 	return s
 }
 
+// folderOf opens dir until the test ends.
+func folderOf(t testing.TB, dir string) Folder {
+	t.Helper()
+	d, err := OS.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
 func put(t testing.TB, s *Series, lines ...string) {
 	t.Helper()
 	for _, l := range lines {
@@ -40,7 +51,7 @@ func put(t testing.TB, s *Series, lines ...string) {
 
 func read(t testing.TB, dir string, from Pos, tail Tail) (lines []string, after Pos) {
 	t.Helper()
-	r, err := NewReader(dir, "monitor.log", from, tail, silent)
+	r, err := NewReader(folderOf(t, dir), "monitor.log", from, tail, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +259,7 @@ func TestAppendTellsWhereLinesLie(t *testing.T) {
 func TestReaderHearsOfAppends(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	r, err := NewReader(dir, "monitor.log", Pos{}, s, silent)
+	r, err := NewReader(folderOf(t, dir), "monitor.log", Pos{}, s, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +360,7 @@ func TestForeignFolder(t *testing.T) {
 	}
 	write("monitor.log.20261122-1159.log", "/a\n/b\n")
 	write("monitor.log", "/c\n/d\n/half")
-	tail := NewFollower(dir, "monitor.log", silent)
+	tail := NewFollower(folderOf(t, dir), "monitor.log", silent)
 	got, pos := read(t, dir, Pos{}, tail)
 	if !slices.Equal(got, []string{"/a", "/b", "/c", "/d"}) {
 		t.Fatalf("first reading: %q", got)
@@ -376,7 +387,7 @@ func TestForeignFolder(t *testing.T) {
 func TestFollowerHearsOfAppends(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	tail := NewFollower(dir, "monitor.log", silent)
+	tail := NewFollower(folderOf(t, dir), "monitor.log", silent)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- tail.Run(ctx) }()
@@ -386,7 +397,7 @@ func TestFollowerHearsOfAppends(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	r, err := NewReader(dir, "monitor.log", Pos{}, tail, silent)
+	r, err := NewReader(folderOf(t, dir), "monitor.log", Pos{}, tail, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +434,7 @@ func TestLongLineIsPassedOver(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	put(t, s, "a", strings.Repeat("x", 3*MaxLine), "b")
-	r, err := NewReader(dir, "monitor.log", Pos{}, s, silent)
+	r, err := NewReader(folderOf(t, dir), "monitor.log", Pos{}, s, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,17 +471,18 @@ func TestCursorAheadOfTheJournal(t *testing.T) {
 }
 
 func TestCursorFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "clamav.live")
-	if _, err := LoadCursor(path); !errors.Is(err, fs.ErrNotExist) {
+	d := folderOf(t, t.TempDir())
+	path := filepath.Join(d.Path(), "clamav.live")
+	if _, err := LoadCursor(d, "clamav.live"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("missing cursor: %v", err)
 	}
-	if err := SaveCursor(path, Pos{7, 42}); err != nil {
+	if err := SaveCursor(d, "clamav.live", Pos{7, 42}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(path); string(got) != "7:42\n" {
 		t.Fatalf("cursor file %q, %v", got, err)
 	}
-	if p, err := LoadCursor(path); p != (Pos{7, 42}) || err != nil {
+	if p, err := LoadCursor(d, "clamav.live"); p != (Pos{7, 42}) || err != nil {
 		t.Fatalf("loaded %v, %v", p, err)
 	}
 	for _, bad := range []string{"", "7", "7:", ":1", "7:-1", "x:1", "7:1:1"} {
@@ -482,24 +494,24 @@ func TestCursorFile(t *testing.T) {
 
 func TestLockIsHeldOnce(t *testing.T) {
 	state, dir := t.TempDir(), t.TempDir()
-	l, err := TakeLock("producer", state, dir, dir)
+	l, err := OS.TakeLock("producer", state, dir, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := TakeLock("producer", t.TempDir(), dir); !errors.Is(err, ErrLocked) {
+	if _, err := OS.TakeLock("producer", t.TempDir(), dir); !errors.Is(err, ErrLocked) {
 		t.Fatalf("second producer on the journal folder: %v", err)
 	}
-	c, err := TakeLock("consumer", state, dir)
+	c, err := OS.TakeLock("consumer", state, dir)
 	if err != nil {
 		t.Fatalf("consumer beside the producer: %v", err)
 	}
-	if err := errors.Join(c.Release(), l.Release()); err != nil {
+	if err := errors.Join(c.Close(), l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if l, err = TakeLock("producer", state, dir); err != nil {
+	if l, err = OS.TakeLock("producer", state, dir); err != nil {
 		t.Fatalf("after release: %v", err)
 	}
-	l.Release()
+	l.Close()
 }
 
 func TestPlantedLinkIsRefused(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -16,7 +15,6 @@ import (
 // Lanes is the producer's side of a journal: the series of both lanes in one
 // folder.
 type Lanes struct {
-	dir           string
 	every         time.Duration
 	log           *slog.Logger
 	live, backlog *Series
@@ -39,7 +37,7 @@ func OpenLanes(c Config, every time.Duration, log *slog.Logger) (*Lanes, error) 
 	if err != nil {
 		return nil, errors.Join(err, live.Close())
 	}
-	return &Lanes{dir: c.Dir, every: every, log: log, live: live, backlog: backlog}, nil
+	return &Lanes{every: every, log: log, live: live, backlog: backlog}, nil
 }
 
 // Lane returns the series of a lane.
@@ -58,7 +56,7 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() { cancel(); <-done }()
 	go func() {
-		done <- Listen(ctx, l.dir, l.log, func() {
+		done <- l.live.dir.Listen(ctx, l.log, func() {
 			select {
 			case heard <- struct{}{}:
 			default:
@@ -102,15 +100,24 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 func (l *Lanes) Size() int64 {
 	n := int64(0)
 	for _, base := range []string{l.live.c.Base, l.backlog.c.Base} {
-		paths, _ := filepath.Glob(filepath.Join(l.dir, base+"*"))
-		for _, p := range paths {
-			if st, err := os.Lstat(p); err == nil {
+		names, _ := Segments(l.live.dir, base) // what cannot be listed counts as nothing
+		for _, name := range names {
+			if st, err := l.live.dir.Lstat(name); err == nil {
 				n += st.Size()
 			}
 		}
 	}
 	return n
 }
+
+// NewReader returns a reader of a lane.
+func (l *Lanes) NewReader(lane string, from Pos, log *slog.Logger) (*Reader, error) {
+	s := l.Lane(lane)
+	return NewReader(s.dir, s.c.Base, from, s, log)
+}
+
+// Free returns how many bytes may still be written to the journal's disk.
+func (l *Lanes) Free() (int64, error) { return l.live.dir.Free() }
 
 // Close closes both lanes.
 func (l *Lanes) Close() error {

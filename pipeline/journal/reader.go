@@ -18,12 +18,12 @@ type Tail interface {
 	// Changed returns a channel that is closed when there may be more to read.
 	Changed() <-chan struct{}
 	// upto returns how far segment n, open as f, is durable.
-	upto(n uint64, name string, f *os.File) (int64, error)
+	upto(n uint64, f File) (int64, error)
 	// ended reports whether no more lines will come to segment n, open as f.
-	ended(n uint64, f *os.File) bool
+	ended(n uint64, f File) bool
 }
 
-func (s *Series) upto(n uint64, _ string, f *os.File) (int64, error) {
+func (s *Series) upto(n uint64, f File) (int64, error) {
 	d := s.Durable()
 	switch {
 	case n == d.Segment:
@@ -38,7 +38,7 @@ func (s *Series) upto(n uint64, _ string, f *os.File) (int64, error) {
 	return st.Size(), nil
 }
 
-func (s *Series) ended(n uint64, _ *os.File) bool { return n < s.Durable().Segment }
+func (s *Series) ended(n uint64, _ File) bool { return n < s.Durable().Segment }
 
 // Line is one journal line as a reader hands it out.
 type Line struct {
@@ -55,34 +55,30 @@ type Reader struct {
 	log  *slog.Logger
 
 	at   Pos // where the next line begins
-	f    *os.File
+	f    File
 	name string
 	buf  []byte // read and not handed out; begins at at.Offset
 	torn bool   // in the rest of a line that was too long
 }
 
-// NewReader returns a reader of base in dir that begins at from. The zero Pos is
+// NewReader returns a reader of base in d, which stays the caller's to close, that begins at from. The zero Pos is
 // the oldest line. A place that is not there any more, or not there yet, is said
 // in the log; reading then goes on at the next segment, or at the oldest.
-func NewReader(dir, base string, from Pos, tail Tail, log *slog.Logger) (*Reader, error) {
-	d, err := openFolder(dir)
-	if err != nil {
-		return nil, err
-	}
+func NewReader(d Folder, base string, from Pos, tail Tail, log *slog.Logger) (*Reader, error) {
 	c, err := openCatalog(d, base)
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return nil, err
 	}
 	return &Reader{tail: tail, cat: c, log: log, at: from}, nil
 }
 
 // Close ends the reader.
 func (r *Reader) Close() error {
-	err := r.cat.d.close()
-	if r.f != nil {
-		err = errors.Join(err, r.f.Close())
-		r.f = nil
+	if r.f == nil {
+		return nil
 	}
+	err := r.f.Close()
+	r.f = nil
 	return err
 }
 
@@ -158,7 +154,7 @@ func (r *Reader) take() (Line, bool) {
 // fill reads more of the segment; false means that nothing more is durable.
 func (r *Reader) fill() (bool, error) {
 	from := r.at.Offset + int64(len(r.buf))
-	limit, err := r.tail.upto(r.at.Segment, r.name, r.f)
+	limit, err := r.tail.upto(r.at.Segment, r.f)
 	if err != nil {
 		return false, err
 	}
@@ -202,7 +198,7 @@ func (r *Reader) enter() (bool, error) {
 }
 
 func (r *Reader) open(s segment) error {
-	f, err := r.cat.d.open(s.name, os.O_RDONLY)
+	f, err := r.cat.d.Open(s.name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // sealed or pruned since the listing: list again
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"runtime"
@@ -18,10 +19,10 @@ import (
 type Series struct {
 	c   Config
 	log *slog.Logger
-	dir *folder
+	dir Folder
 
 	turn chan struct{} // held by who commits, cuts or prunes; guards the fields up to mu
-	f    *os.File
+	f    File
 	seg  uint64 // number of the active segment; without headers, of this process's own count
 	size int64  // of the active segment, as far as we know it
 	head int64  // length of its header
@@ -50,19 +51,22 @@ type batch struct {
 //
 // A crash here repeats: every step finds its own earlier half done.
 func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
-	d, err := openFolder(c.Dir)
+	if c.Disk == nil {
+		c.Disk = OS
+	}
+	d, err := c.Disk.OpenFolder(c.Dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open series %s: %w", c.Base, err)
 	}
 	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: &batch{done: make(chan struct{})}, moved: make(chan struct{}), seg: 1}
-	names, err := d.sealed(c.Base)
+	names, err := sealed(d, c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
 	}
 	if err == nil && c.Lane != "" {
 		err = s.countFrom(names)
 	}
-	if _, missing := d.root.Lstat(c.Base); len(names) == 0 && missing != nil {
+	if _, missing := d.Lstat(c.Base); len(names) == 0 && missing != nil {
 		s.seg = max(s.seg, c.First)
 	}
 	if err == nil {
@@ -72,7 +76,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 		err = s.cut(time.Now()) // another program's segment is sealed as it is
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open series %s: %w", c.Base, err), d.close())
+		return nil, errors.Join(fmt.Errorf("open series %s: %w", c.Base, err), d.Close())
 	}
 	return s, nil
 }
@@ -88,7 +92,7 @@ func (s *Series) countFrom(names []string) error {
 		s.seg = max(s.seg, k.number+1)
 	}
 	for _, name := range names {
-		line, _, err := s.dir.first(name)
+		line, _, err := FirstLine(s.dir, name)
 		if err != nil {
 			return err
 		}
@@ -104,7 +108,7 @@ func (s *Series) countFrom(names []string) error {
 // openActive opens the active segment, cuts off a torn last line and gives an
 // empty segment its header.
 func (s *Series) openActive() error {
-	f, err := s.dir.open(s.c.Base, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	f, err := s.dir.Open(s.c.Base, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return fmt.Errorf("open active segment: %w", err)
 	}
@@ -137,7 +141,7 @@ func (s *Series) begin() error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync active segment: %w", err)
 	}
-	if err := s.dir.sync(); err != nil {
+	if err := s.dir.Sync(); err != nil {
 		return err
 	}
 	s.publish(Pos{s.seg, s.size})
@@ -160,7 +164,7 @@ func (s *Series) ensureHeader() error {
 		s.size, s.head = int64(len(line)), int64(len(line))
 		return nil
 	}
-	line, _, err := s.dir.first(s.c.Base)
+	line, _, err := FirstLine(s.dir, s.c.Base)
 	if err != nil {
 		return err
 	}
@@ -173,7 +177,7 @@ func (s *Series) ensureHeader() error {
 }
 
 // tornTail returns the bytes after the last newline and the size without them.
-func tornTail(f *os.File) (torn []byte, size int64, err error) {
+func tornTail(f File) (torn []byte, size int64, err error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, 0, fmt.Errorf("stat active segment: %w", err)
@@ -331,6 +335,9 @@ func (s *Series) publish(p Pos) {
 	s.mu.Unlock()
 }
 
+// Folder returns where the segments lie. It is closed with the series.
+func (s *Series) Folder() Folder { return s.dir }
+
 // Durable returns the place before which all is on disk.
 func (s *Series) Durable() Pos {
 	s.mu.Lock()
@@ -388,7 +395,7 @@ func (s *Series) cut(now time.Time) error {
 		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
 	}
 	name := s.last.next(now)
-	if err := s.dir.rename(s.c.Base, name.format(s.c.Base)); err != nil {
+	if err := s.seal(name.format(s.c.Base)); err != nil {
 		return fmt.Errorf("seal %s: %w", s.c.Base, err)
 	}
 	// A crash here: there is no active segment; the next open makes one.
@@ -397,7 +404,7 @@ func (s *Series) cut(now time.Time) error {
 		s.log.Warn("close sealed segment", "segment", name.format(s.c.Base), "error", err)
 	}
 	s.f, s.sick = nil, false
-	if err := s.dir.sync(); err != nil {
+	if err := s.dir.Sync(); err != nil {
 		s.sick = true
 	}
 	s.seg++
@@ -408,6 +415,14 @@ func (s *Series) cut(now time.Time) error {
 	return nil
 }
 
+// seal gives the active segment the name of a sealed one.
+func (s *Series) seal(name string) error {
+	if _, err := s.dir.Lstat(name); err == nil {
+		return fmt.Errorf("rename to %s: %w", name, fs.ErrExist)
+	}
+	return s.dir.Rename(s.c.Base, name)
+}
+
 // Close ends the series; what Append returned for is on disk already.
 func (s *Series) Close() error {
 	s.turn <- struct{}{}
@@ -416,7 +431,7 @@ func (s *Series) Close() error {
 		return nil
 	}
 	s.shut = true
-	err := s.dir.close()
+	err := s.dir.Close()
 	if s.f != nil {
 		err = errors.Join(s.f.Close(), err)
 	}
@@ -436,13 +451,13 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 	if s.shut {
 		return 0, os.ErrClosed
 	}
-	names, err := s.dir.sealed(s.c.Base)
+	names, err := sealed(s.dir, s.c.Base)
 	if err != nil {
 		return 0, err
 	}
 	behind := 0
 	for _, name := range names {
-		line, _, err := s.dir.first(name)
+		line, _, err := FirstLine(s.dir, name)
 		if err != nil {
 			return 0, err
 		}
@@ -453,14 +468,14 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 	}
 	n := 0
 	for ; n < behind-keep; n++ {
-		if err := s.dir.root.Remove(names[n]); err != nil {
+		if err := s.dir.Remove(names[n]); err != nil {
 			return n, fmt.Errorf("prune segment: %w", err)
 		}
 	}
 	if n == 0 {
 		return 0, nil
 	}
-	return n, s.dir.sync()
+	return n, s.dir.Sync()
 }
 
 // Before returns the finished func for Prune of a lane whose cursors all lie in

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Disk is the narrow way of all that journal, ledger and cursors do to files.
+// OS is the machine's; disktest has one that forgets what was not synced.
+type Disk interface {
+	// OpenFolder opens dir, which it makes durably where it is missing.
+	OpenFolder(dir string) (Folder, error)
+	// TakeLock takes the lock named half in each of dirs, or returns ErrLocked.
+	TakeLock(half string, dirs ...string) (io.Closer, error)
+}
+
+// Folder is one folder. Names are those of entries in it, never paths.
+type Folder interface {
+	// Path is for messages.
+	Path() string
+	// Open opens a file with the flags of os.OpenFile, and refuses what is not a
+	// regular file: nobody may plant a link where our own files are.
+	Open(name string, flag int) (File, error)
+	Lstat(name string) (fs.FileInfo, error)
+	List() ([]fs.DirEntry, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	// Sync makes the entries durable: without it a file that was synced may have no
+	// name after a power cut.
+	Sync() error
+	// Free returns how many bytes may still be written.
+	Free() (int64, error)
+	// Listen calls changed when something happened in the folder, until ctx ends.
+	Listen(ctx context.Context, log *slog.Logger, changed func()) error
+	Close() error
+}
+
+// File is an open file of a Folder. Writes append.
+type File interface {
+	io.ReaderAt
+	io.Writer
+	io.Closer
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
+	// Sync makes durable what anybody wrote to the file, also through one that was
+	// opened to read.
+	Sync() error
+	// ID names the file over renames.
+	ID() (string, error)
+}
+
+// OS is the machine's disk. It goes through os.Root, which on Windows opens with
+// FILE_SHARE_DELETE, so that a reader does not stand in the way of a cut.
+var OS Disk = system{}
+
+type system struct{}
+
+// OpenFolder implements Disk.
+func (system) OpenFolder(dir string) (Folder, error) {
+	if err := makeFolder(dir); err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	return &folder{dir, root}, nil
+}
+
+// makeFolder makes dir and what is missing above it, durably: files that were
+// synced in a folder without a name are lost with it.
+func makeFolder(dir string) error {
+	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeFolder(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// A crash here: it may be gone again, and nothing was in it.
+	return syncDir(parent)
+}
+
+// folder is a Folder of the system.
+type folder struct {
+	dir  string
+	root *os.Root
+}
+
+// Path implements Folder.
+func (d *folder) Path() string { return d.dir }
+
+// Open implements Folder.
+func (d *folder) Open(name string, flag int) (File, error) {
+	if st, err := d.root.Lstat(name); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("open %s: not a regular file: move it away", filepath.Join(d.dir, name))
+	}
+	f, err := d.root.OpenFile(name, flag, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	return file{f, filepath.Join(d.dir, name), flag&(os.O_WRONLY|os.O_RDWR) != 0}, nil
+}
+
+// Lstat implements Folder.
+func (d *folder) Lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }
+
+// List implements Folder.
+func (d *folder) List() ([]fs.DirEntry, error) { return os.ReadDir(d.dir) }
+
+// Rename implements Folder.
+func (d *folder) Rename(from, to string) error { return d.root.Rename(from, to) }
+
+// Remove implements Folder.
+func (d *folder) Remove(name string) error { return d.root.Remove(name) }
+
+// Sync implements Folder.
+func (d *folder) Sync() error { return syncDir(d.dir) }
+
+// Free implements Folder.
+func (d *folder) Free() (int64, error) { return free(d.dir) }
+
+// Listen implements Folder.
+func (d *folder) Listen(ctx context.Context, log *slog.Logger, changed func()) error {
+	return listen(ctx, d.dir, log, changed)
+}
+
+// Close implements Folder.
+func (d *folder) Close() error { return d.root.Close() }
+
+// file is a File of the system.
+type file struct {
+	*os.File
+	path   string
+	writes bool // opened to write
+}
+
+// Sync implements File.
+func (f file) Sync() error {
+	if f.writes {
+		return f.File.Sync()
+	}
+	return syncForReader(f.path, f.File)
+}
+
+// ID implements File.
+func (f file) ID() (string, error) { return fileID(f.File) }
+
+// sealed lists the sealed segments of base in order of cutting.
+func sealed(d Folder, base string) ([]string, error) {
+	entries, err := d.List()
+	if err != nil {
+		return nil, fmt.Errorf("list folder: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if _, ok := parseSealed(base, e.Name()); ok && e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Segments lists the segments of base in order, the active one last. It may not
+// be there.
+func Segments(d Folder, base string) ([]string, error) {
+	names, err := sealed(d, base)
+	return append(names, base), err
+}
+
+// FirstLine returns the first line of a segment without its newline, at most
+// MaxLine bytes of it; whole is false while the line has no end yet.
+func FirstLine(d Folder, name string) (line []byte, whole bool, err error) {
+	f, err := d.Open(name, os.O_RDONLY)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	line, err = bufio.NewReader(io.NewSectionReader(f, 0, MaxLine)).ReadBytes('\n')
+	if errors.Is(err, io.EOF) {
+		return line, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read first line of %s: %w", name, err)
+	}
+	return line[:len(line)-1], true, nil
+}
+
+// LoadText reads a small file.
+func LoadText(d Folder, name string) (string, error) {
+	f, err := d.Open(name, os.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, maxText))
+	return string(text), err
+}
+
+// maxText bounds a small file, in bytes.
+const maxText = 64 << 20
+
+// SaveText replaces a small file atomically and syncs it and its folder: after a
+// crash the old or the new is there, whole.
+func SaveText(d Folder, name, text string) error {
+	if err := replace(d, name, text); err != nil {
+		return fmt.Errorf("save %s: %w", name, err)
+	}
+	return nil
+}
+
+func replace(d Folder, name, text string) error {
+	tmp := name + ".new"
+	f, err := d.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, strings.NewReader(text))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	// A crash here leaves the old one.
+	if err := d.Rename(tmp, name); err != nil {
+		return err
+	}
+	// A crash here leaves either.
+	return d.Sync()
+}
