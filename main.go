@@ -15,9 +15,11 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/certpush/certpush/installer"
 	"github.com/certpush/certpush/service"
@@ -29,7 +31,8 @@ var version string
 func main() {
 	err, told := execute(os.Args[1:]), (*service.ToldError)(nil)
 	if err != nil && !errors.As(err, &told) && !errors.Is(err, service.ErrMalicious) {
-		fmt.Fprintln(os.Stderr, "certpush:", err)
+		// What a user or a script typed stands in it, names of files too.
+		fmt.Fprintln(os.Stderr, "certpush:", service.Printable(err.Error()))
 	}
 	os.Exit(service.Code(err))
 }
@@ -41,24 +44,53 @@ func execute(args []string) error {
 	root := rootCommand()
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	root.SetArgs(args)
-	err := root.Execute()
+	at, err := root.ExecuteC()
 	if err == nil || begun {
 		return err
 	}
+	return service.Usage(advised(at, args, err))
+}
+
+// advised adds to a mistake on the command line what to do about it. at is the
+// verb it was made with.
+func advised(at *cobra.Command, args []string, err error) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
-	if near := root.SuggestionsFor(first(args)); len(near) > 0 && strings.HasSuffix(text, ` for "certpush"`) {
-		return service.Usage(fmt.Errorf("%s: did you mean `certpush %s`?", text, near[0]))
+	var value *pflag.InvalidValueError
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "b":
+		return errors.New("-b is not known any more, for the service manager runs certpush in the background: use `certpush service start`")
+	case errors.As(err, &value) && value.GetFlag().Value.Type() == "int":
+		return fmt.Errorf("-%s: %q is not a whole number: write for example -%[1]s 4", value.GetFlag().Shorthand, value.GetValue())
+	case strings.HasPrefix(text, "unknown command"):
+		if near := nearest(at, args); near != "" {
+			return fmt.Errorf("%s: did you mean `certpush %s`?", text, near)
+		}
 	}
-	return service.Usage(fmt.Errorf("%s: see `certpush help`", text))
+	return fmt.Errorf("%s: see `%s --help`", text, at.CommandPath())
+}
+
+// nearest returns the verb that was meant: one that begins as what was typed,
+// else one that differs in few letters.
+func nearest(root *cobra.Command, args []string) string {
+	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	if i < 0 {
+		return ""
+	}
+	near := root.SuggestionsFor(args[i])
+	for _, name := range near {
+		if strings.HasPrefix(name, args[i]) {
+			return name
+		}
+	}
+	return first(near)
 }
 
 func first(args []string) string {
-	for _, a := range args {
-		if !strings.HasPrefix(a, "-") {
-			return a
-		}
+	if len(args) == 0 {
+		return ""
 	}
-	return ""
+	return args[0]
 }
 
 func rootCommand() *cobra.Command {
@@ -69,7 +101,8 @@ func rootCommand() *cobra.Command {
 			"Exit codes: 0; 1 run time; 2 scan: something was malicious; 64 usage; 69 scanner unreachable;\n" +
 			"75 another process holds the state folder; 77 permission; 78 configuration.",
 	}
-	root.AddCommand(runVerb(), watchVerb(), pushVerb(), checkVerb(), scanVerb(), statusVerb(), sweepVerb(), reloadVerb(), serviceVerb(), versionVerb())
+	root.AddCommand(runVerb(), watchVerb(), pushVerb(), checkVerb(), scanVerb(), statusVerb(), sweepVerb(), reloadVerb(), serviceVerb(), versionVerb(), completionVerb())
+	root.SetHelpCommand(helpVerb())
 	return root
 }
 
@@ -99,10 +132,16 @@ func asked() (context.Context, context.CancelFunc) {
 
 func serviceVerb() *cobra.Command {
 	var f service.Flags
-	group := &cobra.Command{Use: "service", Short: "what the service manager needs", Args: cobra.NoArgs,
+	group := &cobra.Command{Use: "service", Short: "what the service manager needs",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("service knows no %q", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	dropin := &cobra.Command{
-		Use: "dropin", Short: "print the systemd drop-in that the configuration needs", Args: cobra.NoArgs,
+		Use: "dropin", Short: "print the systemd drop-in that the configuration needs", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := service.Load(f)
 			if err != nil {

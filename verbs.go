@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,24 +33,32 @@ func scannerFlags(cmd *cobra.Command, f *service.Flags) {
 
 // runs makes a verb that runs halves of the pipeline in the foreground.
 func runs(cmd *cobra.Command, f *service.Flags) *cobra.Command {
-	background := false
-	cmd.Args = cobra.NoArgs
+	cmd.Args = noArgs
 	cmd.RunE = func(*cobra.Command, []string) error {
-		switch {
-		case background:
-			return service.Usage(errors.New("-b is not known any more, for the service manager runs certpush in the background: use `certpush service start`"))
-		case f.Workers < 0 || f.Queue < 0:
-			return service.Usage(errors.New("-t and -q must be 1 or more"))
+		if err := numbers(f); err != nil {
+			return err
 		}
 		return service.Run(*f, buildVersion())
 	}
 	fileFlag(cmd, f)
 	journalFlag(cmd, f)
-	cmd.Flags().BoolVarP(&background, "background", "b", false, "")
-	if err := cmd.Flags().MarkHidden("background"); err != nil {
-		panic(err) // the flag is defined one line above
-	}
 	return cmd
+}
+
+// noArgs refuses arguments, as a tree that lacks its -d.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no %q", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+// numbers refuses what -t and -q cannot be.
+func numbers(f *service.Flags) error {
+	if f.Workers < 0 || f.Queue < 0 {
+		return service.Usage(errors.New("-t and -q must not be below 0: write 1 or more"))
+	}
+	return nil
 }
 
 func runVerb() *cobra.Command {
@@ -79,7 +88,7 @@ func checkVerb() *cobra.Command {
 	var f service.Flags
 	offline := false
 	cmd := &cobra.Command{
-		Use: "check", Short: "try the file, the trees, the limits and every scanner", Args: cobra.NoArgs,
+		Use: "check", Short: "try the file, the trees, the limits and every scanner", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := asked()
 			defer stop()
@@ -94,8 +103,17 @@ func checkVerb() *cobra.Command {
 func scanVerb() *cobra.Command {
 	var f service.Flags
 	cmd := &cobra.Command{
-		Use: "scan PATH...", Short: "push these now and print the verdicts", Args: cobra.MinimumNArgs(1),
+		Use: "scan PATH...", Short: "push these now and print the verdicts",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("scan needs a file or a folder")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := numbers(&f); err != nil {
+				return err
+			}
 			ctx, stop := asked()
 			defer stop()
 			return service.Scan(ctx, f, args, cmd.OutOrStdout(), os.Stderr)
@@ -110,7 +128,7 @@ func statusVerb() *cobra.Command {
 	var f service.Flags
 	asJSON := false
 	cmd := &cobra.Command{
-		Use: "status", Short: "what waits, how old, scanners, trees", Args: cobra.NoArgs,
+		Use: "status", Short: "what waits, how old, scanners, trees", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := asked()
 			defer stop()
@@ -125,7 +143,13 @@ func statusVerb() *cobra.Command {
 func sweepVerb() *cobra.Command {
 	var f service.Flags
 	cmd := &cobra.Command{
-		Use: "sweep [TREE]", Short: "ask the running service for a sweep of one tree, or of all", Args: cobra.MaximumNArgs(1),
+		Use: "sweep [TREE]", Short: "ask the running service for a sweep of one tree, or of all",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("sweep takes one tree, and %q is another: ask for one at a time, or name none for all", args[1])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := asked()
 			defer stop()
@@ -137,13 +161,14 @@ func sweepVerb() *cobra.Command {
 		},
 	}
 	fileFlag(cmd, &f)
+	journalFlag(cmd, &f)
 	return cmd
 }
 
 func reloadVerb() *cobra.Command {
 	var f service.Flags
 	cmd := &cobra.Command{
-		Use: "reload", Short: "have the running service read its file again", Args: cobra.NoArgs,
+		Use: "reload", Short: "have the running service read its file again", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := asked()
 			defer stop()
@@ -155,15 +180,53 @@ func reloadVerb() *cobra.Command {
 		},
 	}
 	fileFlag(cmd, &f)
+	journalFlag(cmd, &f)
 	return cmd
 }
 
 func versionVerb() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use: "version", Short: "print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "print the version", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return printVersion(cmd, asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+func helpVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [VERB]", Short: "help about a verb",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return service.Usage(fmt.Errorf("there is no verb %q: see `certpush help`", first(args)))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// completionVerb stands in for cobra's own, which says nothing of a shell it
+// does not know.
+func completionVerb() *cobra.Command {
+	shells := []string{"bash", "zsh", "fish", "powershell"}
+	return &cobra.Command{
+		Use: "completion SHELL", Short: "print what makes SHELL complete verbs and flags: bash, zsh, fish or powershell", ValidArgs: shells,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out, root := cmd.OutOrStdout(), cmd.Root()
+			switch strings.Join(args, " ") {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(out)
+			}
+			return service.Usage(fmt.Errorf("completion: name one shell of %s", strings.Join(shells, ", ")))
+		},
+	}
 }

@@ -69,7 +69,7 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := a.ready(); err != nil {
-			http.Error(w, printableLines(err.Error()), http.StatusServiceUnavailable)
+			http.Error(w, Printable(err.Error()), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")
@@ -139,15 +139,16 @@ func (a *admin) guarded(do func(*http.Request) error) http.Handler {
 			return
 		}
 		if err := do(r); err != nil {
-			http.Error(w, printableLines(err.Error()), http.StatusUnprocessableEntity)
+			http.Error(w, Printable(err.Error()), http.StatusUnprocessableEntity)
 			return
 		}
 		fmt.Fprintln(w, "done")
 	})
 }
 
-// printableLines makes each line of text printable.
-func printableLines(text string) string {
+// Printable returns text fit for a terminal: a line that holds a character that
+// one would act upon is quoted in ASCII.
+func Printable(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		lines[i] = printable(line)

@@ -72,7 +72,7 @@ func (r *report) result(what, text string, err error) {
 		r.ok(what, text)
 		return
 	}
-	r.line("FAIL", what, printableLines(err.Error()))
+	r.line("FAIL", what, Printable(strings.ReplaceAll(err.Error(), "\n", ": ")))
 	if r.failed == nil {
 		r.failed = &ToldError{err}
 	}

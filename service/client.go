@@ -57,21 +57,25 @@ func (e *refusal) Error() string { return e.text }
 // returns the bodies of the successes. When nothing answers or no one says yes
 // it returns an error.
 func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error) {
+	bodies, refused, err := c.askBoth(ctx, method, path)
+	if err == nil && len(bodies) == 0 {
+		err = refused
+	}
+	return bodies, err
+}
+
+// askBoth tells successes and refusals apart, for one half may say yes and the
+// other no. err is that neither could be asked.
+func (c *client) askBoth(ctx context.Context, method, path string) (bodies [][]byte, refused, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	token := ""
+	token, noToken := "", error(nil)
 	if method == http.MethodPost {
-		var err error
-		// On the Unix socket our uid may do.
-		if token, err = readToken(c.state); err != nil && c.listen.network != "unix" {
-			if c.bad != nil {
-				return nil, c.bad
-			}
-			return nil, fmt.Errorf("%w: run as the user of the service or as root, and name its file with -c", err)
-		}
+		// On the Unix socket our uid may do. Whether a service runs at all is the
+		// first thing to know, so this is told only when one refuses.
+		token, noToken = readToken(c.state)
 	}
-	var bodies [][]byte
-	var refused, silent []error
+	var silent []error
 	for _, e := range []endpoint{c.listen, c.listen.of(pipeline.ConsumerOnly)} {
 		body, err := e.request(ctx, method, path, token)
 		var no *refusal
@@ -79,20 +83,23 @@ func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error)
 		case err == nil:
 			bodies = append(bodies, body)
 		case errors.As(err, &no):
-			refused = append(refused, err)
+			// Both halves read the same file and say the same of it.
+			if refused == nil || refused.Error() != err.Error() {
+				refused = errors.Join(refused, err)
+			}
 		default:
 			silent = append(silent, err)
 		}
 	}
 	switch {
-	case len(bodies) > 0:
-		return bodies, nil
-	case len(refused) > 0:
-		return nil, errors.Join(refused...)
+	case refused != nil && noToken != nil && c.listen.network != "unix":
+		return nil, nil, fmt.Errorf("%w: run as the user of the service or as root, and name its file with -c", noToken)
+	case len(bodies) > 0 || refused != nil:
+		return bodies, refused, nil
 	case c.bad != nil:
-		return nil, c.bad
+		return nil, nil, c.bad
 	}
-	return nil, fmt.Errorf("ask service: nothing answers at %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", c.listen, silent[0])
+	return nil, nil, fmt.Errorf("ask service: nothing answers at %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", c.listen, silent[0])
 }
 
 func (e endpoint) request(ctx context.Context, method, path, token string) ([]byte, error) {
@@ -122,7 +129,7 @@ func (e endpoint) request(ctx context.Context, method, path, token string) ([]by
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, &refusal{strings.TrimSpace(printableLines(string(body)))}
+		return nil, &refusal{strings.TrimSpace(Printable(string(body)))}
 	}
 	return body, nil
 }
@@ -148,13 +155,14 @@ func Reload(ctx context.Context, f Flags) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.ask(ctx, "POST", "/api/v1/reload")
-	var no *refusal
+	bodies, refused, err := c.askBoth(ctx, "POST", "/api/v1/reload")
 	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &no):
-		return configError(fmt.Errorf("reload: refused, the old configuration stays in force:\n%w", err))
+	case err != nil:
+		return fmt.Errorf("reload: %w", err)
+	case refused != nil && len(bodies) > 0:
+		return configError(fmt.Errorf("reload: one half took it over, in the other the old configuration stays in force:\n%w", refused))
+	case refused != nil:
+		return configError(fmt.Errorf("reload: refused, the old configuration stays in force:\n%w", refused))
 	}
-	return fmt.Errorf("reload: %w", err)
+	return nil
 }

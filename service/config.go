@@ -134,6 +134,10 @@ func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
 	if len(f.Trees) > 0 {
 		s.Pipeline.Trees, keys = nil, nil
 		for _, path := range f.Trees {
+			if path == "" {
+				b.note("-d", place{}, "the path is empty: name the folder to watch")
+				continue
+			}
 			keys = append(keys, "-d "+path)
 			s.Pipeline.Trees = append(s.Pipeline.Trees, pipeline.Tree{Path: absolute(b, "", path)})
 		}

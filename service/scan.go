@@ -3,7 +3,9 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,8 +30,15 @@ func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *o
 		return err
 	}
 	for _, path := range paths {
-		if _, err := os.Lstat(path); err != nil {
-			return fmt.Errorf("scan: %w: name a file or a folder that is there", err)
+		if err := there(path); err != nil {
+			return fmt.Errorf("scan: %s: %w: name a file or a folder that is there", cmp.Or(printable(path), `""`), err)
+		}
+	}
+	// One that takes connections and says nothing would else hold a script up for
+	// as long as a try may take.
+	for _, c := range s.Pipeline.Scanners {
+		if _, err := ping(ctx, c); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("scan: %w", err)
 		}
 	}
 	c := s.Pipeline
@@ -55,6 +64,8 @@ func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *o
 		}
 	})
 	switch {
+	case ctx.Err() != nil:
+		return errors.New("scan: interrupted: files without a line have no verdict, name them again")
 	case err != nil:
 		return fmt.Errorf("scan: %w: see certpush check", err)
 	case malicious:
@@ -63,6 +74,17 @@ func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *o
 		return fmt.Errorf("scan: files without a verdict: %d: their lines say why", unjudged)
 	}
 	return nil
+}
+
+// there looks whether something is at path. Its error does not repeat the path,
+// which is not to be shown raw.
+func there(path string) error {
+	_, err := os.Lstat(path)
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // outcomeLine is PATH: VERDICT SIGNATURE, or the outcome and reason where there

@@ -218,11 +218,14 @@ func (p *process) work(ctx context.Context) error {
 
 // advised adds the next step to an error that the pipeline ended with.
 func advised(err error) error {
+	var at *fs.PathError
 	switch {
 	case errors.Is(err, pipeline.ErrLocked):
 		return fmt.Errorf("%w: stop the other certpush, or give this one another state folder", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: let the user that certpush runs as in there, or name another folder", err)
+	case errors.As(err, &at):
+		return fmt.Errorf("%w: look what is at that path, or name another folder", err)
 	}
 	return err
 }

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"certpush": main})
+}
+
+// TestScript runs the command line as an operator would. The scripts may use
+//
+//	exit CODE PROGRAM ARG...           run it and want this exit code; then stdout and stderr
+//	await [-N] REGEXP FILE             wait until it is found in FILE, N times
+//	await [-N] REGEXP COMMAND ARG...   or in what exec or get prints, asked again and again
+//	expand FILE...                     put variables into FILE and keep it from others
+//	hostile FILE TEXT                  write TEXT to FILE, whose name is a quoted Go string
+//	eicar FILE                         write the EICAR test file
+//	freeport VAR                       VAR and the port after it are free on loopback
+//	get, post ADDRESS PATH [HEADER]... an HTTP request to HOST:PORT or unix:/path: its status and body are stdout
+//	scantest real|fake|mute VAR        start a clamd, VAR is its address; where a real one is not installed the script is skipped
+//	send SIGNAL VERB                   TERM or HUP to each certpush in the background that runs VERB
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			// A script's scanner ends with the script.
+			e.Values[theTest{}] = e.T()
+			// The race detector would hold up each exit for a second.
+			e.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=10"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "root":
+				return os.Geteuid() == 0, nil
+			case "configured": // this machine has a configuration of its own
+				_, err := os.Stat("/etc/certpush.toml")
+				return err == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await": await, "eicar": eicar, "exit": exit, "expand": expand, "freeport": freeport, "hostile": hostile,
+			"get": get, "post": post, "scantest": scanner, "send": send,
+		},
+	})
+}
+
+// theTest is the key of a script's testing.TB.
+type theTest struct{}
+
+// need fails unless the script gave n arguments or more and did not negate.
+func need(ts *testscript.TestScript, neg bool, args []string, n int) {
+	if neg || len(args) < n {
+		ts.Fatalf("see TestScript for how to write this line")
+	}
+}
+
+func exit(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2)
+	if code := run(ts, args[1:]); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
+func run(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		return ended.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// awaitLimit is far more than any wait should take: a test that needs it fails.
+const awaitLimit = 30 * time.Second
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2)
+	count := 1
+	if n, err := strconv.Atoi(args[0]); err == nil && n < 0 {
+		count, args = -n, args[1:]
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(awaitLimit)
+	for {
+		text := read(ts, args[1:])
+		found := len(re.FindAllString(text, -1))
+		if found == count {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			ts.Fatalf("%q is found %d times, not %d, in\n%s", args[0], found, count, text)
+		}
+	}
+}
+
+// read returns what a file or a command says, errors of either for text.
+func read(ts *testscript.TestScript, source []string) string {
+	switch source[0] {
+	case "exec":
+		run(ts, source[1:])
+		return ts.ReadFile("stdout") + ts.ReadFile("stderr")
+	case "get":
+		text, err := request(http.MethodGet, source[1:])
+		if err != nil {
+			return err.Error()
+		}
+		return text
+	}
+	text, err := os.ReadFile(ts.MkAbs(source[0]))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1)
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+		ts.Check(os.Chmod(ts.MkAbs(name), 0o600))
+	}
+}
+
+func eicar(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), scantest.EICAR(), 0o644))
+}
+
+func hostile(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2)
+	name, err := strconv.Unquote(`"` + args[0] + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(name), []byte(args[1]), 0o644))
+}
+
+// freeport looks for two ports in a row: `push` serves the second.
+func freeport(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1)
+	for range 100 {
+		first, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		port := first.Addr().(*net.TCPAddr).Port
+		second, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
+		first.Close()
+		if err == nil {
+			second.Close()
+			ts.Setenv(args[0], strconv.Itoa(port))
+			return
+		}
+	}
+	ts.Fatalf("no two free ports in a row")
+}
+
+func get(ts *testscript.TestScript, neg bool, args []string)  { ask(ts, neg, http.MethodGet, args) }
+func post(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, http.MethodPost, args) }
+
+func ask(ts *testscript.TestScript, neg bool, method string, args []string) {
+	need(ts, neg, args, 2)
+	text, err := request(method, args)
+	ts.Check(err)
+	fmt.Fprint(ts.Stdout(), text)
+}
+
+// request asks args[0] for args[1] with the headers that follow, as "Name: value".
+func request(method string, args []string) (string, error) {
+	network, at := "tcp", args[0]
+	if path, is := strings.CutPrefix(at, "unix:"); is {
+		network, at = "unix", path
+	}
+	host := at
+	if network == "unix" {
+		host = "certpush"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+host+args[1], nil)
+	if err != nil {
+		return "", err
+	}
+	for _, header := range args[2:] {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Set(name, value)
+		if name == "Host" {
+			r.Host = value
+		}
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, at)
+	}}
+	answer, err := transport.RoundTrip(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return fmt.Sprintf("%d\n%s", answer.StatusCode, body), err
+}
+
+func scanner(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2)
+	t := ts.Value(theTest{}).(testing.TB)
+	if args[0] == "real" {
+		ts.Setenv(args[1], scantest.Clamd(t).TCPAddr)
+		return
+	}
+	s := scantest.Start(t, "tcp")
+	if args[0] == "mute" {
+		s.Set(scantest.Mute)
+	}
+	ts.Setenv(args[1], s.Addr())
+}
+
+func send(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2)
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	sent := false
+	for _, cmd := range ts.BackgroundCmds() {
+		if slices.Index(cmd.Args, args[1]) == 1 {
+			ts.Check(cmd.Process.Signal(signals[args[0]]))
+			sent = true
+		}
+	}
+	if !sent {
+		ts.Fatalf("no certpush %s in the background", args[1])
+	}
+}
