@@ -23,19 +23,20 @@ const module = "github.com/certpush/certpush"
 // mayImport is the house's one direction: what each package imports of ours.
 // A package that is not here is not in the house.
 var mayImport = map[string][]string{
-	".":                      {"service", "installer"},
-	"service":                {"pipeline"},
-	"installer":              {"packaging"},
-	"packaging":              nil,
-	"pipeline":               {"pipeline/watch", "pipeline/journal", "pipeline/scan"},
-	"pipeline/watch":         nil,
-	"pipeline/journal":       nil,
-	"pipeline/scan":          nil,
-	"pipeline/scan/scantest": nil,
+	".":                         {"service", "installer"},
+	"service":                   {"pipeline"},
+	"installer":                 {"packaging"},
+	"packaging":                 nil,
+	"pipeline":                  {"pipeline/watch", "pipeline/journal", "pipeline/scan"},
+	"pipeline/watch":            nil,
+	"pipeline/journal":          nil,
+	"pipeline/scan":             nil,
+	"pipeline/scan/scantest":    nil,
+	"pipeline/journal/disktest": {"pipeline/journal"},
 }
 
 // inTests is what only tests import.
-const inTests = "pipeline/scan/scantest"
+var inTests = []string{"pipeline/scan/scantest", "pipeline/journal/disktest"}
 
 // source is one Go file of the tree.
 type source struct {
@@ -90,7 +91,7 @@ func TestImportsRunOneWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			ours, is := strings.CutPrefix(name, module+"/")
-			if !is || slices.Contains(allowed, ours) || s.test() && (ours == s.dir || ours == inTests) {
+			if !is || slices.Contains(allowed, ours) || s.test() && (ours == s.dir || slices.Contains(inTests, ours)) {
 				continue
 			}
 			t.Errorf("%s imports %s", s.path, ours)
@@ -130,7 +131,7 @@ func TestEachPackageSaysWhatItPromises(t *testing.T) {
 		switch doc := docs[dir]; {
 		case doc == "":
 			t.Errorf("%s has no package doc", dir)
-		case dir != "." && dir != inTests && !strings.Contains(doc, "1."):
+		case dir != "." && !slices.Contains(inTests, dir) && !strings.Contains(doc, "1."):
 			t.Errorf("the doc of %s lists no invariants:\n%s", dir, doc)
 		}
 	}

@@ -124,7 +124,7 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	if !knows(a) || !knows(b) {
 		t.Fatal("a sweep forgot what is there")
 	}
-	if err := x.setDevice(l.drop, "another"); err != nil {
+	if err := x.setDevice(t.Context(), l.drop, "another"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Dir(b)); err != nil {

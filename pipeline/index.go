@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -39,9 +40,10 @@ import (
 //	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 |
 //	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    |
 type index struct {
-	db  *pebble.DB
-	key []byte
-	log *slog.Logger
+	db   *pebble.DB
+	disk *patient
+	key  []byte
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	durable map[string]journal.Pos // marks as of the last synced batch
@@ -127,11 +129,14 @@ func tryIndex(d disk, dir string, log *slog.Logger) (x *index, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(dir, &pebble.Options{FS: d.store, Logger: quiet{log}, MaxOpenFiles: 256})
+	// Only once it is open: what is refused before is said, and not waited for.
+	calm := &patient{FS: d.store, log: log}
+	defer calm.insists.Store(true)
+	db, err := pebble.Open(dir, &pebble.Options{FS: calm, Logger: quiet{log}, MaxOpenFiles: 256})
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x = &index{db: db, key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
+	x = &index{db: db, disk: calm, key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
 	for _, lane := range lanes {
 		text, done, err := db.Get([]byte("m" + lane))
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -219,9 +224,8 @@ type noted struct {
 //
 // A crash before the batch is on disk: the mark lags, and at the next start the
 // journal's tail is read into the index before any sweep.
-func (x *index) note(lane string, files []noted, upto journal.Pos) error {
+func (x *index) note(ctx context.Context, lane string, files []noted, upto journal.Pos) error {
 	b := x.db.NewBatch()
-	defer b.Close()
 	folders := map[string]bool{}
 	for _, n := range files {
 		if err := b.Set(x.fileKey(n.path), entry{n.stat, At{lane, n.at}}.encode(), nil); err != nil {
@@ -239,7 +243,7 @@ func (x *index) note(lane string, files []noted, upto journal.Pos) error {
 	if err := b.Set([]byte("m"+lane), []byte(upto.String()), nil); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
-	if err := b.Commit(pebble.NoSync); err != nil {
+	if err := x.write(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
 	x.mu.Lock()
@@ -256,7 +260,7 @@ func (x *index) marks() map[string]journal.Pos {
 }
 
 // sync makes durable what was noted, and with it the marks.
-func (x *index) sync() error {
+func (x *index) sync(ctx context.Context) error {
 	x.mu.Lock()
 	live, backlog := x.latest[journal.Live], x.latest[journal.Backlog]
 	same := x.durable[journal.Live] == live && x.durable[journal.Backlog] == backlog
@@ -264,7 +268,7 @@ func (x *index) sync() error {
 	if same {
 		return nil
 	}
-	if err := x.db.LogData(nil, pebble.Sync); err != nil {
+	if err := x.write(ctx, func() error { return x.db.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync index: %w", err)
 	}
 	x.mu.Lock()
@@ -335,10 +339,10 @@ func after(prefix []byte) []byte {
 // forget drops the files of a folder whose name hashes are not in seen: the
 // folder was listed to its end and they were not there. What was journaled after
 // since came meanwhile and stays.
-func (x *index) forget(folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
+func (x *index) forget(ctx context.Context, folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
 	slices.Sort(seen)
 	key := x.folderKey(folder)
-	return x.dropIf(key, after(key), func(key []byte, e entry) bool {
+	return x.dropIf(ctx, key, after(key), func(key []byte, e entry) bool {
 		_, found := slices.BinarySearch(seen, binary.BigEndian.Uint64(key[9:]))
 		return !found && e.at.Pos.Before(since[e.at.Lane])
 	})
@@ -346,8 +350,8 @@ func (x *index) forget(folder string, seen []uint64, since map[string]journal.Po
 
 // forgetLines drops what is known from journal lines that cannot be read. It
 // goes over the whole index, a second for three million files.
-func (x *index) forgetLines(all []damage) error {
-	_, err := x.dropIf([]byte{'f'}, []byte{'g'}, func(_ []byte, e entry) bool {
+func (x *index) forgetLines(ctx context.Context, all []damage) error {
+	_, err := x.dropIf(ctx, []byte{'f'}, []byte{'g'}, func(_ []byte, e entry) bool {
 		return slices.ContainsFunc(all, func(d damage) bool {
 			return e.at.Lane == d.at.Lane && !e.at.Pos.Before(d.at.Pos) && e.at.Pos.Before(d.after)
 		})
@@ -356,13 +360,12 @@ func (x *index) forgetLines(all []damage) error {
 }
 
 // dropIf deletes the entries of a key range of which doomed says true.
-func (x *index) dropIf(from, to []byte, doomed func(key []byte, e entry) bool) (int, error) {
+func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []byte, e entry) bool) (int, error) {
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return 0, fmt.Errorf("read index: %w", err)
 	}
 	b := x.db.NewBatch()
-	defer b.Close()
 	n := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if e, good := decodeEntry(it.Value()); !good || doomed(it.Key(), e) {
@@ -371,7 +374,7 @@ func (x *index) dropIf(from, to []byte, doomed func(key []byte, e entry) bool) (
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil && n > 0 {
-		err = b.Commit(pebble.NoSync)
+		err = x.write(ctx, func() error { return b.Commit(pebble.NoSync) })
 	}
 	if err != nil {
 		return 0, fmt.Errorf("forget in index: %w", err)
@@ -380,7 +383,7 @@ func (x *index) dropIf(from, to []byte, doomed func(key []byte, e entry) bool) (
 }
 
 // forgetFolders drops all that is known of folders below tree that are gone.
-func (x *index) forgetFolders(tree string, gone func(folder string) bool) error {
+func (x *index) forgetFolders(ctx context.Context, tree string, gone func(folder string) bool) error {
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'e'}})
 	if err != nil {
 		return fmt.Errorf("read index: %w", err)
@@ -392,7 +395,10 @@ func (x *index) forgetFolders(tree string, gone func(folder string) bool) error 
 		}
 		from := bytes.Clone(it.Key())
 		from[0] = 'f'
-		err = errors.Join(err, x.db.DeleteRange(from, after(from), pebble.NoSync), x.db.Delete(bytes.Clone(it.Key()), pebble.NoSync))
+		key := bytes.Clone(it.Key())
+		err = errors.Join(err, x.write(ctx, func() error {
+			return errors.Join(x.db.DeleteRange(from, after(from), pebble.NoSync), x.db.Delete(key, pebble.NoSync))
+		}))
 	}
 	if err = errors.Join(err, it.Close()); err != nil {
 		return fmt.Errorf("forget in index: %w", err)
@@ -410,8 +416,39 @@ func (x *index) device(tree string) (dev string, ok bool) {
 	return string(b), true
 }
 
-func (x *index) setDevice(tree, dev string) error {
-	return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync)
+func (x *index) setDevice(ctx context.Context, tree, dev string) error {
+	return x.write(ctx, func() error { return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
-func (x *index) close() error { return errors.Join(x.sync(), x.db.Close()) }
+// letGo is how long a write may still take when nobody wants it any more.
+const letGo = 2 * time.Second
+
+// write runs f, which changes the index, and waits for it. While the disk refuses
+// f does not return, so after ctx has ended it is left to itself.
+func (x *index) write(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(letGo):
+		return fmt.Errorf("write index: %w", context.Cause(ctx))
+	}
+}
+
+// close leaves an index that cannot be written as it is: the journal's tail is
+// read into it at the next start.
+func (x *index) close() error {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	err := x.sync(ctx)
+	if x.disk.stalled() {
+		return errors.Join(err, errors.New("close index: its disk refuses: make room on it, or mend it"))
+	}
+	return errors.Join(err, x.db.Close())
+}

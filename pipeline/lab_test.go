@@ -113,7 +113,7 @@ func (l *lab) until(what string, ok func() bool) {
 	waitFor(l.t, what, ok)
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -204,4 +204,24 @@ func outcomesOf(all []Outcome, path string) []Outcome {
 // eicar assembles the test file at run time.
 func eicar() string {
 	return `X5O!P%@AP[4\PZX54(P^)7CC)7}$` + `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`
+}
+
+// runIt runs p until stop is called, which returns when it has stopped.
+func runIt(t testing.TB, p *Pipeline) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		err := p.Run(ctx)
+		if ctx.Err() == nil {
+			t.Errorf("the pipeline ended by itself: %v", err)
+		}
+		ended <- err
+	}()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
 }

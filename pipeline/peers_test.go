@@ -6,7 +6,6 @@ package pipeline
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -102,18 +101,6 @@ func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu tim
 	took, cpu = time.Since(begun), cpuTime()-before
 	stop()
 	return took, cpu
-}
-
-func runIt(b *testing.B, p *Pipeline) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	return func() {
-		cancel()
-		if err := <-ended; err != nil {
-			b.Fatal(err)
-		}
-	}
 }
 
 func cpuTime() time.Duration {

@@ -100,7 +100,7 @@ func (p *producer) openIndex(dir string) (*index, error) {
 
 // Run watches, journals and sweeps until ctx ends.
 func (p *producer) Run(ctx context.Context) error {
-	if err := p.catchUp(); err != nil {
+	if err := p.catchUp(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -117,21 +117,21 @@ func (p *producer) close() error { return p.index.close() }
 // catchUp reads the journal's tail into the index: lines that were durable
 // before a crash and not noted yet. It comes before any sweep, so that nothing
 // is journaled twice.
-func (p *producer) catchUp() error {
+func (p *producer) catchUp(ctx context.Context) error {
 	for _, lane := range lanes {
 		r, err := p.lanes.NewReader(lane, p.index.marks()[lane], p.log)
 		if err != nil {
 			return fmt.Errorf("read journal's tail: %w", err)
 		}
-		err = p.catchUpLane(lane, r)
+		err = p.catchUpLane(ctx, lane, r)
 		if err = errors.Join(err, r.Close()); err != nil {
 			return fmt.Errorf("read journal's tail: %w", err)
 		}
 	}
-	return p.index.sync()
+	return p.index.sync(ctx)
 }
 
-func (p *producer) catchUpLane(lane string, r *journal.Reader) error {
+func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Reader) error {
 	var batch []noted
 	for {
 		line, ok, err := r.Next()
@@ -148,7 +148,7 @@ func (p *producer) catchUpLane(lane string, r *journal.Reader) error {
 			}
 		}
 		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
-			if err := p.index.note(lane, batch, r.At()); err != nil {
+			if err := p.index.note(ctx, lane, batch, r.At()); err != nil {
 				return err
 			}
 			batch = batch[:0]
@@ -279,7 +279,7 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 		at.Offset += int64(len(lines[i]))
 		p.m.seen.WithLabelValues(p.c.Trees[f.tree].Name, f.via).Inc()
 	}
-	if err := p.index.note(lane, notes, after); err != nil {
+	if err := p.index.note(ctx, lane, notes, after); err != nil {
 		p.log.Error("index cannot be written; after a restart the journal's tail is read into it: look at the disk", "error", err)
 	}
 	p.m.journaled.WithLabelValues(lane).Add(float64(len(files)))
@@ -321,7 +321,7 @@ func (p *producer) tend(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		err := p.index.sync()
+		err := p.index.sync(ctx)
 		if err != nil && !failing {
 			p.log.Error("index cannot be synced; nothing is pruned meanwhile: look at the disk", "error", err)
 		}

@@ -77,7 +77,7 @@ type sweep struct {
 func (p *producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	begun := time.Now()
 	tree := p.c.Trees[d.Tree]
-	p.dropDamaged()
+	p.dropDamaged(ctx)
 	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
 	dev := device(tree.Path)
 	noted, known := p.index.device(tree.Path)
@@ -91,12 +91,12 @@ func (p *producer) sweep(ctx context.Context, d watch.Doubt) bool {
 		p.log.Warn("sweep did not reach everything; it is tried again within the minute", "tree", tree.Name, "error", err)
 	}
 	if err == nil && s.forget && s.whole && d.Under == tree.Path {
-		if err := p.index.forgetFolders(tree.Path, isGone); err != nil {
+		if err := p.index.forgetFolders(ctx, tree.Path, isGone); err != nil {
 			p.log.Error("index cannot forget folders that are gone; it is tried again at the next sweep", "error", err)
 		}
 	}
 	if dev != "" && s.files > 0 && noted != dev {
-		if err := p.index.setDevice(tree.Path, dev); err != nil {
+		if err := p.index.setDevice(ctx, tree.Path, dev); err != nil {
 			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
 		}
 	}
@@ -176,7 +176,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	if f.Err != nil {
 		s.whole = false
 	} else if s.forget && err == nil {
-		if _, err := p.index.forget(f.Path, s.seen, s.marks); err != nil {
+		if _, err := p.index.forget(ctx, f.Path, s.seen, s.marks); err != nil {
 			p.log.Error("index cannot forget files that are gone; it is tried again at the next sweep", "error", err)
 		}
 	}
@@ -247,7 +247,7 @@ func (p *producer) damage(at At, after journal.Pos) {
 }
 
 // dropDamaged makes the index forget what it knew from unreadable lines.
-func (p *producer) dropDamaged() {
+func (p *producer) dropDamaged(ctx context.Context) {
 	p.mu.Lock()
 	all := p.damaged
 	p.damaged = nil
@@ -255,7 +255,7 @@ func (p *producer) dropDamaged() {
 	if len(all) == 0 {
 		return
 	}
-	if err := p.index.forgetLines(all); err != nil {
+	if err := p.index.forgetLines(ctx, all); err != nil {
 		p.log.Error("index cannot forget unreadable lines; run `certpush sweep` when the disk is mended", "error", err)
 	}
 }

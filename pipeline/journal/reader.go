@@ -88,10 +88,16 @@ func (r *Reader) At() Pos { return r.at }
 // Next returns the next durable line; ok is false when there is none now. Take
 // Changed before calling Next to hear of the next one.
 func (r *Reader) Next() (line Line, ok bool, err error) {
-	for {
+	for gone := 0; ; {
 		if r.f == nil {
-			if ok, err := r.enter(); !ok {
+			if ok, err := r.enter(); err != nil || !ok {
 				return Line{}, false, err
+			}
+			if r.f == nil { // sealed or pruned since the listing: list again
+				if gone++; gone > 100 {
+					return Line{}, false, fmt.Errorf("open segment %d: it is listed and not there: look at the folder", r.at.Segment)
+				}
+				continue
 			}
 		}
 		if line, ok := r.take(); ok {
@@ -200,7 +206,7 @@ func (r *Reader) enter() (bool, error) {
 func (r *Reader) open(s segment) error {
 	f, err := r.cat.d.Open(s.name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // sealed or pruned since the listing: list again
+		return nil // the caller lists again
 	}
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)

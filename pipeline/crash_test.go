@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// rig is a pipeline on a disk that can lose power, beside a real tree.
+type rig struct {
+	t       testing.TB
+	drop    string
+	files   *disktest.Disk
+	store   *vfs.MemFS
+	scanner *scantest.Server
+	told    *told
+	config  Config
+}
+
+// told is what a pipeline said of outcomes: path by place of the line, and what
+// it said twice.
+type told struct {
+	mu    sync.Mutex
+	at    map[string]string
+	twice []string
+}
+
+func newTold() *told { return &told{at: map[string]string{}} }
+
+func (d *told) take(o Outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at[o.At.String()] != "" {
+		d.twice = append(d.twice, o.At.String())
+	}
+	d.at[o.At.String()] = o.Path
+}
+
+func (d *told) all() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.at)
+}
+
+func (d *told) size() int { return len(d.all()) }
+
+const rigState = "/state"
+
+func newRig(t testing.TB, drop string) *rig {
+	r := &rig{t: t, drop: drop, files: disktest.New(), store: vfs.NewCrashableMem(), scanner: scantest.Start(t, "unix"), told: newTold()}
+	r.config = rigConfig(drop, disk{r.files, r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
+	return r
+}
+
+func rigConfig(drop string, d disk, s Scanner, to *told) Config {
+	s.Name, s.NoCanary, s.BackoffFirst, s.BackoffMax = "clamav", true, time.Millisecond, 10*time.Millisecond
+	return Config{
+		State: rigState, Trees: []Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
+		Journal: Journal{CutSize: 600, Keep: 1}, Scanners: []Scanner{s}, Ledger: Ledger{Keep: 1}, Outcome: to.take, disk: d,
+	}
+}
+
+// each has before asked before every operation of both views of the disk.
+func (r *rig) each(before func(disktest.Op) error) {
+	r.files.Before = before
+	r.config.disk.store = errorfs.Wrap(r.store, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+			return nil
+		}
+		err := before(disktest.Op{Kind: "store", Path: op.Path})
+		return err
+	}))
+}
+
+// run runs the pipeline while during does, and stops it.
+func (r *rig) run(during func(*Pipeline)) {
+	r.t.Helper()
+	p, err := New(r.config)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stop := runIt(r.t, p)
+	during(p)
+	stop()
+}
+
+// drops writes n files.
+func (r *rig) drops(from, n int) {
+	r.t.Helper()
+	for i := from; i < from+n; i++ {
+		if err := os.WriteFile(filepath.Join(r.drop, fmt.Sprint(i)), fmt.Appendf(nil, "sample %d", i), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// put drops n files and waits for their outcomes.
+func (r *rig) put(p *Pipeline, from, n int) {
+	r.t.Helper()
+	r.drops(from, n)
+	r.settled(p, from+n)
+}
+
+// settled waits until the sweep at start is over and n files have outcomes.
+func (r *rig) settled(p *Pipeline, n int) {
+	r.t.Helper()
+	waitFor(r.t, fmt.Sprintf("%d files with an outcome", n), func() bool {
+		s := p.Status()
+		if len(s.Trees) == 0 || s.Trees[0].LastSweep == nil || len(s.Scanners) == 0 || s.Scanners[0].Waiting > 0 {
+			return false
+		}
+		return r.told.size() >= n
+	})
+}
+
+// ledgerOf returns the paths of a disk's outcomes by the place of their line.
+func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	dir, err := d.OpenFolder(rigState + "/ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := journal.Segments(dir, ledgerBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := journal.LoadText(dir, name)
+		if err != nil {
+			continue // there is no active segment, or it was cut just now
+		}
+		for line := range strings.Lines(text) {
+			var o struct{ Path, At string }
+			if json.Unmarshal([]byte(line), &o) == nil { // else the torn end
+				found[o.At] = o.Path
+			}
+		}
+	}
+	return found
+}
+
+// scene is what a rig does: files in three waves, cuts of both kinds, sweeps, and
+// pruning of journal and ledger.
+func (r *rig) scene() {
+	r.t.Helper()
+	r.run(func(p *Pipeline) {
+		for wave := range 3 {
+			r.put(p, 3*wave, 3)
+			prod, consumers, _ := p.halves()
+			waitFor(r.t, "cursors", func() bool {
+				c := consumers[0]
+				c.mu.Lock()
+				live := c.live.cursor()
+				c.mu.Unlock()
+				at, _ := journal.LoadCursor(prod.cursors, "clamav.live") // missing while it is zero
+				return at == live
+			})
+			// Between two ticks of those who tend for themselves.
+			if err := errors.Join(prod.lanes.Lane(journal.Live).Cut(time.Now()), consumers[0].led.series.Cut(time.Now())); err != nil {
+				r.t.Error(err)
+			}
+		}
+		prod, consumers, _ := p.halves()
+		if err := prod.index.sync(r.t.Context()); err != nil {
+			r.t.Error(err)
+		}
+		prod.prune(1)
+		if err := consumers[0].led.tend(time.Now(), []mark{loadMark(prod.cursors, "clamav.mark")}); err != nil {
+			r.t.Error(err)
+		}
+	})
+	r.drops(9, 2) // while nobody looks: the sweep's
+	r.run(func(p *Pipeline) { r.put(p, 11, 1) })
+}
+
+const sceneFiles = 12
+
+// cut is what a power cut left, and what the scanner had received by then.
+type cut struct {
+	op       disktest.Op
+	files    *disktest.Disk
+	store    *vfs.MemFS
+	received []scantest.Received
+	recorded map[string]string // of what was told: path by place of the line
+}
+
+// cuts runs the scene and cuts the power before each operation that keep
+// chooses. fault may spoil operations.
+func (r *rig) cuts(share int, fault func(disktest.Op) error) []cut {
+	r.t.Helper()
+	var mu sync.Mutex
+	var all []cut
+	r.each(func(op disktest.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		// The index's view first: it may lag, as it does in life.
+		store := r.store.CrashClone(vfs.CrashCloneCfg{})
+		all = append(all, cut{op, r.files.Cut(share), store, r.scanner.Received(), r.told.all()})
+		if fault != nil {
+			return fault(op)
+		}
+		return nil
+	})
+	r.scene()
+	r.files.Before = nil
+	return all
+}
+
+// check starts a pipeline on what a cut left and says what is wrong with it.
+func (c cut) check(t testing.TB, drop string) (wrong []string) {
+	t.Helper()
+	say := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf("cut before %s %s: ", c.op.Kind, c.op.Path)+fmt.Sprintf(format, args...))
+	}
+	recorded := ledgerOf(t, c.files)
+	maps.Copy(recorded, c.recorded)
+	names := hashes(t, drop)
+	repeated := map[string]bool{}
+	for _, s := range c.received {
+		path := names[hex.EncodeToString(s.SHA256[:])]
+		if !slices.Contains(slices.Collect(maps.Values(recorded)), path) {
+			repeated[path] = true
+		}
+	}
+	if len(repeated) > 2 {
+		say("%d pushes are repeated, workers are 2", len(repeated))
+	}
+	now := newTold()
+	p, err := New(rigConfig(drop, disk{c.files, c.store}, Scanner{Type: "discard"}, now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := runIt(t, p)
+	late := time.After(5 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for done := false; !done; {
+		select {
+		case <-tick.C:
+			s := p.Status()
+			done = len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0 && len(recorded)+now.size() >= len(names)
+		case <-late:
+			done = true
+		}
+	}
+	stop()
+	count := map[string]int{}
+	for at, path := range now.all() {
+		if recorded[at] != "" {
+			say("%s at %s has two outcomes", path, at)
+		}
+		recorded[at] = path
+	}
+	for _, path := range recorded {
+		count[path]++
+	}
+	for _, path := range names {
+		switch n := count[path]; {
+		case n == 0:
+			say("%s is lost", path)
+		case n > 1:
+			say("%s was journaled %d times", path, n)
+		}
+	}
+	return wrong
+}
+
+// hashes returns the paths of a tree's files by their SHA-256.
+func hashes(t testing.TB, drop string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(drop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, e := range entries {
+		path := filepath.Join(drop, e.Name())
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(text)
+		all[hex.EncodeToString(sum[:])] = path
+	}
+	return all
+}
+
+// TestCrashAtEveryOperation cuts the power before each operation on the state's
+// files, and so also after each: once nothing that was not synced is left, once
+// half of what was appended.
+func TestCrashAtEveryOperation(t *testing.T) {
+	for _, share := range []int{0, 50} {
+		t.Run(fmt.Sprintf("left=%d%%", share), func(t *testing.T) {
+			drop := t.TempDir()
+			all := newRig(t, drop).cuts(share, nil)
+			if len(hashes(t, drop)) != sceneFiles || len(all) < 100 {
+				t.Fatalf("%d files, %d operations", len(hashes(t, drop)), len(all))
+			}
+			t.Logf("%d operations", len(all))
+			for _, c := range all {
+				for _, w := range c.check(t, drop) {
+					t.Error(w)
+				}
+			}
+		})
+	}
+}
+
+// mutations are what could be forgotten. Each must make a cut show it.
+var mutations = []struct {
+	name string
+	skip func(op disktest.Op) bool
+}{
+	{"lines are not synced", on("sync", "monitor.log")},
+	{"swept lines are not synced", on("sync", "backlog.log")},
+	{"the journal's folder is not synced", on("syncdir", "journal")},
+	{"the state's folder is not synced", on("syncdir", "state")},
+	{"outcomes are not synced", on("sync", "verdicts.log")},
+	{"the ledger's folder is not synced", on("syncdir", "ledger")},
+	{"cursors are not synced", on("sync", "clamav.live.new")},
+	{"the cursors' folder is not synced", on("syncdir", "cursors")},
+}
+
+func on(kind, name string) func(disktest.Op) bool {
+	return func(op disktest.Op) bool { return op.Kind == kind && filepath.Base(op.Path) == name }
+}
+
+// TestMutationsAreFound takes one sync after the other out of the program: a
+// cut must show that it is missing. docs/crash-safety.md lists them.
+func TestMutationsAreFound(t *testing.T) {
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			drop := t.TempDir()
+			skipped := 0
+			all := newRig(t, drop).cuts(0, func(op disktest.Op) error {
+				if m.skip(op) {
+					skipped++
+					return disktest.ErrSkip
+				}
+				return nil
+			})
+			if skipped == 0 {
+				t.Fatal("there is no such operation")
+			}
+			for _, c := range all {
+				if wrong := c.check(t, drop); len(wrong) > 0 {
+					t.Logf("found: %s", wrong[0])
+					return
+				}
+			}
+			t.Errorf("%d operations were skipped and %d cuts do not show it", skipped, len(all))
+		})
+	}
+}

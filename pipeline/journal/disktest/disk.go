@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package disktest is a disk in memory that forgets what was not synced, bytes
+// and names alike: what a power cut leaves in the worst case.
+//
+// It promises that a test which passes on it relies on nothing but fsync.
+//
+// Invariants:
+//
+//  1. Cut holds exactly what was synced: a file's bytes by Sync of the file, its
+//     name by Sync of its folder.
+//  2. Before each operation that changes something the test is asked, and may
+//     have it fail, with or without its effect.
+package disktest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// Op is an operation that changes something.
+type Op struct {
+	Kind string // create, write, truncate, sync, mkdir, rename, remove, syncdir
+	Path string
+}
+
+// Applied is an error of an operation that took effect all the same.
+type Applied struct{ Err error }
+
+func (a Applied) Error() string { return a.Err.Error() }
+
+// Unwrap returns the cause.
+func (a Applied) Unwrap() error { return a.Err }
+
+// ErrSkip has an operation succeed without effect: what a program does that
+// forgot it.
+var ErrSkip = errors.New("skipped")
+
+// Disk is a journal.Disk in memory.
+type Disk struct {
+	// Before is asked before each operation; nil: all succeed. An error fails the
+	// operation: without effect, or with it when it is Applied; ErrSkip does not
+	// even fail it. It is set before the disk is used, and must not use the disk
+	// except by Cut.
+	Before func(Op) error
+
+	mu    sync.Mutex
+	root  *node
+	next  int
+	locks map[string]bool
+	room  int64 // what Free says
+}
+
+// node is a file or a folder.
+type node struct {
+	id    int
+	dir   bool
+	data  []byte
+	names map[string]*node
+
+	synced      []byte           // data as of the last Sync
+	syncedNames map[string]*node // names as of the last Sync
+	changed     time.Time
+}
+
+// New returns an empty disk.
+func New() *Disk {
+	return &Disk{root: folderNode(0), next: 1, locks: map[string]bool{}, room: 1 << 50}
+}
+
+func folderNode(id int) *node {
+	return &node{id: id, dir: true, names: map[string]*node{}, syncedNames: map[string]*node{}}
+}
+
+// SetFree sets how many bytes the disk says are free.
+func (d *Disk) SetFree(n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room = n
+}
+
+// Cut returns what the disk holds after a power cut now: what was synced, and of
+// bytes that were appended since the given share, in percent. The disk itself
+// goes on.
+func (d *Disk) Cut(share int) *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &Disk{root: d.root.left(share, map[*node]*node{}), next: d.next, locks: map[string]bool{}, room: d.room}
+}
+
+func (n *node) left(share int, seen map[*node]*node) *node {
+	if m := seen[n]; m != nil {
+		return m
+	}
+	data := n.synced
+	if more := len(n.data) - len(data); more > 0 && bytes.HasPrefix(n.data, data) {
+		data = n.data[:len(data)+more*share/100]
+	}
+	m := &node{id: n.id, dir: n.dir, data: slices.Clone(data), synced: slices.Clone(data), changed: n.changed}
+	seen[n] = m
+	if n.dir {
+		m.names, m.syncedNames = map[string]*node{}, map[string]*node{}
+		for name, child := range n.syncedNames {
+			m.names[name] = child.left(share, seen)
+		}
+		maps.Copy(m.syncedNames, m.names)
+	}
+	return m
+}
+
+// do asks Before and, unless it refuses, applies.
+func (d *Disk) do(kind, path string, apply func() error) error {
+	var refused error
+	if d.Before != nil {
+		refused = d.Before(Op{kind, path})
+	}
+	if errors.Is(refused, ErrSkip) {
+		return nil
+	}
+	var applied Applied
+	if refused != nil && !errors.As(refused, &applied) {
+		return &fs.PathError{Op: kind, Path: path, Err: refused}
+	}
+	d.mu.Lock()
+	err := apply()
+	d.mu.Unlock()
+	if err == nil && refused != nil {
+		err = applied.Err
+	}
+	if err != nil {
+		return &fs.PathError{Op: kind, Path: path, Err: err}
+	}
+	return nil
+}
+
+// OpenFolder implements journal.Disk.
+func (d *Disk) OpenFolder(dir string) (journal.Folder, error) {
+	n, err := d.folder(filepath.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	return &folder{d, dir, n}, nil
+}
+
+func (d *Disk) folder(dir string) (*node, error) {
+	parent, name := filepath.Dir(dir), filepath.Base(dir)
+	if parent == dir {
+		return d.root, nil
+	}
+	up, err := d.folder(parent)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	n := up.names[name]
+	d.mu.Unlock()
+	if n != nil {
+		return n, nil
+	}
+	err = d.do("mkdir", dir, func() error {
+		n = folderNode(d.next)
+		d.next++
+		up.names[name] = n
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, d.do("syncdir", parent, func() error {
+		up.syncedNames = maps.Clone(up.names)
+		return nil
+	})
+}
+
+// TakeLock implements journal.Disk.
+func (d *Disk) TakeLock(half string, dirs ...string) (io.Closer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.locks[half] {
+		return nil, journal.ErrLocked
+	}
+	d.locks[half] = true
+	return unlock(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.locks, half)
+	}), nil
+}
+
+type unlock func()
+
+func (u unlock) Close() error { u(); return nil }
+
+// folder implements journal.Folder.
+type folder struct {
+	d    *Disk
+	path string
+	n    *node
+}
+
+func (f *folder) Path() string { return f.path }
+func (f *folder) Close() error { return nil }
+
+func (f *folder) Free() (int64, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return f.d.room, nil
+}
+
+func (f *folder) Listen(ctx context.Context, _ *slog.Logger, _ func()) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (f *folder) at(name string) string { return filepath.Join(f.path, name) }
+
+func (f *folder) Open(name string, flag int) (journal.File, error) {
+	f.d.mu.Lock()
+	n := f.n.names[name]
+	f.d.mu.Unlock()
+	if n == nil && flag&os.O_CREATE == 0 {
+		return nil, &fs.PathError{Op: "open", Path: f.at(name), Err: fs.ErrNotExist}
+	}
+	if n == nil {
+		err := f.d.do("create", f.at(name), func() error {
+			n = &node{id: f.d.next, changed: time.Now()}
+			f.d.next++
+			f.n.names[name] = n
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if n.dir {
+		return nil, &fs.PathError{Op: "open", Path: f.at(name), Err: errors.New("is a folder")}
+	}
+	o := &file{f.d, f.at(name), n}
+	if flag&os.O_TRUNC != 0 {
+		return o, o.Truncate(0)
+	}
+	return o, nil
+}
+
+func (f *folder) Lstat(name string) (fs.FileInfo, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	n := f.n.names[name]
+	if n == nil {
+		return nil, &fs.PathError{Op: "lstat", Path: f.at(name), Err: fs.ErrNotExist}
+	}
+	return n.info(name), nil
+}
+
+func (f *folder) List() ([]fs.DirEntry, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	var all []fs.DirEntry
+	for _, name := range slices.Sorted(maps.Keys(f.n.names)) {
+		all = append(all, fs.FileInfoToDirEntry(f.n.names[name].info(name)))
+	}
+	return all, nil
+}
+
+func (f *folder) Rename(from, to string) error {
+	return f.d.do("rename", f.at(from), func() error {
+		n := f.n.names[from]
+		if n == nil {
+			return fs.ErrNotExist
+		}
+		delete(f.n.names, from)
+		f.n.names[to] = n
+		return nil
+	})
+}
+
+func (f *folder) Remove(name string) error {
+	return f.d.do("remove", f.at(name), func() error {
+		if f.n.names[name] == nil {
+			return fs.ErrNotExist
+		}
+		delete(f.n.names, name)
+		return nil
+	})
+}
+
+func (f *folder) Sync() error {
+	return f.d.do("syncdir", f.path, func() error {
+		f.n.syncedNames = maps.Clone(f.n.names)
+		return nil
+	})
+}
+
+// file implements journal.File.
+type file struct {
+	d    *Disk
+	path string
+	n    *node
+}
+
+func (f *file) Close() error { return nil }
+
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if off >= int64(len(f.n.data)) {
+		return 0, io.EOF
+	}
+	k := copy(p, f.n.data[off:])
+	if k < len(p) {
+		return k, io.EOF
+	}
+	return k, nil
+}
+
+// Write appends. A failure with effect leaves half of the bytes: a torn tail.
+func (f *file) Write(p []byte) (int, error) {
+	arrived := 0
+	err := f.d.do("write", f.path, func() error {
+		f.n.data, f.n.changed = append(f.n.data, p...), time.Now()
+		arrived = len(p)
+		return nil
+	})
+	if err != nil && arrived > 0 {
+		f.d.mu.Lock()
+		arrived /= 2
+		f.n.data = f.n.data[:len(f.n.data)-len(p)+arrived]
+		f.d.mu.Unlock()
+	}
+	return arrived, err
+}
+
+func (f *file) Truncate(size int64) error {
+	return f.d.do("truncate", f.path, func() error {
+		grown := make([]byte, size)
+		copy(grown, f.n.data)
+		f.n.data = grown
+		return nil
+	})
+}
+
+func (f *file) Sync() error {
+	return f.d.do("sync", f.path, func() error {
+		f.n.synced = slices.Clone(f.n.data)
+		return nil
+	})
+}
+
+func (f *file) Stat() (fs.FileInfo, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return f.n.info(filepath.Base(f.path)), nil
+}
+
+func (f *file) ID() (string, error) { return "mem-" + strconv.Itoa(f.n.id), nil }
+
+func (n *node) info(name string) info { return info{name, int64(len(n.data)), n.dir, n.changed} }
+
+// info implements fs.FileInfo.
+type info struct {
+	name    string
+	size    int64
+	dir     bool
+	changed time.Time
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return i.size }
+func (i info) ModTime() time.Time { return i.changed }
+func (i info) IsDir() bool        { return i.dir }
+func (i info) Sys() any           { return nil }
+
+func (i info) Mode() fs.FileMode {
+	if i.dir {
+		return fs.ModeDir | 0o750
+	}
+	return 0o640
+}

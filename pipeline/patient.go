@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// patient is a disk on which no write of Pebble's fails: Pebble ends the process
+// when one does. What the disk refuses is tried again until it succeeds, and
+// whoever waits for Pebble waits meanwhile: intake stops, pushing goes on.
+type patient struct {
+	vfs.FS
+	log *slog.Logger
+
+	insists atomic.Bool
+
+	mu      sync.Mutex
+	refused int // operations that are being tried again
+}
+
+// retryEvery is how long a refused operation waits.
+const retryEvery = 500 * time.Millisecond
+
+// insist calls f until it succeeds or fails in a way that is no trouble of the
+// disk's: that a file is not there is an answer.
+func (p *patient) insist(f func() error) error {
+	err := f()
+	if err == nil || !p.insists.Load() || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrClosed) {
+		return err
+	}
+	p.trouble(1, err)
+	for err != nil {
+		time.Sleep(retryEvery)
+		err = f()
+	}
+	p.trouble(-1, nil)
+	return nil
+}
+
+// trouble logs when refusals begin and when they end.
+func (p *patient) trouble(n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.refused
+	p.refused += n
+	switch {
+	case was == 0:
+		p.log.Error("the index cannot be written; intake waits, pushing goes on: make room on its disk, or mend it", "error", err)
+	case p.refused == 0:
+		p.log.Info("the index can be written again")
+	}
+}
+
+// stalled reports whether an operation is being tried again.
+func (p *patient) stalled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused > 0
+}
+
+func (p *patient) opened(open func() (vfs.File, error)) (f vfs.File, err error) {
+	err = p.insist(func() (err error) { f, err = open(); return err })
+	if err != nil {
+		return nil, err
+	}
+	return patientFile{f, p}, nil
+}
+
+// Create implements vfs.FS.
+func (p *patient) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return p.opened(func() (vfs.File, error) { return p.FS.Create(name, c) })
+}
+
+// OpenReadWrite implements vfs.FS.
+func (p *patient) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return p.opened(func() (vfs.File, error) { return p.FS.OpenReadWrite(name, c, o...) })
+}
+
+// ReuseForWrite implements vfs.FS.
+func (p *patient) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return p.opened(func() (vfs.File, error) { return p.FS.ReuseForWrite(from, to, c) })
+}
+
+// OpenDir implements vfs.FS.
+func (p *patient) OpenDir(name string) (vfs.File, error) {
+	return p.opened(func() (vfs.File, error) { return p.FS.OpenDir(name) })
+}
+
+// Rename implements vfs.FS.
+func (p *patient) Rename(from, to string) error {
+	return p.insist(func() error { return p.FS.Rename(from, to) })
+}
+
+// Link implements vfs.FS.
+func (p *patient) Link(from, to string) error {
+	return p.insist(func() error { return p.FS.Link(from, to) })
+}
+
+// Remove implements vfs.FS.
+func (p *patient) Remove(name string) error {
+	return p.insist(func() error { return p.FS.Remove(name) })
+}
+
+// patientFile is a file of a patient disk. A sync that failed and then succeeds
+// may have lost pages: Pebble finds that at the next open, and the index is
+// built anew.
+type patientFile struct {
+	vfs.File
+	p *patient
+}
+
+// Write implements vfs.File: what arrived is not written again.
+func (f patientFile) Write(b []byte) (int, error) {
+	n := 0
+	err := f.p.insist(func() error {
+		k, err := f.File.Write(b[n:])
+		n += k
+		return err
+	})
+	return n, err
+}
+
+// Sync implements vfs.File.
+func (f patientFile) Sync() error { return f.p.insist(f.File.Sync) }
+
+// SyncData implements vfs.File.
+func (f patientFile) SyncData() error { return f.p.insist(f.File.SyncData) }
+
+// SyncTo implements vfs.File.
+func (f patientFile) SyncTo(n int64) (full bool, err error) {
+	err = f.p.insist(func() (err error) { full, err = f.File.SyncTo(n); return err })
+	return full, err
+}
