@@ -129,7 +129,11 @@ func (e endpoint) request(ctx context.Context, method, path, token string) ([]by
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, &refusal{strings.TrimSpace(Printable(string(body)))}
+		no := &refusal{strings.TrimSpace(Printable(string(body)))}
+		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+			return nil, &coded{ExitPermission, no}
+		}
+		return nil, no
 	}
 	return body, nil
 }
@@ -159,6 +163,8 @@ func Reload(ctx context.Context, f Flags) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("reload: %w", err)
+	case Code(refused) == ExitPermission:
+		return fmt.Errorf("reload: %w", refused)
 	case refused != nil && len(bodies) > 0:
 		return configError(fmt.Errorf("reload: one half took it over, in the other the old configuration stays in force:\n%w", refused))
 	case refused != nil:

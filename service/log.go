@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,16 +20,32 @@ import (
 
 // openLog returns the logger that s asks for, and what closes it. manager may be
 // nil where no manager runs us.
-func openLog(s LogSettings, manager kardianos.Service) (*slog.Logger, func() error) {
+func openLog(s LogSettings, manager kardianos.Service) (*slog.Logger, func() error, error) {
 	if s.To != "" && s.To != "auto" {
+		if err := writable(s.To); err != nil {
+			return nil, nil, fmt.Errorf("open log: %w: let the user that certpush runs as write there, or set another log.to", err)
+		}
 		f := &lumberjack.Logger{Filename: s.To, MaxSize: 64, MaxBackups: 10, Compress: false} // MaxSize in MiB
-		return slog.New(s.handler(f, true)), f.Close
+		return slog.New(s.handler(f, true)), f.Close, nil
 	}
 	none := func() error { return nil }
 	if h := s.systemLog(manager); h != nil {
-		return slog.New(h), none
+		return slog.New(h), none, nil
 	}
-	return slog.New(s.handler(os.Stderr, true)), none
+	return slog.New(s.handler(os.Stderr, true)), none, nil
+}
+
+// writable tries what the rotating file would do at its first line, whose failure
+// nobody would hear of.
+func writable(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // handler writes records to w as text or JSON, the time left out where whoever

@@ -58,7 +58,10 @@ func TestPlainTextIsLoggedAsItIs(t *testing.T) {
 
 func TestALogFileIsWrittenAndHeldToItsLevel(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "certpush.log")
-	log, closeLog := openLog(LogSettings{To: path, Level: slog.LevelWarn}, nil)
+	log, closeLog, err := openLog(LogSettings{To: path, Level: slog.LevelWarn}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	log.Info("quiet")
 	log.Warn("loud")
 	if err := closeLog(); err != nil {

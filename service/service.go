@@ -154,14 +154,25 @@ func (p *process) Stop(kardianos.Service) error {
 // build makes a generation at rest.
 func (p *process) build(s Settings) (*generation, error) {
 	g := &generation{settings: s, registry: prometheus.NewRegistry()}
-	g.log, g.closeLog = openLog(s.Log, p.manager)
+	var err error
+	if g.log, g.closeLog, err = openLog(s.Log, p.manager); err != nil {
+		return nil, openError(err)
+	}
 	c := s.Pipeline
 	c.Half, c.Log, c.Registry = p.flags.Half, g.log, g.registry
-	var err error
 	if g.pipe, err = pipeline.New(c); err != nil {
 		return nil, errors.Join(configError(err), g.closeLog())
 	}
 	return g, nil
+}
+
+// openError gives err its exit code: a place that the user may not write is not
+// the file's mistake.
+func openError(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &coded{ExitPermission, err}
+	}
+	return configError(err)
 }
 
 // work runs one generation after the other until ctx ends or one fails.

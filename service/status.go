@@ -60,6 +60,11 @@ func headline(s pipeline.Status, now time.Time) string {
 			down = append(down, fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since))))
 		}
 	}
+	for _, t := range s.Trees {
+		if t.Directories == 0 && t.Engine != "sweep" {
+			down = append(down, fmt.Sprintf("tree %s is not watched, see that %s is there", printable(t.Name), printable(t.Path)))
+		}
+	}
 	text := "Everything is pushed."
 	switch {
 	case s.Started.IsZero():
