@@ -5,12 +5,10 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -42,6 +40,7 @@ import (
 type index struct {
 	db   *pebble.DB
 	disk *patient
+	hurt *damaged
 	key  []byte
 	log  *slog.Logger
 
@@ -96,91 +95,6 @@ func decodeEntry(b []byte) (entry, bool) {
 	}
 	return e, true
 }
-
-// openIndex opens the index in dir, or builds it anew where the old one will not
-// open.
-func openIndex(d disk, dir string, log *slog.Logger) (*index, error) {
-	x, err := tryIndex(d, dir, log)
-	if err == nil {
-		return x, nil
-	}
-	return anewIndex(d, dir, log, err)
-}
-
-// anewIndex renames the index aside and begins an empty one.
-func anewIndex(d disk, dir string, log *slog.Logger, why error) (*index, error) {
-	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
-	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
-	if err := d.store.Rename(dir, aside); err != nil {
-		return nil, fmt.Errorf("rename broken index aside: %w", err)
-	}
-	return tryIndex(d, dir, log)
-}
-
-func tryIndex(d disk, dir string, log *slog.Logger) (x *index, err error) {
-	// Pebble panics on some kinds of damage; to us they are one more reason to
-	// build anew.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open index: %v", r)
-		}
-	}()
-	key, err := indexKey(d, dir)
-	if err != nil {
-		return nil, err
-	}
-	// Only once it is open: what is refused before is said, and not waited for.
-	calm := &patient{FS: d.store, log: log}
-	defer calm.insists.Store(true)
-	db, err := pebble.Open(dir, &pebble.Options{FS: calm, Logger: quiet{log}, MaxOpenFiles: 256})
-	if err != nil {
-		return nil, fmt.Errorf("open index: %w", err)
-	}
-	x = &index{db: db, disk: calm, key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
-	for _, lane := range lanes {
-		text, done, err := db.Get([]byte("m" + lane))
-		if errors.Is(err, pebble.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), db.Close())
-		}
-		p, err := journal.ParsePos(string(text))
-		done.Close()
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), db.Close())
-		}
-		x.durable[lane], x.latest[lane] = p, p
-	}
-	return x, nil
-}
-
-// indexKey reads the random key, or makes it.
-func indexKey(d disk, dir string) ([]byte, error) {
-	folder, err := d.OpenFolder(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	text, err := journal.LoadText(folder, "certpush.key")
-	key := []byte(text)
-	if err == nil && len(key) == 16 {
-		return key, nil
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, 16)
-		rand.Read(key)
-		err = journal.SaveText(folder, "certpush.key", string(key))
-	}
-	return key, err
-}
-
-// quiet lets Pebble's errors through and drops its chatter.
-type quiet struct{ log *slog.Logger }
-
-func (quiet) Infof(string, ...any)           {}
-func (q quiet) Errorf(f string, a ...any)    { q.log.Error("index", "error", fmt.Sprintf(f, a...)) }
-func (quiet) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 
 func (x *index) hash(b []byte, text string) []byte {
 	h := sha256.New()
@@ -424,29 +338,37 @@ func (x *index) setDevice(ctx context.Context, tree, dev string) error {
 const letGo = 2 * time.Second
 
 // write runs f, which changes the index, and waits for it. While the disk refuses
-// f does not return, so after ctx has ended it is left to itself.
+// f does not return, so after ctx has ended it is left to itself; and in an index
+// that is damaged it never does.
 func (x *index) write(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	select {
 	case err := <-done:
 		return err
+	case <-x.hurt.found:
+		return x.hurt.err
 	case <-ctx.Done():
 	}
 	select {
 	case err := <-done:
 		return err
+	case <-x.hurt.found:
+		return x.hurt.err
 	case <-time.After(letGo):
 		return fmt.Errorf("write index: %w", context.Cause(ctx))
 	}
 }
 
-// close leaves an index that cannot be written as it is: the journal's tail is
-// read into it at the next start.
+// close leaves an index that cannot be written as it is: at the next start the
+// journal's tail is read into it, or it is built anew.
 func (x *index) close() error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	err := x.sync(ctx)
+	if x.hurt.is() {
+		return nil // said already
+	}
 	if x.disk.stalled() {
 		return errors.Join(err, errors.New("close index: its disk refuses: make room on it, or mend it"))
 	}

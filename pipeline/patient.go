@@ -3,11 +3,8 @@
 package pipeline
 
 import (
-	"errors"
-	"io/fs"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,8 +17,6 @@ type patient struct {
 	vfs.FS
 	log *slog.Logger
 
-	insists atomic.Bool
-
 	mu      sync.Mutex
 	refused int // operations that are being tried again
 }
@@ -29,21 +24,25 @@ type patient struct {
 // retryEvery is how long a refused operation waits.
 const retryEvery = 500 * time.Millisecond
 
-// insist calls f until it succeeds or fails in a way that is no trouble of the
-// disk's: that a file is not there is an answer.
+// insist calls f until the disk no longer refuses it. Any other error, as that a
+// file is not there, is an answer.
 func (p *patient) insist(f func() error) error {
 	err := f()
-	if err == nil || !p.insists.Load() || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrClosed) {
+	if !refuses(err) {
 		return err
 	}
 	p.trouble(1, err)
-	for err != nil {
+	for refuses(err) {
 		time.Sleep(retryEvery)
 		err = f()
 	}
 	p.trouble(-1, nil)
-	return nil
+	return err
 }
+
+// refuses reports whether err is trouble of a disk that may only read, or may
+// not at all.
+func refuses(err error) bool { return troubled(err) || readOnly(err) }
 
 // trouble logs when refusals begin and when they end.
 func (p *patient) trouble(n int, err error) {

@@ -61,6 +61,7 @@ type Pipeline struct {
 
 	mu        sync.Mutex
 	started   time.Time
+	trouble   error // why the state could not be opened yet
 	producer  *producer
 	consumers []*consumer
 }
@@ -94,8 +95,35 @@ func scanConfig(s Scanner, log *slog.Logger) scan.Config {
 
 // Run watches, journals and pushes until ctx ends. It returns when all that it
 // started has stopped: nil after a clean stop, an error with ErrLocked when
-// another process holds the folders.
-func (p *Pipeline) Run(ctx context.Context) (err error) {
+// another process holds the folders. While the disk refuses to open the state it
+// waits; Ready says so.
+func (p *Pipeline) Run(ctx context.Context) error {
+	for {
+		err := p.run(ctx)
+		if err == nil || ctx.Err() != nil || !troubled(err) {
+			return err
+		}
+		p.mu.Lock()
+		first := p.trouble == nil
+		p.trouble = err
+		p.mu.Unlock()
+		if first {
+			p.c.Log.Error("the state cannot be opened; it is tried again every few seconds: make room on its disk, or mend it", "state", p.c.State, "error", err)
+		}
+		t := time.NewTimer(openAgain)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+// openAgain is how long a state that the disk refuses to open is left alone.
+const openAgain = 2 * time.Second
+
+func (p *Pipeline) run(ctx context.Context) (err error) {
 	var closers []func() error
 	defer func() {
 		p.mu.Lock()
@@ -129,7 +157,7 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 		for _, lane := range lanes {
 			tails[lane] = l.Lane(lane)
 		}
-		if prod, err = newProducer(p.c, l, dirs.cursors, p.m); err != nil {
+		if prod, err = newProducer(ctx, p.c, l, dirs.cursors, p.m); err != nil {
 			return err
 		}
 		closers = append(closers, prod.close)
@@ -160,7 +188,12 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 	}
 	p.mu.Lock()
 	p.started, p.producer, p.consumers = time.Now(), prod, consumers
+	again := p.trouble != nil
+	p.trouble = nil
 	p.mu.Unlock()
+	if again {
+		p.c.Log.Info("the state is open", "state", p.c.State)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, r := range run {
 		g.Go(func() error { return r(ctx) })
@@ -257,6 +290,11 @@ func (p *Pipeline) halves() (*producer, []*consumer, time.Time) {
 func (p *Pipeline) Ready() error {
 	prod, consumers, started := p.halves()
 	if started.IsZero() || prod == nil && consumers == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.trouble != nil {
+			return fmt.Errorf("the state cannot be opened: %w", p.trouble)
+		}
 		return errors.New("not running")
 	}
 	var errs []error

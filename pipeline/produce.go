@@ -51,7 +51,7 @@ type damage struct {
 	after journal.Pos
 }
 
-func newProducer(c Config, lanes *journal.Lanes, cursors journal.Folder, m *metrics) (*producer, error) {
+func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors journal.Folder, m *metrics) (*producer, error) {
 	p := &producer{c: c, log: c.Log, lanes: lanes, cursors: cursors, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees))}
 	close(p.room)
 	trees := make([]watch.Tree, len(c.Trees))
@@ -67,15 +67,15 @@ func newProducer(c Config, lanes *journal.Lanes, cursors journal.Folder, m *metr
 	if err != nil {
 		return nil, err
 	}
-	p.index, err = p.openIndex(filepath.Join(c.State, "index"))
+	p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index"))
 	return p, err
 }
 
 // openIndex opens the index and holds it against the journal. One that is
 // complete up to a segment that is not there any more knows files whose lines
 // nobody can read: it is built anew.
-func (p *producer) openIndex(dir string) (*index, error) {
-	x, err := openIndex(p.c.disk, dir, p.log)
+func (p *producer) openIndex(ctx context.Context, dir string) (*index, error) {
+	x, err := openIndex(ctx, p.c.disk, dir, p.log)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (p *producer) openIndex(dir string) (*index, error) {
 		if err := x.close(); err != nil {
 			return nil, err
 		}
-		return anewIndex(p.c.disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
+		return anewIndex(ctx, p.c.disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
 	}
 	return x, nil
 }
@@ -319,6 +319,9 @@ func (p *producer) tend(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-p.index.hurt.found:
+			err := p.index.hurt.err
+			return errors.Join(fmt.Errorf("%w: start certpush again, then it is built anew", err), leaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
 		case <-t.C:
 		}
 		err := p.index.sync(ctx)

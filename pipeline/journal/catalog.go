@@ -80,11 +80,41 @@ func openCatalog(d Folder, base string) (*catalog, error) {
 
 // list returns the segments in order. The active one is left out while it has
 // no whole first line: then there is nothing in it to read.
+//
+// A cut between the listing and the look into the active segment would hide the
+// one that was sealed just then, and a reader would pass over its lines: so it
+// is listed until nothing was sealed meanwhile.
 func (c *catalog) list() ([]segment, error) {
-	names, err := Segments(c.d, c.base)
-	if err != nil {
-		return nil, err
+	for {
+		names, err := Segments(c.d, c.base)
+		if err != nil {
+			return nil, err
+		}
+		all, err := c.numbered(names)
+		if err != nil {
+			return nil, err
+		}
+		now, err := Segments(c.d, c.base)
+		if err != nil {
+			return nil, err
+		}
+		if lastSealed(now) == lastSealed(names) {
+			return all, nil
+		}
 	}
+}
+
+// lastSealed returns the newest of the sealed among names, empty when there is
+// none.
+func lastSealed(names []string) string {
+	if len(names) < 2 {
+		return ""
+	}
+	return names[len(names)-2]
+}
+
+// numbered gives each name its number.
+func (c *catalog) numbered(names []string) ([]segment, error) {
 	var all []segment
 	last, learned := uint64(0), false
 	for _, name := range names {
@@ -92,6 +122,7 @@ func (c *catalog) list() ([]segment, error) {
 		n, ok := c.heads[name]
 		if !ok || active {
 			var fresh bool
+			var err error
 			n, fresh, err = c.number(name, last)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // pruned or sealed since the listing
@@ -127,12 +158,12 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 	if err != nil {
 		return 0, false, err
 	}
+	defer f.Close()
 	id, err := f.ID()
-	f.Close()
 	if err != nil {
 		return 0, false, fmt.Errorf("identify segment %s: %w", name, err)
 	}
-	line, whole, err := FirstLine(c.d, name)
+	line, whole, err := firstLine(f, name)
 	if err != nil || !whole && len(line) < MaxLine {
 		return 0, false, err
 	}

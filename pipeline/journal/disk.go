@@ -81,10 +81,15 @@ func (system) OpenFolder(dir string) (Folder, error) {
 // makeFolder makes dir and what is missing above it, durably: files that were
 // synced in a folder without a name are lost with it.
 func makeFolder(dir string) error {
+	parent := filepath.Dir(dir)
 	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		// Whoever made it may not have synced its name. Where the parent is not ours to
+		// read, it is not of our making.
+		if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 		return nil
 	}
-	parent := filepath.Dir(dir)
 	if parent != dir {
 		if err := makeFolder(parent); err != nil {
 			return err
@@ -193,6 +198,10 @@ func FirstLine(d Folder, name string) (line []byte, whole bool, err error) {
 		return nil, false, err
 	}
 	defer f.Close()
+	return firstLine(f, name)
+}
+
+func firstLine(f File, name string) (line []byte, whole bool, err error) {
 	line, err = bufio.NewReader(io.NewSectionReader(f, 0, MaxLine)).ReadBytes('\n')
 	if errors.Is(err, io.EOF) {
 		return line, false, nil

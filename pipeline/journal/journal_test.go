@@ -527,3 +527,49 @@ func TestPlantedLinkIsRefused(t *testing.T) {
 		t.Fatal("the link was followed")
 	}
 }
+
+// meddling does something once, just before the active segment is opened.
+type meddling struct {
+	Folder
+	once func()
+}
+
+func (m *meddling) Open(name string, flag int) (File, error) {
+	if f := m.once; f != nil && name == "monitor.log" {
+		m.once = nil
+		f()
+	}
+	return m.Folder.Open(name, flag)
+}
+
+// A segment that is sealed between the listing of the sealed ones and the look
+// into the active one is not passed over.
+func TestReaderSeesASegmentSealedWhileItLists(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	put(t, s, "a")
+	if err := s.Cut(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "b")
+	d := &meddling{Folder: folderOf(t, dir)}
+	r, err := NewReader(d, "monitor.log", Pos{}, s, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, want := range []string{"a", "b", "c"} {
+		line, ok, err := r.Next()
+		if err != nil || !ok || string(line.Text) != want {
+			t.Fatalf("%q %v %v, want %s", line.Text, ok, err, want)
+		}
+		d.once = func() {
+			if err := s.Cut(time.Now()); err != nil {
+				t.Error(err)
+			}
+			if want == "a" {
+				put(t, s, "c")
+			}
+		}
+	}
+}

@@ -415,9 +415,15 @@ func (s *Series) cut(now time.Time) error {
 	return nil
 }
 
-// seal gives the active segment the name of a sealed one.
+// seal gives the active segment the name of a sealed one. An earlier rename may
+// have taken effect although it failed.
 func (s *Series) seal(name string) error {
-	if _, err := s.dir.Lstat(name); err == nil {
+	_, taken := s.dir.Lstat(name)
+	_, gone := s.dir.Lstat(s.c.Base)
+	switch {
+	case taken == nil && errors.Is(gone, fs.ErrNotExist):
+		return nil
+	case taken == nil:
 		return fmt.Errorf("rename to %s: %w", name, fs.ErrExist)
 	}
 	return s.dir.Rename(s.c.Base, name)

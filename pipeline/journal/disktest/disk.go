@@ -148,36 +148,41 @@ func (d *Disk) do(kind, path string, apply func() error) error {
 
 // OpenFolder implements journal.Disk.
 func (d *Disk) OpenFolder(dir string) (journal.Folder, error) {
-	n, err := d.folder(filepath.Clean(dir))
+	n, err := d.folder(filepath.Clean(dir), true)
 	if err != nil {
 		return nil, err
 	}
 	return &folder{d, dir, n}, nil
 }
 
-func (d *Disk) folder(dir string) (*node, error) {
+// folder finds a folder or makes it. As on the real disk the names of new ones
+// and of the one that is opened are synced.
+func (d *Disk) folder(dir string, top bool) (*node, error) {
 	parent, name := filepath.Dir(dir), filepath.Base(dir)
 	if parent == dir {
 		return d.root, nil
 	}
-	up, err := d.folder(parent)
+	up, err := d.folder(parent, false)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	n := up.names[name]
 	d.mu.Unlock()
-	if n != nil {
-		return n, nil
+	if n == nil {
+		err := d.do("mkdir", dir, func() error {
+			n = folderNode(d.next)
+			d.next++
+			up.names[name] = n
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		top = true
 	}
-	err = d.do("mkdir", dir, func() error {
-		n = folderNode(d.next)
-		d.next++
-		up.names[name] = n
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	if !top {
+		return n, nil
 	}
 	return n, d.do("syncdir", parent, func() error {
 		up.syncedNames = maps.Clone(up.names)

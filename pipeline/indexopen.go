@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// openIndex opens the index in dir, or builds it anew where the old one will not
+// open or was left as damaged. That the disk refuses is no reason to: then it
+// waits, until ctx ends.
+func openIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index, error) {
+	why, err := wasDamaged(d, dir)
+	if err != nil {
+		return nil, err
+	}
+	if why == nil {
+		x, err := tryIndex(ctx, d, dir, log)
+		if err == nil || ctx.Err() != nil || troubled(err) {
+			return x, err
+		}
+		why = err
+	}
+	return anewIndex(ctx, d, dir, log, why)
+}
+
+// anewIndex renames the index aside and begins an empty one.
+func anewIndex(ctx context.Context, d disk, dir string, log *slog.Logger, why error) (*index, error) {
+	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
+	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
+	if err := d.store.Rename(dir, aside); err != nil {
+		return nil, fmt.Errorf("rename broken index aside: %w", err)
+	}
+	return tryIndex(ctx, d, dir, log)
+}
+
+func tryIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index, error) {
+	key, err := indexKey(d, dir)
+	if err != nil {
+		return nil, err
+	}
+	x := &index{
+		disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})},
+		key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{},
+	}
+	opened := make(chan error, 1)
+	go func() {
+		db, err := pebble.Open(dir, &pebble.Options{FS: x.disk, Logger: x.hurt, MaxOpenFiles: 256})
+		x.db = db
+		opened <- err
+	}()
+	select {
+	case err = <-opened:
+	case <-x.hurt.found:
+		err = x.hurt.err
+	case <-ctx.Done():
+		err = ctx.Err() // the disk refuses, and nobody waits any more
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	for _, lane := range lanes {
+		text, done, err := x.db.Get([]byte("m" + lane))
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), x.db.Close())
+		}
+		p, err := journal.ParsePos(string(text))
+		done.Close()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), x.db.Close())
+		}
+		x.durable[lane], x.latest[lane] = p, p
+	}
+	return x, nil
+}
+
+// indexKey reads the random key, or makes it.
+func indexKey(d disk, dir string) ([]byte, error) {
+	folder, err := d.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	text, err := journal.LoadText(folder, "certpush.key")
+	key := []byte(text)
+	if err == nil && len(key) == 16 {
+		return key, folder.Sync() // the start that made it may not have come so far
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, 16)
+		rand.Read(key)
+		err = journal.SaveText(folder, "certpush.key", string(key))
+	}
+	return key, err
+}
+
+// damageFile lies in an index that Pebble gave up while it was open.
+const damageFile = "certpush.damaged"
+
+// wasDamaged returns why the index was left as damaged, nil when it was not.
+func wasDamaged(d disk, dir string) (why, err error) {
+	folder, err := d.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	text, err := journal.LoadText(folder, damageFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Errorf("it was left as damaged: %.200s", text), nil
+}
+
+// leaveDamaged has the next start build the index anew.
+func leaveDamaged(d disk, dir string, why error) error {
+	folder, err := d.OpenFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return journal.SaveText(folder, damageFile, why.Error())
+}
+
+// damaged is Pebble's logger. It drops the chatter, and where Pebble would end
+// the process it holds the one goroutine that found the damage: the index is
+// left to itself then.
+type damaged struct {
+	log   *slog.Logger
+	once  sync.Once
+	found chan struct{} // closed when err is set
+	err   error
+}
+
+// Infof implements pebble.Logger.
+func (*damaged) Infof(string, ...any) {}
+
+// Errorf implements pebble.Logger.
+func (d *damaged) Errorf(format string, a ...any) {
+	d.log.Error("the index: look at its disk", "error", fmt.Sprintf(format, a...))
+}
+
+// Fatalf implements pebble.Logger. It does not return.
+func (d *damaged) Fatalf(format string, a ...any) {
+	d.once.Do(func() {
+		d.err = fmt.Errorf("the index is damaged: "+format, a...)
+		close(d.found)
+	})
+	select {}
+}
+
+func (d *damaged) is() bool {
+	select {
+	case <-d.found:
+		return true
+	default:
+		return false
+	}
+}

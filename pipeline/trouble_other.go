@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package pipeline
+
+import (
+	"errors"
+	"syscall"
+)
+
+// readOnly reports whether err is that of a disk mounted to be read only.
+func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+
+// troubled reports whether err is the disk's doing, and may pass.
+func troubled(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"errors"
+
+	"golang.org/x/sys/windows"
+)
+
+// readOnly reports whether err is that of a disk that may only be read.
+func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+
+// troubled reports whether err is the disk's doing, and may pass.
+func troubled(err error) bool {
+	for _, e := range []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED, windows.ERROR_IO_DEVICE, windows.ERROR_CRC} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
