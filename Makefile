@@ -4,7 +4,7 @@ SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
 # Held at a version, so that a new linter breaks no build.
-GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+GOLANGCI := golangci-lint@v2.5.0
 # What the tests run: a C compiler for -race, and the real scanner and its own client.
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan
 NFPM := $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.1
@@ -33,13 +33,17 @@ deps:
 		apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(DEBIAN_PACKAGES); \
 	fi
 
-lint: ## gofmt, vet for Linux and Windows, golangci-lint
+lint: .tools/$(GOLANGCI) ## gofmt, vet for Linux and Windows, golangci-lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
-	$(GOLANGCI) run
-	GOOS=windows CGO_ENABLED=0 $(GOLANGCI) run
+	.tools/$(GOLANGCI) run
+	GOOS=windows CGO_ENABLED=0 .tools/$(GOLANGCI) run
+
+.tools/$(GOLANGCI):
+	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(GOLANGCI)
+	mv .tools/golangci-lint $@
 
 bench: deps ## measure, beside the peers' programs in the same run, and print a table
 	@(nproc; uname -sr; awk -F ': ' '/^model name/ {print $$2; exit}' /proc/cpuinfo; $(GO) version; clamdscan --version) 2>/dev/null | paste -sd ';' | sed 's/;/; /g'
