@@ -157,7 +157,7 @@ func (x *index) note(ctx context.Context, lane string, files []noted, upto journ
 	if err := b.Set([]byte("m"+lane), []byte(upto.String()), nil); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
-	if err := x.write(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
+	if err := x.do(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
 	x.mu.Lock()
@@ -182,7 +182,7 @@ func (x *index) sync(ctx context.Context) error {
 	if same {
 		return nil
 	}
-	if err := x.write(ctx, func() error { return x.db.LogData(nil, pebble.Sync) }); err != nil {
+	if err := x.do(ctx, func() error { return x.db.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync index: %w", err)
 	}
 	x.mu.Lock()
@@ -288,7 +288,7 @@ func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []b
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil && n > 0 {
-		err = x.write(ctx, func() error { return b.Commit(pebble.NoSync) })
+		err = x.do(ctx, func() error { return b.Commit(pebble.NoSync) })
 	}
 	if err != nil {
 		return 0, fmt.Errorf("forget in index: %w", err)
@@ -310,7 +310,7 @@ func (x *index) forgetFolders(ctx context.Context, tree string, gone func(folder
 		from := bytes.Clone(it.Key())
 		from[0] = 'f'
 		key := bytes.Clone(it.Key())
-		err = errors.Join(err, x.write(ctx, func() error {
+		err = errors.Join(err, x.do(ctx, func() error {
 			return errors.Join(x.db.DeleteRange(from, after(from), pebble.NoSync), x.db.Delete(key, pebble.NoSync))
 		}))
 	}
@@ -331,16 +331,16 @@ func (x *index) device(tree string) (dev string, ok bool) {
 }
 
 func (x *index) setDevice(ctx context.Context, tree, dev string) error {
-	return x.write(ctx, func() error { return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
+	return x.do(ctx, func() error { return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
 // letGo is how long a write may still take when nobody wants it any more.
 const letGo = 2 * time.Second
 
-// write runs f, which changes the index, and waits for it. While the disk refuses
-// f does not return, so after ctx has ended it is left to itself; and in an index
+// do runs f, which writes, and waits for it. While the disk refuses f does not
+// return, so some time after ctx has ended it is left to itself; and in an index
 // that is damaged it never does.
-func (x *index) write(ctx context.Context, f func() error) error {
+func (x *index) do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	select {

@@ -54,19 +54,10 @@ func tryIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index
 		disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})},
 		key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{},
 	}
-	opened := make(chan error, 1)
-	go func() {
-		db, err := pebble.Open(dir, &pebble.Options{FS: x.disk, Logger: x.hurt, MaxOpenFiles: 256})
-		x.db = db
-		opened <- err
-	}()
-	select {
-	case err = <-opened:
-	case <-x.hurt.found:
-		err = x.hurt.err
-	case <-ctx.Done():
-		err = ctx.Err() // the disk refuses, and nobody waits any more
-	}
+	err = x.do(ctx, func() (err error) {
+		x.db, err = pebble.Open(dir, &pebble.Options{FS: x.disk, Logger: x.hurt, MaxOpenFiles: 256})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}

@@ -100,6 +100,9 @@ func scanConfig(s Scanner, log *slog.Logger) scan.Config {
 func (p *Pipeline) Run(ctx context.Context) error {
 	for {
 		err := p.run(ctx)
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil // stopped while it opened
+		}
 		if err == nil || ctx.Err() != nil || !troubled(err) {
 			return err
 		}
