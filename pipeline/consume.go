@@ -25,7 +25,7 @@ import (
 const (
 	joinFor        = 250 * time.Millisecond // how long a session takes in further samples, at most
 	sessionsAtOnce = 2
-	maxHeld        = 10000           // retries that may wait before no new line is taken
+	maxHeld        = 50000           // retries that may wait before no new line is taken
 	graceFor       = 8 * time.Second // a stop waits this long for the samples in hand
 )
 
@@ -41,13 +41,12 @@ type consumer struct {
 	health  *health
 	limit   *rate.Limiter
 
-	again   func(path string)              // hands a changed path back to settle
-	damaged func(at At, after journal.Pos) // tells of an unreadable line
-	told    func(Outcome)
+	again func(path string) // hands a changed path back to settle
+	told  func(Outcome)
 
 	live, backlog *lane
 	places        chan struct{} // one for each worker
-	sessions      chan struct{} // one for each session that takes in further samples
+	sessions      chan struct{} // one for each session while it takes in samples
 	share         int           // samples in such a session, at most
 	turn          int           // of the dispatcher: fresh lines and retries
 	picks         atomic.Uint64 // of lines that were not tried yet
@@ -88,9 +87,8 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 	if s.Rate.N > 0 {
 		c.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
 	}
-	from := loadMark(c.cursors, c.markFile)
 	for _, name := range lanes {
-		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New(), left: map[journal.Pos]bool{}, from: from}
+		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New(), left: map[journal.Pos]bool{}}
 		if err := c.openLane(dirs.journal, l, tail(name)); err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -100,6 +98,12 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 			c.backlog = l
 		}
 	}
+	// A lane that begins at its oldest line needs the whole ledger.
+	from := mark{}
+	if !c.live.lost && !c.backlog.lost {
+		from = loadMark(c.cursors, c.markFile)
+	}
+	c.live.from, c.backlog.from = from, from
 	return c, c.readBack(from)
 }
 
@@ -108,7 +112,7 @@ func (c *consumer) openLane(dir journal.Folder, l *lane, tail journal.Tail) erro
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.log.Error("cursor cannot be read; reading begins at the oldest segment, and the ledger tells what is finished", "file", l.file, "error", err)
 	}
-	l.read, l.saved = cur, cur
+	l.read, l.saved, l.lost = cur, cur, err != nil
 	if l.r, err = journal.NewReader(dir, journal.Base(l.name), cur, tail, c.log); err != nil {
 		return fmt.Errorf("read lane %s: %w", l.name, err)
 	}
@@ -183,15 +187,15 @@ func (c *consumer) dispatch(ctx context.Context) error {
 		if p == nil || c.limit.Wait(ctx) != nil {
 			break // what was taken stays unfinished: the cursor is before it
 		}
-		alone := p.alone // a session may change it
-		if alone {
-			<-c.sessions // one bad sample that hangs is not to keep good ones waiting
+		// Slow samples are not to keep others waiting: a session gives its turn back
+		// once it takes in no more of them.
+		closed := sync.OnceFunc(func() { <-c.sessions })
+		if p.alone {
+			closed()
 		}
 		sessions.Go(func() {
-			c.session(ctx, hand, p)
-			if !alone {
-				<-c.sessions
-			}
+			defer closed()
+			c.session(ctx, hand, p, closed)
 		})
 	}
 	late := time.AfterFunc(graceFor, drop)
@@ -280,7 +284,9 @@ func (c *consumer) due(now time.Time) (*push, time.Duration) {
 	if len(c.retries) == 0 {
 		return nil, time.Hour
 	}
-	if wait := c.retries[0].due.Sub(now); wait > 0 {
+	// Where so many wait that no new line is taken they are tried at once: good
+	// samples are behind them.
+	if wait := c.retries[0].due.Sub(now); wait > 0 && len(c.retries) < maxHeld {
 		return nil, wait
 	}
 	return heap.Pop(&c.retries).(*push), 0
@@ -360,14 +366,14 @@ func (c *consumer) saveCursors() error {
 	}
 	c.mu.Unlock()
 	for l, pos := range at {
-		if pos == l.saved {
+		if pos == l.saved && !l.lost {
 			continue
 		}
 		// A crash here: the cursor lags, and the ledger's tail tells what is finished.
 		if err := journal.SaveCursor(c.cursors, l.file, pos); err != nil {
 			return err
 		}
-		l.saved = pos
+		l.saved, l.lost = pos, false
 	}
 	if m == c.savedMark {
 		return nil

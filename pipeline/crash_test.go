@@ -199,13 +199,20 @@ func (r *rig) scene() {
 		if err := prod.index.sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
-		prod.prune(1)
+		// The ledger first: lines whose outcomes are gone must not be read again.
 		waitFor(r.t, "the ledger tended", func() bool {
 			return consumers[0].led.tend(time.Now(), []mark{loadMark(prod.cursors, "clamav.mark")}) == nil
 		})
 	})
 	r.drops(9, 2) // while nobody looks: the sweep's
-	r.run(func(p *Pipeline) { r.put(p, 11, 1) })
+	r.run(func(p *Pipeline) {
+		r.put(p, 11, 1)
+		prod, _, _ := p.halves()
+		if err := prod.index.sync(r.t.Context()); err != nil {
+			r.t.Error(err)
+		}
+		prod.prune(1)
+	})
 }
 
 const sceneFiles = 12

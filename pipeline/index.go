@@ -182,12 +182,20 @@ func (x *index) sync(ctx context.Context) error {
 	if same {
 		return nil
 	}
-	if err := x.do(ctx, func() error { return x.db.LogData(nil, pebble.Sync) }); err != nil {
-		return fmt.Errorf("sync index: %w", err)
+	if err := x.persist(ctx); err != nil {
+		return err
 	}
 	x.mu.Lock()
 	x.durable[journal.Live], x.durable[journal.Backlog] = live, backlog
 	x.mu.Unlock()
+	return nil
+}
+
+// persist makes durable all that was written.
+func (x *index) persist(ctx context.Context) error {
+	if err := x.do(ctx, func() error { return x.db.LogData(nil, pebble.Sync) }); err != nil {
+		return fmt.Errorf("sync index: %w", err)
+	}
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,25 +81,33 @@ func tryIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index
 	return x, nil
 }
 
-// indexKey reads the random key, or makes it.
+const keyFile = "certpush.key"
+
+// indexKey reads the random key, or makes it. Without it a filled index knows
+// nothing.
 func indexKey(d disk, dir string) ([]byte, error) {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer folder.Close()
-	text, err := journal.LoadText(folder, "certpush.key")
-	key := []byte(text)
-	if err == nil && len(key) == 16 {
-		return key, folder.Sync() // the start that made it may not have come so far
+	text, err := journal.LoadText(folder, keyFile)
+	if err == nil && len(text) == 16 {
+		return []byte(text), folder.Sync() // the start that made it may not have come so far
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, 16)
-		rand.Read(key)
-		err = journal.SaveText(folder, "certpush.key", string(key))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	return key, err
+	if entries, err := folder.List(); err != nil || slices.ContainsFunc(entries, ofStore) {
+		return nil, errors.Join(errors.New("open index: its key is missing or cut short"), err)
+	}
+	key := make([]byte, 16)
+	rand.Read(key)
+	return key, journal.SaveText(folder, keyFile, string(key))
 }
+
+// ofStore reports whether e is one of Pebble's files.
+func ofStore(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "MANIFEST") }
 
 // damageFile lies in an index that Pebble gave up while it was open.
 const damageFile = "certpush.damaged"

@@ -28,6 +28,7 @@ type lane struct {
 	left    map[journal.Pos]bool // finished ahead of the cursor before this start
 	from    mark                 // where the ledger tells of those
 	saved   journal.Pos
+	lost    bool // no cursor file could be read
 }
 
 // cursor returns the place before which all is finished.
@@ -60,6 +61,12 @@ func (c *consumer) follow(ctx context.Context, l *lane) error {
 		changed := l.r.Changed()
 		c.skim(l)
 		line, ok, err := l.r.Next()
+		if from, to, gap := l.r.Missed(); gap {
+			c.log.Error("journal lines are missing; their files are journaled again by a sweep: let certpush alone delete segments, and look at the disk", "lane", l.name, "from", from.String(), "to", to.String())
+			if !c.tellDamage(ctx, damage{At{l.name, from}, to}) {
+				return nil
+			}
+		}
 		if err != nil {
 			if !failing {
 				c.log.Error("journal cannot be read; it is tried again each second: look at the folder and the disk", "lane", l.name, "error", err)
@@ -104,18 +111,9 @@ func (c *consumer) skim(l *lane) {
 
 // handOut queues a line; false means that ctx ended.
 func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool {
-	c.mu.Lock()
-	was := l.read
-	c.mu.Unlock()
-	if was != (journal.Pos{}) && line.At.Segment > was.Segment+1 && c.damaged != nil {
-		// Segments were deleted by hand or by a broken disk before they were read.
-		c.log.Error("journal segments are missing; their files are journaled again by a sweep: let certpush alone delete segments", "lane", l.name, "from", was.String(), "to", line.At.String())
-		c.damaged(At{l.name, was}, line.At)
-	}
 	s, err := parseLine(line.Text)
 	if line.Long || err != nil {
-		c.unreadable(l, line, err)
-		return true
+		return c.unreadable(ctx, l, line, err)
 	}
 	c.mu.Lock()
 	if l.left[line.At] {
@@ -149,16 +147,37 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 	}
 }
 
-// unreadable passes over a line that cannot be read. Its sample is journaled
-// again: the index forgets what it knew from that line.
-func (c *consumer) unreadable(l *lane, line journal.Line, err error) {
+// unreadable passes over a line that cannot be read; false means that ctx ended
+// before that could be told.
+func (c *consumer) unreadable(ctx context.Context, l *lane, line journal.Line, err error) bool {
 	c.log.Error("unreadable journal line passed over; its file is journaled again by a sweep: look at the disk", "lane", l.name, "segment", line.At.Segment, "offset", line.At.Offset, "error", err)
 	c.m.badLines.WithLabelValues(l.name).Inc()
+	if !c.tellDamage(ctx, damage{At{l.name, line.At}, line.After}) {
+		return false
+	}
 	c.mu.Lock()
 	l.waiting--
 	l.read = line.After
 	c.mu.Unlock()
-	if c.damaged != nil {
-		c.damaged(At{l.name, line.At}, line.After)
+	return true
+}
+
+// tellDamage leaves word for the producer, which may be another process, and
+// tries until it succeeds or ctx ends: then it returns false, and the cursor
+// stays before the damage.
+func (c *consumer) tellDamage(ctx context.Context, d damage) bool {
+	for {
+		err := d.save(c.cursors)
+		if err == nil {
+			return true
+		}
+		c.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.at.String(), "error", err)
+		t := time.NewTimer(time.Second)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		}
 	}
 }

@@ -270,21 +270,25 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 		return fmt.Errorf("read ledger: %w", err)
 	}
 	defer f.Close()
-	in := bufio.NewScanner(io.NewSectionReader(f, from, math.MaxInt64-from))
-	in.Buffer(make([]byte, 64<<10), journal.MaxLine)
-	for in.Scan() {
+	in := bufio.NewReaderSize(io.NewSectionReader(f, from, math.MaxInt64-from), journal.MaxLine)
+	for whole := true; ; {
+		line, err := in.ReadSlice('\n')
 		var l finishedLine
-		if json.Unmarshal(in.Bytes(), &l) != nil {
-			continue // an unreadable line finishes nothing: its sample is pushed again
+		// An unreadable line, as one that is too long, finishes nothing: its sample is
+		// pushed again.
+		if whole && err == nil && json.Unmarshal(line, &l) == nil {
+			if at, ok := parseAt(l.At); ok {
+				each(l.Scanner, at)
+			}
 		}
-		if at, ok := parseAt(l.At); ok {
-			each(l.Scanner, at)
+		whole = err == nil
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("read ledger %s: %w", name, err)
 		}
 	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read ledger %s: %w", name, err)
-	}
-	return nil
 }
 
 // tend cuts the ledger when the day changed, and prunes what is more than keep

@@ -221,7 +221,7 @@ func (p *Pipeline) openConsumers(led *ledger, dirs *folders, tails map[string]jo
 			return nil, err
 		}
 		if prod != nil {
-			c.again, c.damaged = prod.watcher.Again, prod.damage
+			c.again = prod.watcher.Again
 		}
 		all = append(all, c)
 	}

@@ -45,15 +45,12 @@ type producer struct {
 	damaged []damage        // unreadable lines whose samples are to be journaled again
 }
 
-// damage is the place of an unreadable line.
-type damage struct {
-	at    At
-	after journal.Pos
-}
-
 func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors journal.Folder, m *metrics) (*producer, error) {
 	p := &producer{c: c, log: c.Log, lanes: lanes, cursors: cursors, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees))}
 	close(p.room)
+	for _, t := range c.Trees {
+		m.lost.WithLabelValues(t.Name) // shown as 0 before the first
+	}
 	trees := make([]watch.Tree, len(c.Trees))
 	for i, t := range c.Trees {
 		trees[i] = watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine}
@@ -103,6 +100,7 @@ func (p *producer) Run(ctx context.Context) error {
 	if err := p.catchUp(ctx); err != nil {
 		return err
 	}
+	p.look()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.watcher.Run(ctx) })
 	g.Go(func() error { return p.takeIn(ctx) })
@@ -200,7 +198,7 @@ func (p *producer) take(ctx context.Context, batch []watch.Calm) bool {
 			files[i] = found{c.Tree, c.Path, c.Stat, c.Via, c.At}
 			continue
 		}
-		if p.known(c.Path, c.Stat) && c.Via != ViaLimit || !p.sized(c.Tree, c.Stat) {
+		if p.known(c.Path, c.Stat) && c.Via != ViaLimit || !p.sized(c.Tree, c.Stat, true) {
 			p.watcher.Done(c.Path)
 			continue
 		}
@@ -238,9 +236,13 @@ func (p *producer) known(path string, st watch.Stat) bool {
 	return ok && err == nil && e.stat.Same(st)
 }
 
-// sized reports whether a file is not below its tree's min_size.
-func (p *producer) sized(tree int, st watch.Stat) bool {
+// sized reports whether a file is not below its tree's min_size, and counts one
+// that is.
+func (p *producer) sized(tree int, st watch.Stat, count bool) bool {
 	if st.Size < p.c.Trees[tree].MinSize {
+		if !count {
+			return false
+		}
 		p.m.skipped.WithLabelValues(p.c.Trees[tree].Name, "min_size").Inc()
 		return false
 	}
@@ -330,6 +332,7 @@ func (p *producer) tend(ctx context.Context) error {
 		}
 		failing = err != nil
 		p.look()
+		p.hearDamage()
 	}
 }
 
@@ -350,11 +353,11 @@ func (p *producer) look() {
 	case was != nil:
 		// Whatever stopped the intake is tried once more: an append that fails again
 		// stops it again.
+		p.log.Info("intake goes on; a sweep takes in what was missed")
 		p.mu.Lock()
 		p.full = nil
 		close(p.room)
 		p.mu.Unlock()
-		p.log.Info("intake goes on; a sweep takes in what was missed")
 		p.sweepAll()
 	}
 }

@@ -84,9 +84,12 @@ func below(dir, path string) bool {
 // Without any tree that is the root of the file system or the volume.
 func (o *opener) tree(path string) (root string, limit int64, ok bool) {
 	for _, t := range o.trees {
-		if below(t.Path, path) {
-			return t.Path, t.MaxSize, true
+		if below(t.Path, path) && len(t.Path) > len(root) { // the deepest, as the watcher has it
+			root, limit, ok = t.Path, t.MaxSize, true
 		}
+	}
+	if ok {
+		return root, limit, true
 	}
 	if len(o.trees) > 0 || !filepath.IsAbs(path) {
 		return "", 0, false

@@ -109,7 +109,7 @@ func (p *producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	if s.fresh > 0 || d.Why == watch.WhyStart || d.Why == watch.WhyLost {
 		level = slog.LevelInfo
 	}
-	if s.fresh > 0 && d.Why == "time" {
+	if s.fresh > 0 && d.Why == "time" && tree.Engine != "sweep" {
 		level = slog.LevelWarn
 	}
 	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())
@@ -189,7 +189,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 // the claim.
 func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
 	p := s.p
-	if !p.sized(s.d.Tree, st) {
+	if !p.sized(s.d.Tree, st, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
 		return
 	}
 	p.mu.Lock()
@@ -233,29 +233,41 @@ func (s *sweep) flush(ctx context.Context) {
 	s.batch = s.batch[:0]
 }
 
-// damage takes note of an unreadable line: its sample is journaled again.
-func (p *producer) damage(at At, after journal.Pos) {
-	p.mu.Lock()
-	fresh := !slices.Contains(p.damaged, damage{at, after})
-	if fresh {
-		p.damaged = append(p.damaged, damage{at, after})
+// hearDamage asks for a sweep when a consumer told of damage.
+func (p *producer) hearDamage() {
+	all, err := loadDamage(p.cursors)
+	if err != nil {
+		return // tried again in a second
 	}
+	p.mu.Lock()
+	fresh := slices.ContainsFunc(all, func(d damage) bool { return !slices.Contains(p.damaged, d) })
+	p.damaged = all
 	p.mu.Unlock()
 	if fresh {
 		p.sweepAll()
 	}
 }
 
-// dropDamaged makes the index forget what it knew from unreadable lines.
+// dropDamaged makes the index forget what it knew from lines that nobody can
+// read.
 func (p *producer) dropDamaged(ctx context.Context) {
-	p.mu.Lock()
-	all := p.damaged
-	p.damaged = nil
-	p.mu.Unlock()
-	if len(all) == 0 {
+	all, err := loadDamage(p.cursors)
+	if err == nil && len(all) == 0 {
 		return
 	}
-	if err := p.index.forgetLines(ctx, all); err != nil {
-		p.log.Error("index cannot forget unreadable lines; run `certpush sweep` when the disk is mended", "error", err)
+	if err == nil {
+		err = p.index.forgetLines(ctx, all)
+	}
+	if err == nil {
+		err = p.index.persist(ctx)
+	}
+	// A crash here: it is forgotten once more.
+	for _, d := range all {
+		if err == nil {
+			err = p.cursors.Remove(d.name())
+		}
+	}
+	if err != nil {
+		p.log.Error("index cannot forget damaged lines; it is tried again at the next sweep: look at the disk", "error", err)
 	}
 }

@@ -59,11 +59,33 @@ type Reader struct {
 	name string
 	buf  []byte // read and not handed out; begins at at.Offset
 	torn bool   // in the rest of a line that was too long
+	hole *[2]Pos
 }
 
-// NewReader returns a reader of base in d, which stays the caller's to close, that begins at from. The zero Pos is
-// the oldest line. A place that is not there any more, or not there yet, is said
-// in the log; reading then goes on at the next segment, or at the oldest.
+// Missed returns the place of lines that Next had to pass over since the last
+// call: of segments that are not there any more, or of the torn end of a sealed
+// one. Nobody will hand them out.
+func (r *Reader) Missed() (from, to Pos, ok bool) {
+	if r.hole == nil {
+		return Pos{}, Pos{}, false
+	}
+	from, to = r.hole[0], r.hole[1]
+	r.hole = nil
+	return from, to, true
+}
+
+// miss notes that reading goes on at to.
+func (r *Reader) miss(to Pos) {
+	if r.hole == nil {
+		r.hole = &[2]Pos{r.at, to}
+	}
+	r.hole[1] = to
+}
+
+// NewReader returns a reader of base in d, which stays the caller's to close. It
+// begins at from; the zero Pos is the oldest line. A place that is not there any
+// more, or not there yet, is said in the log; reading then goes on at the next
+// segment, or at the oldest.
 func NewReader(d Folder, base string, from Pos, tail Tail, log *slog.Logger) (*Reader, error) {
 	c, err := openCatalog(d, base)
 	if err != nil {
@@ -111,6 +133,9 @@ func (r *Reader) Next() (line Line, ok bool, err error) {
 			continue
 		}
 		if !r.tail.ended(r.at.Segment, r.f) {
+			// The beginning of a line is read again with its rest: the writer may cut it
+			// off before.
+			r.buf = nil
 			return Line{}, false, nil
 		}
 		// It was sealed between the two questions: what came meanwhile is read first.
@@ -194,6 +219,7 @@ func (r *Reader) enter() (bool, error) {
 		}
 		if s.number > r.at.Segment && r.at != (Pos{}) {
 			r.log.Warn("a segment is missing; reading goes on at the next", "lane", r.cat.base, "cursor", r.at.String(), "next", s.number)
+			r.miss(Pos{Segment: s.number})
 		}
 		if s.number > r.at.Segment {
 			r.at = Pos{Segment: s.number}
@@ -240,7 +266,10 @@ func (r *Reader) turn() (bool, error) {
 			continue
 		}
 		if len(r.buf) > 0 {
-			r.log.Warn("a sealed segment ends in a torn line; the sweep finds its file again", "segment", r.name, "offset", r.at.Offset, "bytes", fmt.Sprintf("%.200q", r.buf))
+			r.log.Warn("a sealed segment ends in a torn line", "segment", r.name, "offset", r.at.Offset, "bytes", fmt.Sprintf("%.200q", r.buf))
+		}
+		if len(r.buf) > 0 || s.number > r.at.Segment+1 {
+			r.miss(Pos{Segment: s.number})
 		}
 		r.f.Close()
 		r.f = nil

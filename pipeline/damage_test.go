@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// judged waits until each path has an outcome.
+func (l *lab) judged(paths ...string) {
+	l.t.Helper()
+	l.until(fmt.Sprintf("outcomes of %d paths", len(paths)), func() bool {
+		for _, p := range paths {
+			if len(outcomesOf(l.outcomes(), p)) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// journalAlone has n files journaled, in several segments, by a producer alone.
+func journalAlone(t *testing.T, n int) (l *lab, paths []string) {
+	l = newLab(t)
+	l.c.Half, l.c.Journal.CutSize = ProducerOnly, 1500
+	l.start()
+	l.swept()
+	for i := range n {
+		paths = append(paths, l.write(fmt.Sprint("b", i), "x"))
+		l.until("its line", func() bool { return len(l.lines("live")) == 1+i })
+	}
+	l.halt()
+	l.c.Half = Both
+	return l, paths
+}
+
+func (l *lab) sealed() []string {
+	l.t.Helper()
+	names, err := filepath.Glob(filepath.Join(l.c.State, "journal", "monitor.log.*.log"))
+	if err != nil || len(names) < 2 {
+		l.t.Fatalf("sealed segments: %q, %v", names, err)
+	}
+	return names
+}
+
+func TestTheSegmentOfTheCursorIsDeleted(t *testing.T) {
+	d := scantest.Start(t, "unix")
+	l := newLab(t, clamd(d.Addr()), func(c *Config) { c.Journal.CutSize = 1500 })
+	l.start()
+	l.swept()
+	paths := []string{l.write("a", "x")}
+	l.await(1)
+	l.until("the cursor", func() bool {
+		_, err := os.Stat(filepath.Join(l.c.State, "cursors", "clamav.live"))
+		return err == nil
+	})
+	d.Set(scantest.Refuse)
+	for i := range 20 {
+		paths = append(paths, l.write(fmt.Sprint("b", i), "x"))
+		l.until("its line", func() bool { return len(l.lines("live")) == 2+i })
+	}
+	l.halt()
+	if err := os.Remove(l.sealed()[0]); err != nil {
+		t.Fatal(err)
+	}
+	d.Set(scantest.Proper)
+	l.start()
+	l.judged(paths...)
+}
+
+func TestASealedSegmentLostItsEnd(t *testing.T) {
+	l, paths := journalAlone(t, 20)
+	if err := os.Truncate(l.sealed()[1], 600); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	l.judged(paths...)
+}
+
+// Cursors that were deleted are made good by the ledger, also where a mark says
+// that not all of it is needed.
+func TestCursorsAreDeletedAndTheMarkIsKept(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	for i := range 20 {
+		l.write(fmt.Sprint(i), "x")
+	}
+	l.await(20)
+	l.halt()
+	for _, lane := range lanes {
+		if err := os.Remove(filepath.Join(l.c.State, "cursors", DefaultScanner+"."+lane)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.start()
+	last := l.write("last", "x")
+	l.judged(last)
+	l.halt()
+	if n := len(l.outcomes()); n != 21 {
+		t.Errorf("%d outcomes of 21 lines", n)
+	}
+}
+
+// apart returns a producer and a consumer that would run in two processes.
+func apart(t *testing.T) (w, r *lab) {
+	dir := t.TempDir()
+	w, r = newLab(t), newLab(t)
+	w.c.Half, w.c.Journal.Dir, w.c.State = ProducerOnly, dir, filepath.Join(dir, ".certpush")
+	r.c.Half, r.c.Journal.Dir, r.c.State, r.c.Trees = ConsumerOnly, dir, w.c.State, w.c.Trees
+	return w, r
+}
+
+// The consumer cannot write the journal, so it tells the producer of the other
+// process what it could not read.
+func TestApartAnUnreadableLineIsJournaledAgain(t *testing.T) {
+	w, r := apart(t)
+	w.start()
+	w.swept()
+	first, second := w.write("first", "1"), w.write("second", "2")
+	w.until("lines", func() bool { return len(w.lines("live")) == 2 })
+	w.halt()
+	log := filepath.Join(w.c.Journal.Dir, "monitor.log")
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(log, []byte(strings.Replace(string(text), `"size":1`, `"size":7`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	r.start()
+	r.judged(first, second)
+	w.until("the damage forgotten", func() bool {
+		names, err := filepath.Glob(filepath.Join(w.c.State, "cursors", damagePrefix+"*"))
+		return err == nil && len(names) == 0
+	})
+}
+
+// A torn tail that a consumer saw is gone for it too once the producer of the
+// other process has cut it off.
+func TestApartATornTailIsCutOff(t *testing.T) {
+	w, r := apart(t)
+	w.start()
+	w.swept()
+	r.start()
+	r.judged(w.write("p", "x"))
+	w.halt()
+	f, err := os.OpenFile(filepath.Join(w.c.Journal.Dir, "monitor.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"id":"0123456789abcdef","seen":"2026-`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	follower := r.p.consumers[0].live.r.Changed()
+	select {
+	case <-follower:
+	case <-time.After(50 * time.Millisecond): // it may have heard before
+	}
+	w.start()
+	w.swept()
+	var paths []string
+	for i := range 3 {
+		paths = append(paths, w.write(fmt.Sprint("q", i), "x"))
+	}
+	r.judged(paths...)
+}
+
+func TestDamageName(t *testing.T) {
+	d := damage{At{"live", pos(7, 42)}, pos(9, 0)}
+	if got, ok := parseDamage(d.name()); !ok || got != d {
+		t.Errorf("%q: %+v %v", d.name(), got, ok)
+	}
+	for _, bad := range []string{"", "damaged-live-1-2-3", "damaged-live-1-2-3-4-5", "damaged-live-1-2-3-x", "clamav.live"} {
+		if _, ok := parseDamage(bad); ok {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
+
+// A line of the ledger that is longer than any finishes nothing, and the rest
+// counts.
+func TestTheLedgerHoldsGarbage(t *testing.T) {
+	l := newLab(t)
+	a := l.write("a", "x")
+	l.start()
+	l.judged(a)
+	l.halt()
+	led := filepath.Join(l.c.State, "ledger", "verdicts.log")
+	text, err := os.ReadFile(led)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(led, append(append(bytes.Repeat([]byte{0}, 3<<20), '\n'), text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(l.c.State, "cursors")); err != nil {
+		t.Fatal(err)
+	}
+	b := l.write("b", "x")
+	l.start()
+	l.judged(b)
+	if n := len(outcomesOf(l.outcomes(), a)); n != 1 {
+		t.Errorf("%d outcomes of a", n)
+	}
+}
+
+// Samples that the scanner is slow with keep no others waiting while workers are
+// free.
+func TestSlowSamplesKeepNoneWaiting(t *testing.T) {
+	d := scantest.Start(t, "unix")
+	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 8 }))
+	l.start()
+	l.swept()
+	l.until("up", func() bool { return l.p.Status().Scanners[0].Up })
+	d.SetDelay(20 * time.Second)
+	for i := range 3 {
+		l.write(fmt.Sprint("slow", i), fmt.Sprint(i))
+		l.until("it is at the scanner", func() bool { return l.p.Status().Scanners[0].InFlight == int64(i+1) && d.Count([]byte(fmt.Sprint(i))) == 1 })
+	}
+	d.SetDelay(0)
+	begun := time.Now()
+	l.judged(l.write("good", "3"))
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("it waited %v", took)
+	}
+	d.Set(scantest.Refuse) // lets go of the slow ones
+}
+
+// Of a tree in a tree the deeper one counts.
+func TestTreeInTree(t *testing.T) {
+	l := newLab(t)
+	small := filepath.Join(l.drop, "small")
+	if err := os.Mkdir(small, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.c.Trees = append(l.c.Trees, Tree{Path: small, Name: "small", MaxSize: 4})
+	l.start()
+	l.swept()
+	b := l.write("small/b", "longer than four")
+	l.judged(b)
+	if o := outcomesOf(l.outcomes(), b); o[0].Reason != ReasonTooLarge {
+		t.Errorf("%+v", o)
+	}
+}
+
+func pos(segment uint64, offset int64) journal.Pos { return journal.Pos{Segment: segment, Offset: offset} }
