@@ -367,7 +367,7 @@ func (p *producer) short() error {
 	if err != nil || free >= p.c.Journal.MinFree {
 		return nil
 	}
-	return fmt.Errorf("%d bytes are free, min_free is %d", free, p.c.Journal.MinFree)
+	return fmt.Errorf("%d MiB are free, min_free is %d MiB", free>>20, p.c.Journal.MinFree>>20)
 }
 
 func (p *producer) sweepAll() {

@@ -278,7 +278,7 @@ func checkTrees(b *binder, s Settings, keys []string) {
 			continue
 		}
 		for _, o := range own {
-			if filepath.IsAbs(o.path) && below(o.path, t.Path) {
+			if filepath.IsAbs(o.path) && (below(o.path, t.Path) || below(real(o.path), real(t.Path))) {
 				b.tree(keys[i], "path", fmt.Sprintf("%s %s lies in this tree, so certpush would push its own files: move one of them", o.name, o.path))
 				break
 			}
@@ -286,7 +286,7 @@ func checkTrees(b *binder, s Settings, keys []string) {
 		for j, u := range trees[:i] {
 			switch {
 			case !filepath.IsAbs(u.Path):
-			case t.Path == u.Path:
+			case t.Path == u.Path || real(t.Path) == real(u.Path):
 				b.tree(keys[i], "path", fmt.Sprintf("it is watched twice, here and as %s: take one of the two out", keys[j]))
 			case below(t.Path, u.Path):
 				b.tree(keys[i], "path", fmt.Sprintf("it lies in the tree of %s, %s, which watches all below it: take one of the two out", keys[j], u.Path))
@@ -313,6 +313,23 @@ func (b *binder) tree(key, name, what string) {
 }
 
 func nameOf(t pipeline.Tree) string { return cmp.Or(t.Name, filepath.Base(t.Path)) }
+
+// real returns path with the links of it that are there resolved: a tree's own
+// path may be one.
+func real(path string) string {
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if to, err := filepath.EvalSymlinks(dir); err == nil {
+			rest, err := filepath.Rel(dir, path)
+			if err != nil {
+				return path
+			}
+			return filepath.Join(to, rest)
+		}
+		if dir == filepath.Dir(dir) {
+			return path
+		}
+	}
+}
 
 // below reports whether path is dir or lies in it.
 func below(path, dir string) bool {

@@ -4,6 +4,7 @@ package service
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -250,5 +251,28 @@ func TestAFileThatIsMissingOrNotToBeTrustedIsRefused(t *testing.T) {
 	}
 	if _, err := Load(Flags{File: written(t, "# "+strings.Repeat("x", maxFile))}); Code(err) != ExitConfig {
 		t.Errorf("huge: %v", err)
+	}
+}
+
+// A tree's own path may be a link: what it leads to counts.
+func TestATreeThatLeadsToTheStateIsRefused(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "real"), link); err != nil {
+		t.Skip(err)
+	}
+	for _, text := range []string{
+		fmt.Sprintf("state = '%s/real/state'\n[[watch]]\npath = '%s'\n", dir, link),
+		fmt.Sprintf("state = '%s/state'\n[[watch]]\npath = '%s/real'\n[[watch]]\nname = 'b'\npath = '%s'\n", dir, dir, link),
+	} {
+		if _, err := Load(Flags{File: written(t, text)}); Code(err) != ExitConfig {
+			t.Errorf("%s is accepted: %v", text, err)
+		}
 	}
 }

@@ -155,7 +155,13 @@ func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
 		e.SetIndent("", "  ")
 		return e.Encode(all)
 	}
-	_, err = io.WriteString(out, StatusText(all, time.Now()))
+	text := StatusText(all, time.Now())
+	// What keeps it from being ready is not in the status: no room, say.
+	_, refused, err := c.askBoth(ctx, "GET", "/readyz")
+	if err == nil && refused != nil {
+		text = "Not ready: " + refused.Error() + "\n" + text
+	}
+	_, err = io.WriteString(out, text)
 	return err
 }
 
