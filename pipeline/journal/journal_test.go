@@ -573,3 +573,39 @@ func TestReaderSeesASegmentSealedWhileItLists(t *testing.T) {
 		}
 	}
 }
+
+// A segment of another program is known by its file and its first line: neither
+// alone will do.
+func TestForeignSegmentsAreToldApart(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "monitor.log")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	number := func() uint64 {
+		t.Helper()
+		c, err := openCatalog(folderOf(t, dir), "monitor.log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := c.list()
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%v %v", all, err)
+		}
+		return all[len(all)-1].number
+	}
+	write("/a\n")
+	first := number()
+	write("/b\n") // the same file, cut short and written again
+	second := number()
+	if err := os.Rename(path, path+".20261122-1200.log"); err != nil {
+		t.Fatal(err)
+	}
+	write("/b\n") // another file
+	if third := number(); first == second || second == third || number() != third {
+		t.Errorf("numbers %d %d %d", first, second, third)
+	}
+}

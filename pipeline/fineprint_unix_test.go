@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// 1. Changed while the scanner held its descriptor: no verdict, and the new
+// version is pushed. No event tells of it here, so the consumer hands it back.
+func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
+	d := scantest.Start(t, "unix")
+	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.NoCanary, s.Timeout = true, time.Minute }))
+	l.c.Trees[0].Engine = "sweep"
+	d.SetDelay(300 * time.Millisecond)
+	path := l.write("a", "first")
+	l.start()
+	l.until("it is at the scanner", func() bool { return d.Count([]byte("first")) == 1 })
+	l.write("a", "second version")
+	all := outcomesOf(l.await(2), path)
+	if o := all[0]; o.Outcome != Skipped || o.Reason != ReasonChanged || o.Verdict != "" || o.SHA256 != "" {
+		t.Errorf("first version: %+v", o)
+	}
+	if o := all[1]; o.Outcome != Done || o.Size != int64(len("second version")) {
+		t.Errorf("second version: %+v", o)
+	}
+}
+
+// 2. Another's lease is "not yet" in the consumer too.
+func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
+	l := newLab(t)
+	path := l.write("a", "x")
+	l.c.Half = ProducerOnly
+	l.start()
+	l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
+	l.halt()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("this file system has no leases: %v", err)
+	}
+	l.c.Half = ConsumerOnly
+	l.start()
+	l.until("it is put off", func() bool {
+		_, consumers, _ := l.p.halves()
+		if len(consumers) == 0 {
+			return false
+		}
+		c := consumers[0]
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.retries) == 1 || len(l.outcomes()) > 0
+	})
+	if n := len(l.outcomes()); n != 0 {
+		t.Fatalf("%+v under another's lease", l.outcomes())
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		t.Fatal(err)
+	}
+	if o := l.await(1)[0]; o.Outcome != Done || o.Tries != 1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// 3. A failed try counts only when the same scanner has judged something since.
+func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
+	d := scantest.Start(t, "unix")
+	l := newLab(t, clamd(d.Addr()))
+	l.start()
+	l.swept()
+	l.until("up", func() bool { return l.p.Status().Scanners[0].Up })
+	d.Set(scantest.Fail)
+	for i := range 3 {
+		l.write(fmt.Sprint(i), fmt.Sprint("sample ", i))
+	}
+	// A canary is to prove that it is not the scanner's fault, and fails.
+	l.until("the canary failed", func() bool {
+		return strings.Contains(l.logged(), "scanner is sick") || strings.Contains(l.logged(), "scanner is down") || len(l.outcomes()) > 0
+	})
+	if n := len(l.outcomes()); n != 0 {
+		t.Fatalf("%+v", l.outcomes()[0])
+	}
+	d.Set(scantest.Proper)
+	for _, o := range l.await(3) {
+		if o.Outcome != Done || o.Verdict != scan.Clean {
+			t.Errorf("%+v", o)
+		}
+	}
+}
+
+// 5. Nothing is pruned ahead of the index's durable mark; and a path is forgotten
+// only when its folder was listed to the end without error.
+func TestFinePrint05MarkAndListing(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Journal.CutSize = 500 })
+	l.start()
+	l.swept()
+	var path string
+	for i := range 12 {
+		path = l.write(fmt.Sprint(i), "x")
+		l.judged(path)
+	}
+	p := l.p.producer
+	l.until("the cursor at the end", func() bool {
+		at, err := journal.LoadCursor(p.cursors, DefaultScanner+"."+journal.Live)
+		return err == nil && at == p.lanes.Lane(journal.Live).Durable()
+	})
+	before := len(l.sealed())
+	l.until("a durable mark", func() bool { return p.index.marks()[journal.Live] != journal.Pos{} })
+	p.index.mu.Lock()
+	for _, m := range []map[string]journal.Pos{p.index.latest, p.index.durable} {
+		clear(m)
+	}
+	p.index.mu.Unlock()
+	if p.prune(1); len(l.sealed()) != before {
+		t.Errorf("%d of %d segments are left ahead of the mark", len(l.sealed()), before)
+	}
+	s := &sweep{p: p, d: watch.Doubt{Under: l.drop}, forget: true, whole: true, marks: p.ends()}
+	if err := s.folder(t.Context(), watch.Folder{Path: l.drop, Last: true, Err: errors.New("test: not listed to its end")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := p.index.get(path); !ok || err != nil {
+		t.Errorf("forgotten although its folder could not be listed: %v", err)
+	}
+}
+
+// 6. Locks also lie in the journal folder: another state folder does not help a
+// second consumer.
+func TestFinePrint06LockOfTheJournalFolder(t *testing.T) {
+	w, r := apart(t)
+	w.start()
+	w.swept()
+	r.start()
+	r.judged(w.write("a", "x"))
+	for _, half := range []Half{ConsumerOnly, ProducerOnly} {
+		c := r.c
+		c.State, c.Half = filepath.Join(t.TempDir(), "another"), half
+		p, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Run(t.Context()); !errors.Is(err, ErrLocked) {
+			t.Errorf("half %d: %v", half, err)
+		}
+	}
+}
+
+// 6. A reader of another process syncs a segment before it hands lines out.
+func TestFinePrint06LinesAreSyncedBeforeTheyAreHandedOut(t *testing.T) {
+	d := disktest.New()
+	dir, err := d.OpenFolder("/journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := dir.Open("monitor.log", os.O_CREATE|os.O_WRONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("/a\n")); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log", log), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if line, ok, err := r.Next(); string(line.Text) != "/a" || !ok || err != nil {
+		t.Fatalf("%q %v %v", line.Text, ok, err)
+	}
+	after, err := d.Cut(0).OpenFolder("/journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := journal.LoadText(after, "monitor.log"); text != "/a\n" {
+		t.Errorf("after a power cut: %q %v", text, err)
+	}
+}
+
+// 8. At min_free finished segments below keep are pruned, then intake stops; with
+// room again a sweep takes in what no event told of.
+func TestFinePrint08RoomComesAndGoes(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	r.config.Journal.Keep, r.config.Trees[0].Engine = 1000, "sweep"
+	r.drops(0, 10)
+	r.run(func(p *Pipeline) {
+		r.settled(p, 10)
+		prod, _, _ := p.halves()
+		waitFor(t, "the cursor at the end", func() bool {
+			at, err := journal.LoadCursor(prod.cursors, "clamav."+journal.Backlog)
+			return err == nil && at == prod.lanes.Lane(journal.Backlog).Durable()
+		})
+		for range 4 {
+			n := r.told.size()
+			r.drops(n, 1)
+			if err := p.Sweep(""); err != nil {
+				t.Fatal(err)
+			}
+			r.settled(p, n+1)
+			waitFor(t, "a cut", func() bool { return prod.lanes.Lane(journal.Backlog).Cut(time.Now()) == nil })
+		}
+		sealed := func() (n int) {
+			dir, err := r.files.OpenFolder(rigState + "/journal")
+			if err != nil {
+				t.Fatal(err)
+			}
+			names, err := journal.Segments(dir, journal.Base(journal.Backlog))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(names) - 1
+		}
+		if sealed() < 4 {
+			t.Fatalf("%d sealed segments", sealed())
+		}
+		n := r.told.size()
+		r.files.SetFree(1 << 20)
+		waitFor(t, "intake stopped", func() bool { err := p.Ready(); return err != nil && strings.Contains(err.Error(), "intake is stopped") })
+		waitFor(t, "segments pruned", func() bool { return sealed() <= 2 })
+		r.drops(n, 1) // no event and no clock tells of it
+		r.files.SetFree(1 << 40)
+		r.settled(p, n+1)
+	})
+}
