@@ -227,7 +227,9 @@ func TestSlowSamplesKeepNoneWaiting(t *testing.T) {
 	d.SetDelay(20 * time.Second)
 	for i := range 3 {
 		l.write(fmt.Sprint("slow", i), fmt.Sprint(i))
-		l.until("it is at the scanner", func() bool { return l.p.Status().Scanners[0].InFlight == int64(i+1) && d.Count([]byte(fmt.Sprint(i))) == 1 })
+		l.until("it is at the scanner", func() bool {
+			return l.p.Status().Scanners[0].InFlight == int64(i+1) && d.Count([]byte(fmt.Sprint(i))) == 1
+		})
 	}
 	d.SetDelay(0)
 	begun := time.Now()
@@ -255,4 +257,6 @@ func TestTreeInTree(t *testing.T) {
 	}
 }
 
-func pos(segment uint64, offset int64) journal.Pos { return journal.Pos{Segment: segment, Offset: offset} }
+func pos(segment uint64, offset int64) journal.Pos {
+	return journal.Pos{Segment: segment, Offset: offset}
+}
