@@ -25,8 +25,9 @@ import (
 const (
 	joinFor        = 250 * time.Millisecond // how long a session takes in further samples, at most
 	sessionsAtOnce = 2
-	maxHeld        = 50000           // retries that may wait before no new line is taken
-	graceFor       = 8 * time.Second // a stop waits this long for the samples in hand
+	slowAfter      = 300 * time.Millisecond // a session that lasts longer counts no more as one of them
+	maxHeld        = 50000                  // retries that may wait before no new line is taken
+	graceFor       = 8 * time.Second        // a stop waits this long for the samples in hand
 )
 
 // consumer pushes the journal's lines to one scanner:
@@ -46,7 +47,7 @@ type consumer struct {
 
 	live, backlog *lane
 	places        chan struct{} // one for each worker
-	sessions      chan struct{} // one for each session while it takes in samples
+	sessions      chan struct{} // one for each session, while it is not slow
 	share         int           // samples in such a session, at most
 	turn          int           // of the dispatcher: fresh lines and retries
 	picks         atomic.Uint64 // of lines that were not tried yet
@@ -187,15 +188,16 @@ func (c *consumer) dispatch(ctx context.Context) error {
 		if p == nil || c.limit.Wait(ctx) != nil {
 			break // what was taken stays unfinished: the cursor is before it
 		}
-		// Slow samples are not to keep others waiting: a session gives its turn back
-		// once it takes in no more of them.
-		closed := sync.OnceFunc(func() { <-c.sessions })
+		over := sync.OnceFunc(func() { <-c.sessions })
 		if p.alone {
-			closed()
+			over() // one bad sample that hangs is not to keep good ones waiting
 		}
 		sessions.Go(func() {
-			defer closed()
-			c.session(ctx, hand, p, closed)
+			defer over()
+			// Nor are slow ones.
+			slow := time.AfterFunc(slowAfter, over)
+			defer slow.Stop()
+			c.session(ctx, hand, p)
 		})
 	}
 	late := time.AfterFunc(graceFor, drop)

@@ -268,26 +268,39 @@ func BenchmarkClientCPU(b *testing.B) {
 	const n, size = 32, 16 << 20
 	dir := fill(b, n, size)
 	d := scantest.Clamd(b)
-	for name, addr := range map[string]string{"unix-fdpass": d.UnixAddr, "tcp-stream": d.TCPAddr} {
-		b.Run(name, func(b *testing.B) {
-			c, _ := journaled(b, dir, n)
-			before := cpuTime()
-			buf := make([]byte, size)
-			for i := range n {
-				f, err := os.Open(filepath.Join(dir, fmt.Sprint(i%100), fmt.Sprint(i)))
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := io.ReadFull(f, buf); err != nil {
-					b.Fatal(err)
-				}
-				f.Close()
-				sha256.Sum256(buf)
+	for _, way := range []struct{ name, addr string }{{"unix-fdpass", d.UnixAddr}, {"tcp-stream", d.TCPAddr}} {
+		b.Run(way.name, func(b *testing.B) {
+			var hashes, beyond []float64 // seconds for each GiB; the median counts, for the machine is shared
+			for range 3 {
+				c, _ := journaled(b, dir, n)
+				hash := hashAll(b, dir, n, size)
+				_, cpu := pushAll(b, c, way.addr, n, 2)
+				gib := float64(n*size) / (1 << 30)
+				hashes, beyond = append(hashes, hash.Seconds()/gib), append(beyond, (cpu-hash).Seconds()/gib)
 			}
-			hash := cpuTime() - before
-			_, cpu := pushAll(b, c, addr, n, 2)
-			b.ReportMetric((cpu-hash).Seconds()*float64(1<<30)/float64(n*size), "cpu-s/GiB")
-			b.ReportMetric(hash.Seconds()*float64(1<<30)/float64(n*size), "sha256-s/GiB")
+			slices.Sort(hashes)
+			slices.Sort(beyond)
+			b.ReportMetric(beyond[1], "cpu-s/GiB")
+			b.ReportMetric(hashes[1], "sha256-s/GiB")
 		})
 	}
+}
+
+// hashAll is the processor time to read and hash what fill made.
+func hashAll(b *testing.B, dir string, n, size int) time.Duration {
+	b.Helper()
+	before := cpuTime()
+	buf := make([]byte, size)
+	for i := range n {
+		f, err := os.Open(filepath.Join(dir, fmt.Sprint(i%100), fmt.Sprint(i)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(f, buf); err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+		sha256.Sum256(buf)
+	}
+	return cpuTime() - before
 }

@@ -13,8 +13,8 @@ import (
 
 // session pushes first, and what else is ready, in one session of the scanner:
 // open, hash, scan, outcome or another try. It ends as soon as no further sample
-// is ready; then it calls closed. ctx ends the joining, hand the session itself.
-func (c *consumer) session(ctx, hand context.Context, first *push, closed func()) {
+// is ready. ctx ends the joining, hand the session itself.
+func (c *consumer) session(ctx, hand context.Context, first *push) {
 	if first.failed && !c.count(hand, first) {
 		<-c.places
 		return
@@ -24,7 +24,6 @@ func (c *consumer) session(ctx, hand context.Context, first *push, closed func()
 	var outs []Outcome // one for each of all
 	var before []way   // how opening them ended
 	files := iter.Seq[scan.File](func(yield func(scan.File) bool) {
-		defer closed()
 		begun := time.Now()
 		for p := first; p != nil; p = c.join(ctx, first, begun, len(all)) {
 			c.flying.Add(1)
