@@ -84,7 +84,7 @@ func rigConfig(drop string, d disk, s Scanner, to *told) Config {
 	s.Name, s.NoCanary, s.BackoffFirst, s.BackoffMax = "clamav", true, time.Millisecond, 10*time.Millisecond
 	return Config{
 		State: rigState, Trees: []Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
-		Journal: Journal{CutSize: 600, Keep: 1}, Scanners: []Scanner{s}, Ledger: Ledger{Keep: 1}, Outcome: to.take, disk: d,
+		Journal: Journal{CutSize: 600, CutEvery: 24 * time.Hour, Keep: 1}, Scanners: []Scanner{s}, Ledger: Ledger{Keep: 1}, Outcome: to.take, disk: d,
 	}
 }
 
@@ -359,7 +359,9 @@ var mutations = []struct {
 	{"the state's folder is not synced", on("syncdir", "state")},
 	{"outcomes are not synced", on("sync", "verdicts.log")},
 	{"the ledger's folder is not synced", on("syncdir", "ledger")},
-	{"cursors are not synced", on("sync", "clamav.live.new")},
+	{"cursors are not synced", func(op disktest.Op) bool {
+		return op.Kind == "sync" && filepath.Base(filepath.Dir(op.Path)) == "cursors"
+	}},
 	{"the cursors' folder is not synced", on("syncdir", "cursors")},
 }
 
