@@ -161,9 +161,6 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 func (p *producer) takeIn(ctx context.Context) error {
 	batch := make([]watch.Calm, 0, takeAtOnce)
 	for {
-		if !p.wait(ctx) {
-			return nil
-		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -179,7 +176,7 @@ func (p *producer) takeIn(ctx context.Context) error {
 				runtime.Gosched() // to who may be about to send
 			}
 		}
-		if !p.take(ctx, batch) {
+		if !p.wait(ctx) || !p.take(ctx, batch) {
 			return nil
 		}
 	}
