@@ -69,7 +69,9 @@ type opener struct {
 }
 
 func newOpener(trees []Tree) *opener {
-	return &opener{trees: trees, bufs: sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}}
+	// Each read is a system call that may cost a switch of threads: few and large ones.
+	// No more are in use than sessions.
+	return &opener{trees: trees, bufs: sync.Pool{New: func() any { b := make([]byte, 2<<20); return &b }}}
 }
 
 // below reports whether path is dir or lies below it.
