@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// The outcomes: how a push ended.
+const (
+	Done    = "done"    // judged
+	Gone    = "gone"    // the file vanished
+	Skipped = "skipped" // refused for a named reason
+	Dead    = "dead"    // given up after all tries: a dead letter
+)
+
+// Outcome is how the push of one sample to one scanner ended.
+//
+// Its ledger line is one JSON object, keys in this order; a key whose value is
+// empty is left out, but for tries and ms:
+//
+//	key                 form
+//	time                RFC 3339, UTC, nanoseconds: when it was recorded
+//	id                  the sample's version, 16 hex digits; absent for a bare path
+//	scanner             name
+//	path or path_b64    as in the journal line
+//	size                bytes, as read
+//	sha256              64 hex digits; absent where the file was not read to its end
+//	outcome             done gone skipped dead
+//	verdict             clean suspicious malicious submitted unscanned; only with done
+//	signature           the scanner's name for what it found
+//	reason              of unscanned, skipped and dead
+//	cached              true
+//	tries               number
+//	ms                  milliseconds from the first try's begin
+//	at                  LANE:SEGMENT:OFFSET of the journal line; absent where no journal was involved
+//
+// Finished means (scanner, at), never an id alone.
+type Outcome struct {
+	Time      time.Time
+	ID        string // empty for a bare path
+	Scanner   string
+	Path      string // raw bytes, absolute
+	Size      int64
+	SHA256    string // hex; empty where the file was not read to its end
+	Outcome   string // Done, Gone, Skipped or Dead
+	Verdict   scan.Verdict
+	Signature string
+	Reason    string
+	Cached    bool
+	Tries     int
+	Took      time.Duration // from the first try's begin to the outcome
+	At        At            // zero where no journal was involved
+}
+
+// At is a line's position in the journal.
+type At struct {
+	Lane string
+	journal.Pos
+}
+
+// String is the text form, LANE:SEGMENT:OFFSET.
+func (a At) String() string { return a.Lane + ":" + a.Pos.String() }
+
+func parseAt(s string) (At, bool) {
+	lane, pos, _ := strings.Cut(s, ":")
+	p, err := journal.ParsePos(pos)
+	return At{lane, p}, err == nil && (lane == journal.Live || lane == journal.Backlog)
+}
+
+// appendLine appends the outcome's ledger line with its newline to b.
+func (o Outcome) appendLine(b []byte) []byte {
+	b = append(b, `{"time":"`...)
+	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+	b = append(b, '"')
+	text := func(key, value string) {
+		if value != "" {
+			b = append(b, ',', '"')
+			b = append(b, key...)
+			b = append(b, '"', ':')
+			b = appendText(b, value)
+		}
+	}
+	text("id", o.ID)
+	text("scanner", o.Scanner)
+	b = append(b, ',')
+	b = appendPath(b, o.Path)
+	b = append(b, `,"size":`...)
+	b = strconv.AppendInt(b, o.Size, 10)
+	text("sha256", o.SHA256)
+	text("outcome", o.Outcome)
+	text("verdict", string(o.Verdict))
+	text("signature", o.Signature)
+	text("reason", o.Reason)
+	if o.Cached {
+		b = append(b, `,"cached":true`...)
+	}
+	b = append(b, `,"tries":`...)
+	b = strconv.AppendInt(b, int64(o.Tries), 10)
+	b = append(b, `,"ms":`...)
+	b = strconv.AppendFloat(b, float64(o.Took.Microseconds())/1000, 'f', 3, 64)
+	if o.At != (At{}) {
+		text("at", o.At.String())
+	}
+	return append(b, '}', '\n')
+}
+
+// MarshalJSON implements json.Marshaler: the ledger line. Whatever bytes a name
+// holds, they survive.
+func (o Outcome) MarshalJSON() ([]byte, error) {
+	b := o.appendLine(nil)
+	return b[:len(b)-1], nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Outcome) UnmarshalJSON(b []byte) (err error) {
+	*o, err = parseOutcome(b)
+	return err
+}
+
+// outcomeLine is the wire form for reading.
+type outcomeLine struct {
+	Time      time.Time    `json:"time"`
+	ID        string       `json:"id"`
+	Scanner   string       `json:"scanner"`
+	Path      *string      `json:"path"`
+	Raw       []byte       `json:"path_b64"`
+	Size      int64        `json:"size"`
+	SHA256    string       `json:"sha256"`
+	Outcome   string       `json:"outcome"`
+	Verdict   scan.Verdict `json:"verdict"`
+	Signature string       `json:"signature"`
+	Reason    string       `json:"reason"`
+	Cached    bool         `json:"cached"`
+	Tries     int          `json:"tries"`
+	Millis    float64      `json:"ms"`
+	At        string       `json:"at"`
+}
+
+var errOutcome = errors.New("not a ledger line")
+
+// parseOutcome reads a ledger line without its newline.
+func parseOutcome(text []byte) (Outcome, error) {
+	var l outcomeLine
+	if err := json.Unmarshal(text, &l); err != nil {
+		return Outcome{}, fmt.Errorf("parse ledger line: %w", err)
+	}
+	o := Outcome{
+		Time: l.Time, ID: l.ID, Scanner: l.Scanner, Path: string(l.Raw), Size: l.Size, SHA256: l.SHA256,
+		Outcome: l.Outcome, Verdict: l.Verdict, Signature: l.Signature, Reason: l.Reason,
+		Cached: l.Cached, Tries: l.Tries, Took: time.Duration(l.Millis*1000) * time.Microsecond,
+	}
+	if l.Path != nil {
+		o.Path = *l.Path
+	}
+	ok := true
+	if l.At != "" {
+		o.At, ok = parseAt(l.At)
+	}
+	if !ok || o.Scanner == "" || o.Outcome == "" || (l.Path != nil) == (l.Raw != nil) {
+		return Outcome{}, fmt.Errorf("parse ledger line: a key is missing or malformed: %w", errOutcome)
+	}
+	return o, nil
+}
