@@ -99,6 +99,7 @@ type Scanner struct {
 	BackoffMax   time.Duration // 5m
 	MaxSize      int64         // bytes the scanner looks into; 0: the type's default (clamd 25 MiB); negative: no limit
 	Rate         Rate          // pushes begun; zero: no limit
+	Cache        time.Duration // how long a verdict holds for the same bytes and the same version of the scanner; 0: no cache
 	NoCanary     bool          // do not push a clean file and EICAR at start and every ten minutes
 }
 

@@ -41,6 +41,7 @@ type consumer struct {
 	opener  *opener
 	health  *health
 	limit   *rate.Limiter
+	cache   *cache // nil: verdicts are not remembered
 
 	again func(path string) // hands a changed path back to settle
 	told  func(Outcome)
@@ -98,6 +99,9 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		} else {
 			c.backlog = l
 		}
+	}
+	if err := c.loadPause(); err != nil {
+		return nil, errors.Join(err, c.close())
 	}
 	// A lane that begins at its oldest line needs the whole ledger.
 	from := mark{}
@@ -185,7 +189,8 @@ func (c *consumer) dispatch(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		p := c.next(ctx)
-		if p == nil || c.limit.Wait(ctx) != nil {
+		// It may have gone down, or been paused, while there was nothing to push.
+		if p == nil || c.limit.Wait(ctx) != nil || c.health.wait(ctx) != nil {
 			break // what was taken stays unfinished: the cursor is before it
 		}
 		over := sync.OnceFunc(func() { <-c.sessions })
@@ -392,7 +397,7 @@ func (c *consumer) status() ScannerStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := ScannerStatus{
-		Name: c.c.Name, Type: c.c.Type, Up: h.up, Since: h.since, Version: h.version,
+		Name: c.c.Name, Type: c.c.Type, Up: h.up, Paused: h.paused, Since: h.since, Version: h.version,
 		Done: c.counts[Done], Gone: c.counts[Gone], Skipped: c.counts[Skipped], Dead: c.counts[Dead],
 		InFlight: c.flying.Load(),
 	}

@@ -34,10 +34,13 @@ type health struct {
 	up     chan struct{} // closed while up
 	down   chan struct{} // a token: it went down
 	busy   time.Time     // told to wait until then
+	asked  time.Time     // when the version was told
+	free   chan struct{} // closed while nobody paused it
 }
 
 type healthState struct {
 	up      bool
+	paused  bool // by an operator
 	since   time.Time
 	version string
 	sick    bool // it went down although it answers: only a canary brings it back
@@ -46,7 +49,31 @@ type healthState struct {
 }
 
 func newHealth(c Scanner, s scan.Scanner, log *slog.Logger) *health {
-	return &health{c: c, scanner: s, log: log, up: make(chan struct{}), down: make(chan struct{}, 1), s: healthState{since: time.Now()}}
+	h := &health{c: c, scanner: s, log: log, up: make(chan struct{}), down: make(chan struct{}, 1), free: make(chan struct{}), s: healthState{since: time.Now()}}
+	close(h.free)
+	return h
+}
+
+// pause stops pushing, or lets it go on; false means that it was so already.
+func (h *health) pause(on bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.s.paused == on {
+		return false
+	}
+	h.s.paused = on
+	if on {
+		h.free = make(chan struct{})
+	} else {
+		close(h.free)
+	}
+	return true
+}
+
+// open reports whether the scanner may be pushed to now.
+func (h *health) open() bool {
+	s := h.state()
+	return s.up && !s.paused
 }
 
 func (h *health) state() healthState {
@@ -60,7 +87,16 @@ func (h *health) wait(ctx context.Context) error {
 	for {
 		h.mu.Lock()
 		up, busy, isUp := h.up, time.Until(h.busy), h.s.up
+		free, paused := h.free, h.s.paused
 		h.mu.Unlock()
+		if paused {
+			select {
+			case <-free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		}
 		if isUp && busy <= 0 {
 			return ctx.Err()
 		}
@@ -182,11 +218,34 @@ func (h *health) ping(ctx context.Context) (string, error) {
 	return h.scanner.Ping(ctx)
 }
 
+// version returns the scanner's version as it was told less than a second ago,
+// "" when it does not tell.
+func (h *health) version(ctx context.Context) string {
+	h.mu.Lock()
+	version, old := h.s.version, time.Since(h.asked) > versionGood
+	if old {
+		h.asked = time.Now() // one who asks is enough
+	}
+	h.mu.Unlock()
+	if !old {
+		return version
+	}
+	version, err := h.ping(ctx)
+	if err != nil {
+		version = ""
+	}
+	h.mu.Lock()
+	h.s.version, h.asked = version, time.Now()
+	h.mu.Unlock()
+	return version
+}
+
 // raise says that the scanner is up.
 func (h *health) raise(version string) {
 	h.mu.Lock()
 	was := h.s
-	h.s = healthState{up: true, since: time.Now(), version: version, blind: was.blind}
+	h.s = healthState{up: true, since: time.Now(), version: version, blind: was.blind, paused: was.paused}
+	h.asked = time.Now()
 	if !was.up {
 		close(h.up)
 	}

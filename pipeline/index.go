@@ -9,11 +9,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -38,11 +36,8 @@ import (
 //	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 |
 //	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    |
 type index struct {
-	db   *pebble.DB
-	disk *patient
-	hurt *damaged
-	key  []byte
-	log  *slog.Logger
+	*store
+	key []byte
 
 	mu      sync.Mutex
 	durable map[string]journal.Pos // marks as of the last synced batch
@@ -342,43 +337,11 @@ func (x *index) setDevice(ctx context.Context, tree, dev string) error {
 	return x.do(ctx, func() error { return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
-// letGo is how long a write may still take when nobody wants it any more.
-const letGo = 2 * time.Second
-
-// do runs f, which writes, and waits for it. While the disk refuses f does not
-// return, so some time after ctx has ended it is left to itself; and in an index
-// that is damaged it never does.
-func (x *index) do(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
-		return err
-	case <-x.hurt.found:
-		return x.hurt.err
-	case <-ctx.Done():
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-x.hurt.found:
-		return x.hurt.err
-	case <-time.After(letGo):
-		return fmt.Errorf("write index: %w", context.Cause(ctx))
-	}
-}
-
 // close leaves an index that cannot be written as it is: at the next start the
 // journal's tail is read into it, or it is built anew.
 func (x *index) close() error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	err := x.sync(ctx)
-	if x.hurt.is() {
-		return nil // said already
-	}
-	if x.disk.stalled() {
-		return errors.Join(err, errors.New("close index: its disk refuses: make room on it, or mend it"))
-	}
-	return errors.Join(err, x.db.Close())
+	return errors.Join(err, x.shut())
 }

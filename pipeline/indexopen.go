@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,17 +51,32 @@ func tryIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index
 	if err != nil {
 		return nil, err
 	}
-	x := &index{
-		disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})},
-		key: key, log: log, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{},
+	return indexWith(ctx, d, dir, key, log, false)
+}
+
+// readIndex opens the index to read only.
+func readIndex(ctx context.Context, d disk, dir string) (*index, error) {
+	if _, err := d.store.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", ErrNoState)
 	}
-	err = x.do(ctx, func() (err error) {
-		x.db, err = pebble.Open(dir, &pebble.Options{FS: x.disk, Logger: x.hurt, MaxOpenFiles: 256})
-		return err
-	})
+	folder, err := d.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	key, err := journal.LoadText(folder, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
+	return indexWith(ctx, d, dir, []byte(key), slog.New(slog.DiscardHandler), true)
+}
+
+func indexWith(ctx context.Context, d disk, dir string, key []byte, log *slog.Logger, readOnly bool) (*index, error) {
+	db, err := openStore(ctx, d, dir, log.With("store", "index"), readOnly)
+	if err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	x := &index{store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
 	for _, lane := range lanes {
 		text, done, err := x.db.Get([]byte("m" + lane))
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -137,40 +151,4 @@ func leaveDamaged(d disk, dir string, why error) error {
 	}
 	defer folder.Close()
 	return journal.SaveText(folder, damageFile, why.Error())
-}
-
-// damaged is Pebble's logger. It drops the chatter, and where Pebble would end
-// the process it holds the one goroutine that found the damage: the index is
-// left to itself then.
-type damaged struct {
-	log   *slog.Logger
-	once  sync.Once
-	found chan struct{} // closed when err is set
-	err   error
-}
-
-// Infof implements pebble.Logger.
-func (*damaged) Infof(string, ...any) {}
-
-// Errorf implements pebble.Logger.
-func (d *damaged) Errorf(format string, a ...any) {
-	d.log.Error("the index: look at its disk", "error", fmt.Sprintf(format, a...))
-}
-
-// Fatalf implements pebble.Logger. It does not return.
-func (d *damaged) Fatalf(format string, a ...any) {
-	d.once.Do(func() {
-		d.err = fmt.Errorf("the index is damaged: "+format, a...)
-		close(d.found)
-	})
-	select {}
-}
-
-func (d *damaged) is() bool {
-	select {
-	case <-d.found:
-		return true
-	default:
-		return false
-	}
 }

@@ -29,13 +29,19 @@ type finishedLine struct {
 	At      string `json:"at"`
 }
 
-const ledgerBase = "verdicts.log"
+const (
+	ledgerBase = "verdicts.log"
+	triesBase  = "tries.log"
+	ledgerCut  = 64 << 20 // bytes
+)
 
-// ledger is the append-only record of outcomes.
+// ledger is the append-only record of outcomes, and beside it of the failed tries
+// on the way there.
 type ledger struct {
 	dir    journal.Folder
 	keep   int
 	series *journal.Series
+	tries  *journal.Series
 	log    *slog.Logger
 	day    string // of the last cut or the start; tend has one caller
 
@@ -46,11 +52,15 @@ type ledger struct {
 }
 
 func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger, error) {
-	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: ledgerBase, CutSize: 64 << 20}, log)
+	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: ledgerBase, CutSize: ledgerCut}, log)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	return &ledger{dir: s.Folder(), keep: keep, series: s, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
+	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: triesBase, CutSize: ledgerCut}, log)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close())
+	}
+	return &ledger{dir: s.Folder(), keep: keep, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
 }
 
 // record appends outcomes and returns when they are durable.
@@ -195,10 +205,13 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 // and before all of need.
 func (l *ledger) tend(now time.Time, need []mark) error {
 	if day := now.UTC().Format(time.DateOnly); day != l.day {
-		if err := l.series.Cut(now); err != nil {
+		if err := errors.Join(l.series.Cut(now), l.tries.Cut(now)); err != nil {
 			return fmt.Errorf("cut ledger: %w", err)
 		}
 		l.day = day
+	}
+	if _, err := l.tries.Prune(l.keep, func([]byte) bool { return true }); err != nil {
+		return err
 	}
 	heads := map[string]bool{}
 	for _, m := range need {
@@ -213,4 +226,4 @@ func (l *ledger) tend(now time.Time, need []mark) error {
 	return err
 }
 
-func (l *ledger) close() error { return l.series.Close() }
+func (l *ledger) close() error { return errors.Join(l.series.Close(), l.tries.Close()) }

@@ -56,6 +56,7 @@ var (
 	oldestDesc  = prometheus.NewDesc("certpush_oldest_waiting_seconds", "Age of the oldest sample that waits.", []string{"scanner"}, nil)
 	upDesc      = prometheus.NewDesc("certpush_scanner_up", "1 when the scanner answered its last ping.", []string{"scanner"}, nil)
 	watchedDesc = prometheus.NewDesc("certpush_watched_directories", "Directories with a watch.", []string{"tree"}, nil)
+	lackDesc    = prometheus.NewDesc("certpush_unaccounted_samples", "Samples without an outcome that none will reach, by the last verify.", nil, nil)
 	sizeDesc    = prometheus.NewDesc("certpush_journal_bytes", "Bytes of all journal segments.", nil, nil)
 )
 
@@ -81,6 +82,9 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		for lane, n := range g.p.waiting(i) {
 			gauge(waitingDesc, float64(n), c.Name, lane)
 		}
+	}
+	if n := g.p.unaccounted.Load(); n != nil {
+		gauge(lackDesc, float64(*n))
 	}
 	gauge(sizeDesc, float64(g.p.journalSize()))
 }

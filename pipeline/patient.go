@@ -52,9 +52,9 @@ func (p *patient) trouble(n int, err error) {
 	p.refused += n
 	switch {
 	case was == 0:
-		p.log.Error("the index cannot be written; intake waits, pushing goes on: make room on its disk, or mend it", "error", err)
+		p.log.Error("a store cannot be written; what needs it waits, pushing goes on: make room on its disk, or mend it", "error", err)
 	case p.refused == 0:
-		p.log.Info("the index can be written again")
+		p.log.Info("a store can be written again")
 	}
 }
 

@@ -42,6 +42,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -58,6 +59,9 @@ var ErrLocked = journal.ErrLocked
 type Pipeline struct {
 	c Config
 	m *metrics
+
+	verifying   sync.Mutex
+	unaccounted atomic.Pointer[int64] // by the last verify
 
 	mu        sync.Mutex
 	started   time.Time
@@ -188,6 +192,18 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			run = append(run, c.Run)
 		}
 		run = append(run, func(ctx context.Context) error { return tendLedger(ctx, led, consumers) })
+		known, err := openCache(ctx, p.c)
+		if err != nil {
+			return err
+		}
+		if known != nil {
+			closers, run = append(closers, known.close), append(run, known.Run)
+			for _, c := range consumers {
+				if c.c.Cache > 0 {
+					c.cache = known
+				}
+			}
+		}
 	}
 	p.mu.Lock()
 	p.started, p.producer, p.consumers = time.Now(), prod, consumers
@@ -316,7 +332,7 @@ func (p *Pipeline) Ready() error {
 func (p *Pipeline) Sweep(name string) error {
 	prod, _, _ := p.halves()
 	if prod == nil {
-		return errors.New("no trees are watched by this process: ask the one that runs `certpush watch` or `certpush run`")
+		return errNoProducer
 	}
 	found := false
 	for i, t := range p.c.Trees {

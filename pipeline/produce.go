@@ -51,21 +51,29 @@ func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors jo
 	for _, t := range c.Trees {
 		m.lost.WithLabelValues(t.Name) // shown as 0 before the first
 	}
-	trees := make([]watch.Tree, len(c.Trees))
-	for i, t := range c.Trees {
-		trees[i] = watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine}
-	}
 	var err error
-	p.watcher, err = watch.New(watch.Config{
-		Trees: trees, Log: c.Log,
-		Lost:    func(i int) { m.lost.WithLabelValues(c.Trees[i].Name).Inc() },
-		Skipped: func(i int, _, reason string) { m.skipped.WithLabelValues(c.Trees[i].Name, reason).Inc() },
-	})
-	if err != nil {
+	if p.watcher, err = newWatcher(c, m); err != nil {
 		return nil, err
 	}
 	p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index"))
 	return p, err
+}
+
+// newWatcher returns a watcher of c's trees at rest; m may be nil.
+func newWatcher(c Config, m *metrics) (*watch.Watcher, error) {
+	w := watch.Config{Log: c.Log}
+	for _, t := range c.Trees {
+		w.Trees = append(w.Trees, watchTree(t))
+	}
+	if m != nil {
+		w.Lost = func(i int) { m.lost.WithLabelValues(c.Trees[i].Name).Inc() }
+		w.Skipped = func(i int, _, reason string) { m.skipped.WithLabelValues(c.Trees[i].Name, reason).Inc() }
+	}
+	return watch.New(w)
+}
+
+func watchTree(t Tree) watch.Tree {
+	return watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine}
 }
 
 // openIndex opens the index and holds it against the journal. One that is
@@ -137,7 +145,7 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 			return err
 		}
 		if ok {
-			if s, err := parseLine(line.Text); err == nil && !s.Bare() {
+			if s, err := parseLine(line.Text); err == nil && s.ofAll() {
 				st, err := watch.Lstat(s.Path)
 				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
@@ -298,6 +306,16 @@ func (p *producer) wait(ctx context.Context) bool {
 	}
 }
 
+// stopped is nil while there is room to take in.
+func (p *producer) stopped() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full == nil {
+		return nil
+	}
+	return fmt.Errorf("intake is stopped: %w", p.full)
+}
+
 // fail stops the intake until tend finds that it can go on.
 func (p *producer) fail(err error) {
 	p.mu.Lock()
@@ -320,7 +338,7 @@ func (p *producer) tend(ctx context.Context) error {
 			return nil
 		case <-p.index.hurt.found:
 			err := p.index.hurt.err
-			return errors.Join(fmt.Errorf("%w: start certpush again, then it is built anew", err), leaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
+			return errors.Join(fmt.Errorf("the index: %w: start certpush again, then it is built anew", err), leaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
 		case <-t.C:
 		}
 		err := p.index.sync(ctx)
@@ -448,10 +466,5 @@ func (p *producer) ready() error {
 			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.full != nil {
-		errs = append(errs, fmt.Errorf("intake is stopped: %w", p.full))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.stopped())...)
 }

@@ -37,10 +37,12 @@ type push struct {
 	mark   mark // the ledger's end when the line was handed out
 	lane   *lane
 
-	file  *os.File // while in flight
-	stat  watch.Stat
-	sum   [32]byte
-	began time.Time // of the first try
+	file *os.File // while in flight
+	stat watch.Stat
+	sum  [32]byte
+	// version of the scanner that the verdict is remembered under; "": it is not.
+	version string
+	began   time.Time // of the first try
 
 	tries  int
 	alone  bool   // after a void session, and from the first failed try on

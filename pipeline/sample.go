@@ -56,6 +56,23 @@ const (
 // Bare reports whether the sample came as a bare path, without a version.
 func (s Sample) Bare() bool { return s.ID == "" }
 
+// ofAll reports whether the line stands for its file in the index: it names a
+// version, and every scanner has an outcome for it.
+func (s Sample) ofAll() bool { return !s.Bare() && s.For == "" }
+
+// MarshalJSON implements json.Marshaler: the journal line. A bare path has empty
+// id, seen and mtime.
+func (s Sample) MarshalJSON() ([]byte, error) {
+	b := s.appendLine(nil)
+	return b[:len(b)-1], nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Sample) UnmarshalJSON(text []byte) (err error) {
+	*s, err = parseSample(text)
+	return err
+}
+
 // version returns the id of this path in this version.
 func version(path string, size int64, mtime watch.Time) string {
 	b := make([]byte, 0, len(path)+48)
@@ -181,6 +198,15 @@ func parseLine(text []byte) (Sample, error) {
 	if path, ok := barePath(text); ok {
 		return Sample{Path: path, Via: ViaManual}, nil
 	}
+	s, err := parseSample(text)
+	if err == nil && version(s.Path, s.Size, s.Mtime) != s.ID {
+		return Sample{}, fmt.Errorf("parse line: the id does not fit path, size and mtime: %w", errLine)
+	}
+	return s, err
+}
+
+// parseSample reads a line's JSON, and believes its id.
+func parseSample(text []byte) (Sample, error) {
 	var l line
 	if err := json.Unmarshal(text, &l); err != nil {
 		return Sample{}, fmt.Errorf("parse line: %w", err)
@@ -195,9 +221,6 @@ func parseLine(text []byte) (Sample, error) {
 		return Sample{}, fmt.Errorf("parse line: a key is missing or malformed: %w", errLine)
 	}
 	s.Seen = *l.Seen
-	if version(s.Path, s.Size, s.Mtime) != s.ID {
-		return Sample{}, fmt.Errorf("parse line: the id does not fit path, size and mtime: %w", errLine)
-	}
 	return s, nil
 }
 

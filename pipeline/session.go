@@ -32,6 +32,9 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 			}
 			out := c.outcomeOf(p)
 			w := c.opener.open(p, &out)
+			if w == ready && c.remembered(hand, p, &out) {
+				w = settled
+			}
 			all, outs, before = append(all, p), append(outs, out), append(before, w)
 			if w != ready {
 				continue
@@ -72,7 +75,7 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 
 // join returns the next sample for a session, nil when it should end.
 func (c *consumer) join(ctx context.Context, first *push, begun time.Time, n int) *push {
-	if first.alone || n >= c.share || time.Since(begun) > joinFor || ctx.Err() != nil || !c.health.state().up {
+	if first.alone || n >= c.share || time.Since(begun) > joinFor || ctx.Err() != nil || !c.health.open() {
 		return nil
 	}
 	select {
@@ -91,6 +94,24 @@ func (c *consumer) join(ctx context.Context, first *push, begun time.Time, n int
 	return p
 }
 
+// remembered takes p's verdict from the cache; false means that it has to be
+// asked for.
+func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
+	if c.cache == nil {
+		return false
+	}
+	if p.version = c.health.version(ctx); p.version == "" {
+		return false
+	}
+	a, ok := c.cache.get(c.c.Name, p.version, p.sum, c.c.Cache)
+	if !ok || !p.judge(a, out) {
+		return false
+	}
+	p.shut()
+	out.Cached, out.Tries = out.Outcome == Done, p.tries
+	return true
+}
+
 func (c *consumer) outcomeOf(p *push) Outcome {
 	return Outcome{ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Size: p.sample.Size, At: p.at}
 }
@@ -102,6 +123,9 @@ func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *Out
 	judged := p.judge(a, out)
 	p.shut()
 	if judged {
+		if c.cache != nil && out.Outcome == Done && p.version != "" {
+			c.cache.put(c.c.Name, p.version, p.sum, a)
+		}
 		result := string(out.Verdict)
 		if out.Outcome == Done {
 			c.health.judgedNow(1)
@@ -181,6 +205,9 @@ func (c *consumer) count(ctx context.Context, p *push) bool {
 	}
 	p.failed = false
 	p.tries++
+	if err := c.led.tried(Try{time.Now(), p.sample.ID, c.c.Name, p.sample.Path, p.tries, p.reason, p.at}); err != nil {
+		c.log.Debug("a failed try is not on record", "path", p.sample.Path, "error", err)
+	}
 	if p.tries < c.c.Tries {
 		return true
 	}

@@ -30,6 +30,7 @@ type ScannerStatus struct {
 	Name          string    `json:"name"`
 	Type          string    `json:"type"`
 	Up            bool      `json:"up"`
+	Paused        bool      `json:"paused"` // by an operator: nothing is pushed to it
 	Since         time.Time `json:"since"`
 	Version       string    `json:"version"`
 	Journaled     int64     `json:"journaled"`

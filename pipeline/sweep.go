@@ -184,14 +184,19 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	return ctx.Err()
 }
 
-// candidate takes a file that the index does not know in this version. The
-// claim comes first: either this sees that the path is settling, or takeIn sees
-// the claim.
+// candidate takes a file that the index does not know in this version.
 func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
-	p := s.p
-	if !p.sized(s.d.Tree, st, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
+	if !s.p.sized(s.d.Tree, st, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
 		return
 	}
+	s.take(ctx, s.d.Tree, path, ViaSweep, func() bool { return s.p.known(path, st) })
+}
+
+// take has a file journaled unless somebody else is at it, or known says by now
+// that there is no need. The claim comes first: either this sees that the path is
+// settling, or takeIn sees the claim.
+func (s *sweep) take(ctx context.Context, tree int, path, via string, known func() bool) {
+	p := s.p
 	p.mu.Lock()
 	p.claims[path] = true
 	p.mu.Unlock()
@@ -200,17 +205,17 @@ func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
 		delete(p.claims, path)
 		p.mu.Unlock()
 	}
-	if p.watcher.Settling(path) || p.known(path, st) {
+	if p.watcher.Settling(path) || known() {
 		drop()
 		return
 	}
-	now, calm := p.watcher.Settled(s.d.Tree, path)
+	now, calm := p.watcher.Settled(tree, path)
 	if !calm {
 		drop()
 		p.watcher.Again(path) // somebody writes it, or it is gone: settling tells
 		return
 	}
-	s.batch = append(s.batch, found{s.d.Tree, path, now, ViaSweep, time.Now()})
+	s.batch = append(s.batch, found{tree, path, now, via, time.Now()})
 	if len(s.batch) >= takeAtOnce {
 		s.flush(ctx)
 	}

@@ -58,11 +58,22 @@ func saveForeign(d Folder, known []foreign) error {
 	return SaveText(d, foreignFile, b.String())
 }
 
-// segment is one file of a lane as a reader sees it.
-type segment struct {
-	number uint64
-	name   string
-	active bool
+// Segment is one file of a lane.
+type Segment struct {
+	Number uint64 // 0: another program's, and no reader gave it one yet
+	Name   string
+	Active bool
+}
+
+// Survey lists the segments of base that have a whole first line, in order. It
+// changes nothing.
+func Survey(d Folder, base string) ([]Segment, error) {
+	c, err := openCatalog(d, base)
+	if err != nil {
+		return nil, err
+	}
+	c.silent = true
+	return c.list()
 }
 
 // catalog knows the segments of a lane by number.
@@ -71,6 +82,8 @@ type catalog struct {
 	base  string
 	heads map[string]uint64 // sealed name to number: sealed segments do not change
 	known []foreign
+
+	silent bool // gives no numbers
 }
 
 func openCatalog(d Folder, base string) (*catalog, error) {
@@ -84,7 +97,7 @@ func openCatalog(d Folder, base string) (*catalog, error) {
 // A cut between the listing and the look into the active segment would hide the
 // one that was sealed just then, and a reader would pass over its lines: so it
 // is listed until nothing was sealed meanwhile.
-func (c *catalog) list() ([]segment, error) {
+func (c *catalog) list() ([]Segment, error) {
 	for {
 		names, err := Segments(c.d, c.base)
 		if err != nil {
@@ -114,8 +127,8 @@ func lastSealed(names []string) string {
 }
 
 // numbered gives each name its number.
-func (c *catalog) numbered(names []string) ([]segment, error) {
-	var all []segment
+func (c *catalog) numbered(names []string) ([]Segment, error) {
+	var all []Segment
 	last, learned := uint64(0), false
 	for _, name := range names {
 		active := name == c.base
@@ -131,7 +144,7 @@ func (c *catalog) numbered(names []string) ([]segment, error) {
 				return nil, err
 			}
 			learned = learned || fresh
-			if n == 0 {
+			if n == 0 && !c.silent {
 				continue
 			}
 		}
@@ -139,7 +152,7 @@ func (c *catalog) numbered(names []string) ([]segment, error) {
 			c.heads[name] = n
 		}
 		last = max(last, n)
-		all = append(all, segment{n, name, active})
+		all = append(all, Segment{n, name, active})
 	}
 	if learned {
 		// A crash before this: the segments get the same numbers again, for no cursor
@@ -180,6 +193,9 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 		if k.base == c.base {
 			top = max(top, k.number)
 		}
+	}
+	if c.silent {
+		return 0, false, nil
 	}
 	c.known = append(c.known, foreign{top + 1, c.base, id})
 	return top + 1, true, nil

@@ -595,7 +595,7 @@ func TestForeignSegmentsAreToldApart(t *testing.T) {
 		if err != nil || len(all) == 0 {
 			t.Fatalf("%v %v", all, err)
 		}
-		return all[len(all)-1].number
+		return all[len(all)-1].Number
 	}
 	write("/a\n")
 	first := number()

@@ -134,5 +134,5 @@ func (l *Lanes) Has(lane string, n uint64) (bool, error) {
 		return false, err
 	}
 	all, err := c.list()
-	return slices.ContainsFunc(all, func(s segment) bool { return s.number == n }), err
+	return slices.ContainsFunc(all, func(s Segment) bool { return s.Number == n }), err
 }

@@ -209,37 +209,37 @@ func (r *Reader) enter() (bool, error) {
 	if err != nil || len(all) == 0 {
 		return false, err
 	}
-	if r.at.Segment > all[len(all)-1].number {
+	if r.at.Segment > all[len(all)-1].Number {
 		r.log.Warn("the cursor is ahead of the journal; reading goes on at the oldest segment", "lane", r.cat.base, "cursor", r.at.String())
 		r.at = Pos{}
 	}
 	for _, s := range all {
-		if s.number < r.at.Segment {
+		if s.Number < r.at.Segment {
 			continue
 		}
-		if s.number > r.at.Segment && r.at != (Pos{}) {
-			r.log.Warn("a segment is missing; reading goes on at the next", "lane", r.cat.base, "cursor", r.at.String(), "next", s.number)
-			r.miss(Pos{Segment: s.number})
+		if s.Number > r.at.Segment && r.at != (Pos{}) {
+			r.log.Warn("a segment is missing; reading goes on at the next", "lane", r.cat.base, "cursor", r.at.String(), "next", s.Number)
+			r.miss(Pos{Segment: s.Number})
 		}
-		if s.number > r.at.Segment {
-			r.at = Pos{Segment: s.number}
+		if s.Number > r.at.Segment {
+			r.at = Pos{Segment: s.Number}
 		}
 		return true, r.open(s)
 	}
 	return false, nil
 }
 
-func (r *Reader) open(s segment) error {
-	f, err := r.cat.d.Open(s.name, os.O_RDONLY)
+func (r *Reader) open(s Segment) error {
+	f, err := r.cat.d.Open(s.Name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the caller lists again
 	}
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}
-	if s.active {
+	if s.Active {
 		// It may have been cut since the listing; then this is another one.
-		if n, _, err := r.cat.number(s.name, 0); err != nil || n != s.number {
+		if n, _, err := r.cat.number(s.Name, 0); err != nil || n != s.Number {
 			return errors.Join(err, f.Close())
 		}
 	}
@@ -251,7 +251,7 @@ func (r *Reader) open(s segment) error {
 		r.log.Warn("the cursor is ahead of its segment; the segment is read again", "lane", r.cat.base, "cursor", r.at.String())
 		r.at.Offset = 0
 	}
-	r.f, r.name, r.buf, r.torn = f, s.name, nil, false
+	r.f, r.name, r.buf, r.torn = f, s.Name, nil, false
 	return nil
 }
 
@@ -262,18 +262,18 @@ func (r *Reader) turn() (bool, error) {
 		return false, err
 	}
 	for _, s := range all {
-		if s.number <= r.at.Segment {
+		if s.Number <= r.at.Segment {
 			continue
 		}
 		if len(r.buf) > 0 {
 			r.log.Warn("a sealed segment ends in a torn line", "segment", r.name, "offset", r.at.Offset, "bytes", fmt.Sprintf("%.200q", r.buf))
 		}
-		if len(r.buf) > 0 || s.number > r.at.Segment+1 {
-			r.miss(Pos{Segment: s.number})
+		if len(r.buf) > 0 || s.Number > r.at.Segment+1 {
+			r.miss(Pos{Segment: s.Number})
 		}
 		r.f.Close()
 		r.f = nil
-		r.at = Pos{Segment: s.number}
+		r.at = Pos{Segment: s.Number}
 		return true, r.open(s)
 	}
 	return false, nil

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// cache remembers verdicts over restarts: same SHA-256, same scanner, same
+// version of it. Nothing rests on it: what it loses is asked once more.
+//
+// Key: the first 16 bytes of SHA-256 over scanner 0 version, then the sample's
+// SHA-256. Value:
+//
+//	| 0                   7 | 8 ...                             |
+//	| unix nanoseconds, BE  | verdict 0 signature               |
+type cache struct {
+	*store
+	longest time.Duration // of all scanners' cache
+	puts    chan cached
+}
+
+// cached is a verdict to remember.
+type cached struct {
+	key  []byte
+	text []byte
+}
+
+const (
+	putsAtOnce  = 1024        // verdicts that wait to be written; more are not remembered
+	versionGood = time.Second // a version older than this is asked for again
+	expireEvery = time.Hour
+)
+
+// openCache opens the cache in the state folder, or returns nil when no scanner
+// has one. One that will not open is begun anew.
+func openCache(ctx context.Context, c Config) (*cache, error) {
+	longest := time.Duration(0)
+	for _, s := range c.Scanners {
+		longest = max(longest, s.Cache)
+	}
+	if longest == 0 {
+		return nil, nil
+	}
+	dir := filepath.Join(c.State, "cache")
+	log := c.Log.With("store", "cache")
+	s, err := openStore(ctx, c.disk, dir, log, false)
+	if err != nil && ctx.Err() == nil && !troubled(err) {
+		log.Error("the cache of verdicts is begun anew: look at the disk", "folder", dir, "error", err)
+		if err := c.disk.store.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("remove broken cache: %w", err)
+		}
+		s, err = openStore(ctx, c.disk, dir, log, false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	return &cache{store: s, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
+}
+
+func cacheKey(scanner, version string, sum [32]byte) []byte {
+	h := sha256.Sum256([]byte(scanner + "\x00" + version))
+	return append(h[:16:16], sum[:]...)
+}
+
+// get returns what the scanner said of these bytes in this version, at most age
+// ago.
+func (c *cache) get(scanner, version string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
+	if c.hurt.is() {
+		return scan.Answer{}, false
+	}
+	text, done, err := c.db.Get(cacheKey(scanner, version, sum))
+	if err != nil {
+		return scan.Answer{}, false
+	}
+	defer done.Close()
+	at, a, ok := decodeCached(text)
+	old := time.Since(at)
+	return a, ok && old >= 0 && old < age // a clock that jumped back makes it of no use
+}
+
+// put remembers a verdict, without waiting. What the scanner did not look into
+// is not remembered: why it did not may depend on more than its version.
+func (c *cache) put(scanner, version string, sum [32]byte, a scan.Answer) {
+	if a.Verdict != scan.Clean && a.Verdict != scan.Suspicious && a.Verdict != scan.Malicious {
+		return
+	}
+	select {
+	case c.puts <- cached{cacheKey(scanner, version, sum), encodeCached(time.Now(), a)}:
+	default:
+	}
+}
+
+func encodeCached(at time.Time, a scan.Answer) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano()))
+	return append(b, string(a.Verdict)+"\x00"+a.Signature...)
+}
+
+func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {
+	if len(b) < 8 {
+		return at, a, false
+	}
+	verdict, signature, ok := strings.Cut(string(b[8:]), "\x00")
+	a = scan.Answer{Verdict: scan.Verdict(verdict), Signature: signature}
+	ok = ok && (a.Verdict == scan.Clean || a.Verdict == scan.Suspicious || a.Verdict == scan.Malicious)
+	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), a, ok
+}
+
+// Run writes what put brought, and drops what is too old, until ctx ends.
+func (c *cache) Run(ctx context.Context) error {
+	every := time.NewTicker(expireEvery)
+	defer every.Stop()
+	c.expire(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+			c.expire(ctx)
+		case p := <-c.puts:
+			err := c.do(ctx, func() error { return c.db.Set(p.key, p.text, pebble.NoSync) })
+			if err != nil && ctx.Err() == nil {
+				c.log.Debug("a verdict is not remembered", "error", err)
+			}
+		}
+	}
+}
+
+func (c *cache) expire(ctx context.Context) {
+	if c.hurt.is() {
+		return
+	}
+	it, err := c.db.NewIter(nil)
+	if err != nil {
+		return // told by the store
+	}
+	b := c.db.NewBatch()
+	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
+		at, _, good := decodeCached(it.Value())
+		if old := time.Since(at); !good || old > c.longest || old < 0 {
+			err = errors.Join(err, b.Delete(it.Key(), nil))
+		}
+	}
+	if err = errors.Join(err, it.Close()); err == nil {
+		err = c.do(ctx, func() error { return b.Commit(pebble.NoSync) })
+	}
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("the cache of verdicts cannot drop what is too old; it is tried again each hour: look at its disk", "error", err)
+	}
+}
+
+// close keeps what was put so far.
+func (c *cache) close() error {
+	for !c.hurt.is() && !c.disk.stalled() {
+		select {
+		case p := <-c.puts:
+			if err := c.db.Set(p.key, p.text, pebble.NoSync); err != nil {
+				return errors.Join(err, c.shut())
+			}
+			continue
+		default:
+		}
+		break
+	}
+	return c.shut()
+}

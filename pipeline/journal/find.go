@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// findAtOnce is how much of a segment is searched at a time, in bytes.
+const findAtOnce = 4 << 20
+
+// Find calls each for the whole lines of a segment in which needle occurs, with
+// the line's offset; an empty needle occurs in all. The line is without its
+// newline and good until each returns. It is for looking things up: also lines
+// that are not durable yet are told. Lines longer than MaxLine are passed over.
+// The error is each's, ctx's, or tells what could not be read; a segment that is
+// not there is fs.ErrNotExist.
+func Find(ctx context.Context, d Folder, name string, needle []byte, each func(offset int64, line []byte) error) error {
+	f, err := d.Open(name, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := make([]byte, findAtOnce)
+	base, have := int64(0), 0
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := f.ReadAt(buf[have:], base+int64(have))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read segment %s: %w", name, err)
+		}
+		have += n
+		whole := bytes.LastIndexByte(buf[:have], '\n') + 1
+		if whole == 0 && have == len(buf) {
+			whole = have // in the middle of a line that is far too long
+		}
+		if err := findIn(buf[:whole], base, needle, each); err != nil {
+			return err
+		}
+		if n == 0 || err != nil {
+			return nil
+		}
+		have = copy(buf, buf[whole:have])
+		base += int64(whole)
+	}
+}
+
+// findIn is Find for lines in memory.
+func findIn(lines []byte, base int64, needle []byte, each func(int64, []byte) error) error {
+	for at := 0; at < len(lines); {
+		i := bytes.Index(lines[at:], needle)
+		if i < 0 {
+			return nil
+		}
+		begin := at + bytes.LastIndexByte(lines[at:at+i], '\n') + 1
+		length := bytes.IndexByte(lines[begin:], '\n')
+		if length < 0 {
+			return nil
+		}
+		if length < MaxLine {
+			if err := each(base+int64(begin), lines[begin:begin+length]); err != nil {
+				return err
+			}
+		}
+		at = begin + length + 1
+	}
+	return nil
+}
+
+// LineAt returns the line that begins at an offset of a segment, without its
+// newline; ok is false when no whole line does.
+func LineAt(d Folder, name string, offset int64) (line []byte, ok bool, err error) {
+	f, err := d.Open(name, os.O_RDONLY)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	if offset > 0 {
+		before := make([]byte, 1)
+		if _, err := f.ReadAt(before, offset-1); err != nil || before[0] != '\n' {
+			return nil, false, nil
+		}
+	}
+	for size := 4 << 10; ; size *= 4 {
+		buf := make([]byte, min(size, MaxLine))
+		n, err := f.ReadAt(buf, offset)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, false, fmt.Errorf("read segment %s: %w", name, err)
+		}
+		if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
+			return buf[:i], true, nil
+		}
+		if n < len(buf) || size >= MaxLine {
+			return nil, false, nil
+		}
+	}
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// store is a Pebble whose disk may refuse and whose files may be damaged without
+// the process ending.
+type store struct {
+	db   *pebble.DB
+	disk *patient
+	hurt *damaged
+	log  *slog.Logger
+}
+
+func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOnly bool) (*store, error) {
+	s := &store{disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
+	return s, s.do(ctx, func() (err error) {
+		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, ReadOnly: readOnly})
+		return err
+	})
+}
+
+// letGo is how long a write may still take when nobody wants it any more.
+const letGo = 2 * time.Second
+
+// do runs f, which writes, and waits for it. While the disk refuses f does not
+// return, so some time after ctx has ended it is left to itself; and in one
+// that is damaged it never does.
+func (s *store) do(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-s.hurt.found:
+		return s.hurt.err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-s.hurt.found:
+		return s.hurt.err
+	case <-time.After(letGo):
+		return fmt.Errorf("write: %w", context.Cause(ctx))
+	}
+}
+
+// shut closes the store. One that is damaged, or whose disk refuses, is left as
+// it is.
+func (s *store) shut() error {
+	if s.hurt.is() {
+		return nil // said already
+	}
+	if s.disk.stalled() {
+		return errors.New("close store: its disk refuses: make room on it, or mend it")
+	}
+	return s.db.Close()
+}
+
+// damaged is Pebble's logger. It drops the chatter, and where Pebble would end
+// the process it holds the one goroutine that found the damage: the store is left to
+// itself then.
+type damaged struct {
+	log   *slog.Logger
+	once  sync.Once
+	found chan struct{} // closed when err is set
+	err   error
+}
+
+// Infof implements pebble.Logger.
+func (*damaged) Infof(string, ...any) {}
+
+// Errorf implements pebble.Logger.
+func (d *damaged) Errorf(format string, a ...any) {
+	d.log.Error("a store reports an error: look at its disk", "error", fmt.Sprintf(format, a...))
+}
+
+// Fatalf implements pebble.Logger. It does not return.
+func (d *damaged) Fatalf(format string, a ...any) {
+	d.once.Do(func() {
+		d.err = fmt.Errorf("it is damaged: "+format, a...)
+		close(d.found)
+	})
+	select {}
+}
+
+func (d *damaged) is() bool {
+	select {
+	case <-d.found:
+		return true
+	default:
+		return false
+	}
+}

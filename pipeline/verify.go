@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// Proof is what a verify found. Its numbers count files, once for each
+// configured scanner; excluded ones count once.
+type Proof struct {
+	Files       int64 `json:"files"` // in the trees, without the excluded
+	Done        int64 `json:"done"`
+	Gone        int64 `json:"gone"`
+	Skipped     int64 `json:"skipped"`
+	Dead        int64 `json:"dead"`
+	Waiting     int64 `json:"waiting"`  // also those that settle
+	Excluded    int64 `json:"excluded"` // by include, exclude, min_size, or no regular file
+	Unaccounted int64 `json:"unaccounted"`
+
+	List    []Unaccounted `json:"list"`    // the first thousand of them
+	Unread  []string      `json:"unread"`  // folders that could not be listed, the first thousand: nothing is proven of what is in them
+	Queued  int64         `json:"queued"`  // files that fix journaled again
+	Trees   int           `json:"trees"`   // that were there
+	Missing []string      `json:"missing"` // trees that were not
+}
+
+// Proven reports whether each file in the trees is journaled in its present
+// version and has its outcomes, or waits for them.
+func (v Proof) Proven() bool {
+	return v.Unaccounted == 0 && len(v.Unread) == 0 && len(v.Missing) == 0
+}
+
+// Unaccounted is a file that nobody will push.
+type Unaccounted struct {
+	Sample  Sample `json:"sample"`  // as the file lies there
+	Scanner string `json:"scanner"` // empty: it is not journaled
+	Why     string `json:"why"`
+}
+
+const (
+	maxListed  = 1000
+	maxUnknown = 50_000                 // files that are looked at again together
+	lookAgain  = 100 * time.Millisecond // an event may be on its way: unknown files are looked at again
+	lookFor    = 5 * time.Second
+)
+
+// ErrVerifying is what Verify returns while another one runs.
+var ErrVerifying = errors.New("a verify is running already: wait for it")
+
+// Verify walks the trees and proves that every file is journaled in its present
+// version and has its outcomes, by index and cursors; the ledger tells which
+// they are. With fix it journals again what is not accounted for. It is for the
+// process that watches; while none runs it proves without fixing, under the
+// state folder's locks. The errors are those of Why.
+func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
+	prod, consumers, _ := p.halves()
+	switch {
+	case prod == nil && consumers != nil:
+		return v, errNoProducer
+	case prod == nil && fix:
+		return v, errors.New("certpush does not run: start it, its sweep at the start journals what is missing, and verify then")
+	}
+	if !p.verifying.TryLock() {
+		return v, ErrVerifying
+	}
+	defer p.verifying.Unlock()
+	err = p.look(func(a *archive) error {
+		c := &verify{a: a, c: p.c, p: prod, fix: fix}
+		if prod == nil {
+			rest, err := c.atRest(ctx)
+			if err != nil {
+				return err
+			}
+			defer rest()
+		}
+		v, err = c.run(ctx)
+		return err
+	})
+	if err == nil {
+		p.unaccounted.Store(&v.Unaccounted)
+	}
+	return v, err
+}
+
+// verify is one run of it.
+type verify struct {
+	a   *archive
+	c   Config
+	p   *producer // nil at rest
+	fix bool
+
+	watcher *watch.Watcher
+	index   *index
+	tail    map[string]entry // at rest: what the journal knows and the index does not yet
+
+	reach   []reach               // of each scanner
+	ended   map[outcomeKey]string // outcomes but done, and those that no cursor vouches for
+	damaged []damage              // told, and not yet forgotten by the index
+	kept    map[string]kept       // of each lane
+	proof   Proof
+	unknown []candidate
+}
+
+// kept is which segments of a lane are there.
+type kept struct {
+	numbers        map[uint64]bool
+	oldest, newest uint64
+}
+
+// reach is how far a scanner's cursors were.
+type reach struct {
+	scanner string
+	cursor  map[string]journal.Pos
+}
+
+type outcomeKey struct {
+	scanner string
+	at      At
+}
+
+// candidate is a file that was not accounted for at the first look.
+type candidate struct {
+	tree int
+	path string
+	stat watch.Stat
+}
+
+// atRest stands in for a producer that does not run. Nothing is written, not
+// even to the index: its files are to stay its own user's.
+func (c *verify) atRest(ctx context.Context) (done func(), err error) {
+	if c.watcher, err = newWatcher(c.c, nil); err != nil {
+		return nil, err
+	}
+	if c.index, err = readIndex(ctx, c.c.disk, filepath.Join(c.c.State, "index")); err != nil {
+		return nil, err
+	}
+	done = func() { c.index.shut() } // nothing was written
+	c.tail = map[string]entry{}
+	for lane, mark := range c.index.marks() {
+		all, err := journal.Survey(c.a.journal, journal.Base(lane))
+		for _, s := range all {
+			if err == nil && s.Number >= mark.Segment {
+				err = journal.Find(ctx, c.a.journal, s.Name, nil, func(offset int64, text []byte) error {
+					at := At{lane, journal.Pos{Segment: s.Number, Offset: offset}}
+					if s, err := parseLine(text); err == nil && s.ofAll() && !at.Pos.Before(mark) {
+						c.tail[s.Path] = entry{watch.Stat{Size: s.Size, Mtime: s.Mtime}, at}
+					}
+					return nil
+				})
+			}
+		}
+		if err != nil {
+			done()
+			return nil, err
+		}
+	}
+	return done, nil
+}
+
+func (c *verify) run(ctx context.Context) (Proof, error) {
+	if c.p != nil {
+		c.watcher, c.index = c.p.watcher, c.p.index
+	}
+	if err := c.prepare(ctx); err != nil {
+		return c.proof, err
+	}
+	for i, t := range c.c.Trees {
+		switch err := c.walk(ctx, i); {
+		case ctx.Err() != nil:
+			return c.proof, ctx.Err()
+		case errors.Is(err, fs.ErrNotExist):
+			c.proof.Missing = append(c.proof.Missing, t.Path)
+		case err != nil:
+			return c.proof, fmt.Errorf("verify tree %s: %w", t.Name, err)
+		default:
+			c.proof.Trees++
+		}
+	}
+	return c.proof, c.settleUnknown(ctx)
+}
+
+// prepare notes where cursors are before anything is walked: they only move on.
+func (c *verify) prepare(ctx context.Context) (err error) {
+	for _, s := range c.c.Scanners {
+		c.reach = append(c.reach, reach{s.Name, c.a.cursorsOf(s.Name)})
+	}
+	if c.a.cursors != nil {
+		if c.damaged, err = loadDamage(c.a.cursors); err != nil {
+			return err
+		}
+	}
+	c.kept = map[string]kept{}
+	for _, lane := range lanes {
+		all, err := journal.Survey(c.a.journal, journal.Base(lane))
+		if err != nil {
+			return fmt.Errorf("list journal: %w", err)
+		}
+		k := kept{numbers: map[uint64]bool{}}
+		for i, s := range all {
+			k.numbers[s.Number] = true
+			k.newest = max(k.newest, s.Number)
+			if i == 0 {
+				k.oldest = s.Number
+			}
+		}
+		c.kept[lane] = k
+	}
+	c.ended = map[outcomeKey]string{}
+	dead := map[letterKey]At{}
+	return c.a.outcomes(ctx, nil, func(o Outcome) error {
+		key := keyOf(o.Scanner, o.ID, o.Path)
+		if at, was := dead[key]; was { // it was tried again, or dropped: that counts
+			c.ended[outcomeKey{o.Scanner, at}] = o.Outcome
+		}
+		if o.Outcome == Dead {
+			dead[key] = o.At
+		}
+		ahead := false // of a cursor: only the ledger knows that it is finished
+		for _, r := range c.reach {
+			ahead = ahead || r.scanner == o.Scanner && !o.At.Pos.Before(r.cursor[o.At.Lane])
+		}
+		if o.At != (At{}) && (o.Outcome != Done || ahead || c.hurt(o.At)) {
+			c.ended[outcomeKey{o.Scanner, o.At}] = o.Outcome
+		}
+		return nil
+	})
+}
+
+func (c *verify) hurt(at At) bool {
+	for _, d := range c.damaged {
+		if at.Lane == d.at.Lane && !at.Pos.Before(d.at.Pos) && at.Pos.Before(d.after) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *verify) walk(ctx context.Context, tree int) error {
+	t := c.c.Trees[tree]
+	var missing error
+	err := watch.Walk(ctx, watchTree(t), t.Path, func(f watch.Folder) error {
+		switch {
+		case c.ofDeeper(tree, f.Path):
+			return ctx.Err()
+		case f.Err == nil:
+		case f.Path == t.Path && errors.Is(f.Err, fs.ErrNotExist):
+			missing = fs.ErrNotExist
+		case !errors.Is(f.Err, fs.ErrNotExist) && len(c.proof.Unread) < maxListed:
+			c.proof.Unread = append(c.proof.Unread, f.Path)
+		}
+		for _, e := range f.Entries {
+			path := filepath.Join(f.Path, e.Name)
+			if e.Stat.Kind() != "" || c.watcher.Excluded(tree, path) || e.Stat.Size < t.MinSize {
+				c.proof.Excluded++
+				continue
+			}
+			c.proof.Files++
+			if !c.account(path, e.Stat) {
+				c.unknown = append(c.unknown, candidate{tree, path, e.Stat})
+			}
+		}
+		if len(c.unknown) >= maxUnknown {
+			return c.settleUnknown(ctx)
+		}
+		return ctx.Err()
+	})
+	return errors.Join(err, missing)
+}
+
+// ofDeeper reports whether a folder is another tree's, below this one.
+func (c *verify) ofDeeper(tree int, folder string) bool {
+	for i, t := range c.c.Trees {
+		if i != tree && len(t.Path) > len(c.c.Trees[tree].Path) && below(t.Path, folder) {
+			return true
+		}
+	}
+	return false
+}
+
+// account counts a file at each scanner. It returns false, and counts nothing,
+// when the file is not accounted for at one of them.
+func (c *verify) account(path string, st watch.Stat) bool {
+	if c.p != nil && c.watcher.Settling(path) {
+		c.proof.Waiting += int64(len(c.reach))
+		return true
+	}
+	e, ok := c.known(path, st)
+	if !ok {
+		return false
+	}
+	how := make([]string, len(c.reach))
+	for i, r := range c.reach {
+		if how[i] = c.outcome(r, e.at); how[i] == "" {
+			return false
+		}
+	}
+	for _, h := range how {
+		c.count(h)
+	}
+	return true
+}
+
+func (c *verify) count(outcome string) {
+	switch outcome {
+	case Done:
+		c.proof.Done++
+	case Gone:
+		c.proof.Gone++
+	case Skipped:
+		c.proof.Skipped++
+	case Dead:
+		c.proof.Dead++
+	default:
+		c.proof.Waiting++
+	}
+}
+
+// lost reports whether a scanner has no outcome for a line, and never will.
+func (c *verify) lost(at At) bool {
+	return slices.ContainsFunc(c.reach, func(r reach) bool { return c.outcome(r, at) == "" })
+}
+
+// waiting stands beside the outcomes.
+const waiting = "waiting"
+
+// known returns what is known of path in this version.
+func (c *verify) known(path string, st watch.Stat) (entry, bool) {
+	if e, ok := c.tail[path]; ok && e.stat.Size == st.Size && e.stat.Mtime == st.Mtime {
+		return e, true
+	}
+	e, ok, err := c.index.get(path)
+	return e, ok && err == nil && e.stat.Same(st)
+}
+
+// outcome returns what became of a line at a scanner: an outcome, waiting, or ""
+// when neither is certain.
+func (c *verify) outcome(r reach, at At) string {
+	if o, ok := c.ended[outcomeKey{r.scanner, at}]; ok {
+		return o
+	}
+	switch {
+	case c.hurt(at):
+		return "" // behind the cursor it may be, but nobody could read it
+	case at.Pos.Before(r.cursor[at.Lane]):
+		return Done
+	case at.Segment > c.kept[at.Lane].newest || c.kept[at.Lane].numbers[at.Segment]:
+		return waiting
+	case r.cursor[at.Lane] == (journal.Pos{}) && at.Segment < c.kept[at.Lane].oldest:
+		return Done // a new scanner begins at the oldest segment that is kept
+	}
+	return "" // its segment is gone, and the cursor is not past it
+}
+
+// settleUnknown looks again at what was not accounted for, while its event may
+// be on its way, and then tells or fixes it.
+func (c *verify) settleUnknown(ctx context.Context) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for until := time.Now().Add(lookFor); c.p != nil && len(c.unknown) > 0 && time.Now().Before(until); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		left := c.unknown[:0]
+		for _, u := range c.unknown {
+			if !c.again(&u) {
+				left = append(left, u)
+			}
+		}
+		c.unknown = left
+	}
+	for _, u := range c.unknown {
+		c.tell(u)
+	}
+	unknown := c.unknown
+	c.unknown = nil
+	if !c.fix {
+		return nil
+	}
+	return c.queue(ctx, unknown)
+}
+
+// queue journals again what is not accounted for.
+func (c *verify) queue(ctx context.Context, unknown []candidate) error {
+	s := &sweep{p: c.p, ok: true}
+	for _, u := range unknown {
+		if err := c.p.stopped(); err != nil {
+			return err
+		}
+		s.take(ctx, u.tree, u.path, ViaManual, func() bool {
+			e, known := c.known(u.path, u.stat)
+			return known && !c.lost(e.at)
+		})
+	}
+	s.flush(ctx)
+	c.proof.Queued += int64(s.fresh)
+	return ctx.Err()
+}
+
+// again accounts for a file that may be another version by now, or gone.
+func (c *verify) again(u *candidate) bool {
+	st, err := watch.Lstat(u.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Kind() != "" {
+		c.proof.Files--
+		return true
+	}
+	if err == nil {
+		u.stat = st
+	}
+	return c.account(u.path, u.stat)
+}
+
+func (c *verify) tell(u candidate) {
+	e, known := c.known(u.path, u.stat)
+	sample := Sample{ID: version(u.path, u.stat.Size, u.stat.Mtime), Path: u.path, Size: u.stat.Size, Mtime: u.stat.Mtime}
+	for _, r := range c.reach {
+		why := "it is not journaled in its present version"
+		if known {
+			if o := c.outcome(r, e.at); o != "" {
+				c.count(o)
+				continue
+			}
+			why = "its journal line " + e.at.String() + " is lost, and the ledger has no outcome for it"
+		}
+		c.proof.Unaccounted++
+		if len(c.proof.List) < maxListed {
+			c.proof.List = append(c.proof.List, Unaccounted{sample, r.scanner, why})
+		}
+	}
+}
