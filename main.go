@@ -101,7 +101,8 @@ func rootCommand() *cobra.Command {
 			"Exit codes: 0; 1 run time; 2 scan: something was malicious; 64 usage; 69 scanner unreachable;\n" +
 			"75 another process holds the state folder; 77 permission; 78 configuration.",
 	}
-	root.AddCommand(runVerb(), watchVerb(), pushVerb(), checkVerb(), scanVerb(), statusVerb(), sweepVerb(), reloadVerb(), serviceVerb(), versionVerb(), completionVerb())
+	root.AddCommand(runVerb(), watchVerb(), pushVerb(), checkVerb(), scanVerb(), statusVerb(), reloadVerb(), pauseVerb(), resumeVerb(),
+		verifyVerb(), sweepVerb(), deadVerb(), whyVerb(), serviceVerb(), versionVerb(), completionVerb())
 	root.SetHelpCommand(helpVerb())
 	return root
 }

@@ -26,6 +26,7 @@ type admin struct {
 	status  func() pipeline.Status
 	ready   func() error
 	sweep   func(tree string) error
+	pipe    func() *pipeline.Pipeline // the one in force
 	reload  func(context.Context) error
 	metrics func() prometheus.Gatherer
 	token   string
@@ -85,6 +86,7 @@ func (a *admin) handler() http.Handler {
 	})
 	mux.Handle("POST /api/v1/sweep", a.guarded(func(r *http.Request) error { return a.sweep(r.URL.Query().Get("tree")) }))
 	mux.Handle("POST /api/v1/reload", a.guarded(func(r *http.Request) error { return a.reload(r.Context()) }))
+	a.lookups(mux)
 	crossOrigin := http.NewCrossOriginProtection()
 	return a.local(crossOrigin.Handler(mux))
 }
@@ -127,9 +129,14 @@ func (a *admin) allowed(host string) bool {
 	return strings.EqualFold(name, "localhost") || name != "" && name == a.host || ip != nil && ip.IsLoopback()
 }
 
-// guarded lets in who knows the token, and root and our own user on the Unix
-// socket.
+// guarded has do done for who is let in.
 func (a *admin) guarded(do func(*http.Request) error) http.Handler {
+	return a.told(func(r *http.Request) (any, error) { return nil, do(r) })
+}
+
+// told answers who is let in with what do returns, as JSON: who knows the token,
+// and root and our own user on the Unix socket.
+func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trusted, _ := r.Context().Value(peerKey{}).(bool)
 		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -138,11 +145,23 @@ func (a *admin) guarded(do func(*http.Request) error) http.Handler {
 			http.Error(w, "the token is missing or wrong: send Authorization: Bearer with the content of admin.token in the state folder", http.StatusUnauthorized)
 			return
 		}
-		if err := do(r); err != nil {
+		// A look over a million files takes its time.
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
+			a.log.Debug("write deadline stays", "error", err)
+		}
+		answer, err := do(r)
+		if err != nil {
 			http.Error(w, Printable(err.Error()), http.StatusUnprocessableEntity)
 			return
 		}
-		fmt.Fprintln(w, "done")
+		if answer == nil {
+			fmt.Fprintln(w, "done")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			a.log.Debug("answer was not taken", "error", err)
+		}
 	})
 }
 

@@ -24,9 +24,11 @@ const askLimit = 30 * time.Second
 
 // client asks the running service over its admin endpoint.
 type client struct {
-	listen endpoint
-	state  string
-	bad    error // what is wrong with the configuration we read
+	listen   endpoint
+	state    string
+	bad      error // what is wrong with the configuration we read
+	settings Settings
+	limit    time.Duration // for an answer
 }
 
 // newClient reads from the configuration where the service listens. A file with
@@ -43,10 +45,13 @@ func newClient(f Flags) (*client, error) {
 		return nil, bad
 	}
 	if listen == (endpoint{}) {
-		return nil, errors.New("ask service: the admin endpoint is off: set [admin] listen, or send signals to the process")
+		return nil, silence{errors.New("ask service: the admin endpoint is off: set [admin] listen, or send signals to the process")}
 	}
-	return &client{listen: listen, state: s.Pipeline.State, bad: bad}, nil
+	return &client{listen: listen, state: s.Pipeline.State, bad: bad, settings: s, limit: askLimit}, nil
 }
+
+// silence is that nobody answers: no service runs, or not there.
+type silence struct{ error }
 
 // refusal is an answer that is not a success.
 type refusal struct{ text string }
@@ -67,7 +72,7 @@ func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error)
 // askBoth tells successes and refusals apart, for one half may say yes and the
 // other no. err is that neither could be asked.
 func (c *client) askBoth(ctx context.Context, method, path string) (bodies [][]byte, refused, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	token, noToken := "", error(nil)
 	if method == http.MethodPost {
@@ -99,7 +104,7 @@ func (c *client) askBoth(ctx context.Context, method, path string) (bodies [][]b
 	case c.bad != nil:
 		return nil, nil, c.bad
 	}
-	return nil, nil, fmt.Errorf("ask service: nothing answers at %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", c.listen, silent[0])
+	return nil, nil, silence{fmt.Errorf("ask service: nothing answers at %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", c.listen, silent[0])}
 }
 
 func (e endpoint) request(ctx context.Context, method, path, token string) ([]byte, error) {
@@ -138,18 +143,32 @@ func (e endpoint) request(ctx context.Context, method, path, token string) ([]by
 	return body, nil
 }
 
+// order asks the running service to do something.
+func order(ctx context.Context, f Flags, what, path string) error {
+	c, err := newClient(f)
+	if err == nil {
+		_, err = c.ask(ctx, http.MethodPost, path)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// Pause has the running service push nothing to a scanner until Resume.
+func Pause(ctx context.Context, f Flags, scanner string) error {
+	return order(ctx, f, "pause", "/api/v1/pause?scanner="+url.QueryEscape(scanner))
+}
+
+// Resume lets pushing to a scanner go on.
+func Resume(ctx context.Context, f Flags, scanner string) error {
+	return order(ctx, f, "resume", "/api/v1/resume?scanner="+url.QueryEscape(scanner))
+}
+
 // Sweep asks the running service for a sweep of tree, or of all when it is
 // empty.
 func Sweep(ctx context.Context, f Flags, tree string) error {
-	c, err := newClient(f)
-	if err != nil {
-		return err
-	}
-	_, err = c.ask(ctx, "POST", "/api/v1/sweep?tree="+url.QueryEscape(tree))
-	if err != nil {
-		return fmt.Errorf("sweep: %w", err)
-	}
-	return nil
+	return order(ctx, f, "sweep", "/api/v1/sweep?tree="+url.QueryEscape(tree))
 }
 
 // Reload asks the running service to read its configuration again and waits

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/certpush/certpush/pipeline"
 )
 
 // door keeps the admin endpoint open where the configuration in force has it.
@@ -55,6 +57,7 @@ func (d *door) open(g *generation) {
 		status: d.p.status, token: token, host: host, unix: want.network == "unix", log: g.log,
 		ready:  func() error { return d.p.current.Load().pipe.Ready() },
 		sweep:  func(tree string) error { return d.p.current.Load().pipe.Sweep(tree) },
+		pipe:   func() *pipeline.Pipeline { return d.p.current.Load().pipe },
 		reload: d.p.askReload,
 		metrics: func() prometheus.Gatherer {
 			return prometheus.Gatherers{d.p.registry, d.p.current.Load().registry}

@@ -51,7 +51,7 @@ func convertScanner(name string, t scannerTable, b *binder, key string) pipeline
 		Name: name, Type: t.Type, Addresses: addresses(t, b, key),
 		Workers: int(t.Workers), Queue: int(t.Queue), Timeout: time.Duration(t.Timeout), Tries: int(t.Tries),
 		BackoffFirst: time.Duration(t.Backoff.First), BackoffMax: time.Duration(t.Backoff.Max),
-		Rate: pipeline.Rate(t.Rate), NoCanary: !t.Canary,
+		Rate: pipeline.Rate(t.Rate), Cache: time.Duration(t.Cache), NoCanary: !t.Canary,
 	}
 	for i, list := range t.Lists {
 		s.Lists = append(s.Lists, absolute(b, element(k("lists"), i+1), string(list)))
@@ -65,8 +65,8 @@ func convertScanner(name string, t scannerTable, b *binder, key string) pipeline
 	if t.Backoff.First > t.Backoff.Max {
 		b.wrong(k("backoff"), "first is longer than max: swap the two")
 	}
-	if t.Cache != 0 {
-		b.wrong(k("cache"), "the verdict cache is not built yet: write \"0\" or take the line out")
+	if t.Cache != 0 && t.Type == "discard" {
+		b.wrong(k("cache"), "type discard judges nothing that could be remembered: take the line out")
 	}
 	if _, given := b.places[k("lists")]; given && t.Type != "hashlist" {
 		b.odd(k("lists"), "only type hashlist has lists: take the line out")

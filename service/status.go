@@ -56,7 +56,9 @@ func headline(s pipeline.Status, now time.Time) string {
 	for _, c := range s.Scanners {
 		waiting, dead = max(waiting, c.Waiting), dead+c.Dead
 		oldest = max(oldest, c.OldestWaiting)
-		if !c.Up {
+		if c.Paused {
+			down = append(down, fmt.Sprintf("scanner %s is paused, see certpush resume", printable(c.Name)))
+		} else if !c.Up {
 			down = append(down, fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since))))
 		}
 	}
@@ -95,6 +97,9 @@ func upDown(c pipeline.ScannerStatus, now time.Time) string {
 	state := "DOWN"
 	if c.Up {
 		state = "up"
+	}
+	if c.Paused {
+		return "PAUSED"
 	}
 	if c.Since.IsZero() {
 		return state

@@ -76,7 +76,7 @@ func TestTypos(t *testing.T) {
 		{clamd("tries = 1.5"), "4:9", "scanner.c.tries", "a whole number is expected"},
 		{clamd("rate = 60"), "4:8", "scanner.c.rate", `write "60/s", "60/m" or "60/h"`},
 		{clamd("rate = '60/min'"), "4:8", "scanner.c.rate", `"60/m"`},
-		{clamd("cache = '24h'"), "4:9", "scanner.c.cache", "is not built yet"},
+		{"[scanner.c]\ntype = \"discard\"\ncache = '24h'", "3:9", "scanner.c.cache", "take the line out"},
 		{clamd("backoff = { first = '1h' }"), "4:11", "scanner.c.backoff", "swap the two"},
 		{"[journal]\nkeep = 0", "2:8", "journal.keep", "write 1 or more"},
 		{"[journal]\nsync = 100", "2:8", "journal.sync", `"always"`},

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// look asks the running service, and where none runs looks itself, under the
+// state folder's locks. A look may take as long as it needs.
+func look[T any](ctx context.Context, f Flags, path string, atRest func(*pipeline.Pipeline) (T, error)) (T, error) {
+	var answer T
+	bodies, err := lookVia(ctx, f, path)
+	var nobody silence
+	if errors.As(err, &nobody) && atRest != nil {
+		s, bad := Load(f)
+		if bad != nil {
+			return answer, bad
+		}
+		c := s.Pipeline
+		c.Log = slog.New(slog.DiscardHandler)
+		p, bad := pipeline.New(c)
+		if bad != nil {
+			return answer, configError(bad)
+		}
+		answer, err = atRest(p)
+		if errors.Is(err, pipeline.ErrLocked) {
+			err = fmt.Errorf("%w, and %w", err, nobody)
+		}
+		return answer, err
+	}
+	if err != nil {
+		return answer, err
+	}
+	if err := json.Unmarshal(bodies[0], &answer); err != nil {
+		return answer, fmt.Errorf("read answer: %w: is it certpush that answers at admin.listen?", err)
+	}
+	return answer, nil
+}
+
+func lookVia(ctx context.Context, f Flags, path string) ([][]byte, error) {
+	c, err := newClient(f)
+	if err != nil {
+		return nil, err
+	}
+	c.limit = math.MaxInt64
+	return c.ask(ctx, http.MethodPost, path)
+}
+
+// What `why` takes as it is; anything else is a path.
+var whyKey = regexp.MustCompile(`^([0-9a-fA-F]{64}|[0-9a-fA-F]{16}|(live|backlog):[0-9]+:[0-9]+)$`)
+
+// Why prints a sample's story: key is a path, a SHA-256, an id, or a place in
+// the journal.
+func Why(ctx context.Context, f Flags, key string, out io.Writer) error {
+	if whyKey.MatchString(key) {
+		key = strings.ToLower(key)
+	} else if abs, err := filepath.Abs(key); err == nil {
+		key = abs
+	}
+	s, err := look(ctx, f, "/api/v1/why?key="+url.QueryEscape(key), func(p *pipeline.Pipeline) (pipeline.Story, error) { return p.Why(ctx, key) })
+	if err != nil {
+		return fmt.Errorf("why: %w", err)
+	}
+	if len(s.Lines)+len(s.Outcomes) == 0 {
+		return fmt.Errorf("why: neither journal nor ledger know %s: certpush verify tells of files that are not journaled; older segments are pruned", printable(key))
+	}
+	_, err = io.WriteString(out, storyText(s))
+	return err
+}
+
+// Dead prints the dead letters.
+func Dead(ctx context.Context, f Flags, out io.Writer) error {
+	all, err := look(ctx, f, "/api/v1/dead", func(p *pipeline.Pipeline) ([]pipeline.DeadLetter, error) { return p.Dead(ctx) })
+	if err != nil {
+		return fmt.Errorf("dead list: %w", err)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if len(all) == 0 {
+		fmt.Fprintln(w, "no dead letters")
+	} else {
+		fmt.Fprintln(w, "ID\tSCANNER\tSINCE\tTRIES\tPATH\tREASON")
+	}
+	for _, d := range all {
+		o := d.Outcome
+		reason := printable(o.Reason)
+		if d.Again {
+			reason = "waits again; it was " + reason
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", printable(d.ID()), printable(o.Scanner), o.Time.UTC().Format(time.RFC3339), o.Tries, printable(o.Path), reason)
+	}
+	return w.Flush()
+}
+
+// Retry has dead letters pushed once more: the one that id names, or all when it
+// is empty.
+func Retry(ctx context.Context, f Flags, id string, out io.Writer) error {
+	n, err := look[retried](ctx, f, "/api/v1/dead/retry?id="+url.QueryEscape(id), nil)
+	if err != nil {
+		return fmt.Errorf("dead retry: %w", err)
+	}
+	fmt.Fprintf(out, "%s again\n", number(n.Queued, "sample waits", "samples wait"))
+	if n.Unable > 0 {
+		return fmt.Errorf("dead retry: %s gone or changed, and the journal lines are pruned: certpush dead drop takes them off the list", number(n.Unable, "file is", "files are"))
+	}
+	return nil
+}
+
+// Drop takes a dead letter off the list.
+func Drop(ctx context.Context, f Flags, id string, out io.Writer) error {
+	n, err := look[int](ctx, f, "/api/v1/dead/drop?id="+url.QueryEscape(id), nil)
+	if err != nil {
+		return fmt.Errorf("dead drop: %w", err)
+	}
+	_, err = fmt.Fprintf(out, "%s dropped\n", number(n, "dead letter", "dead letters"))
+	return err
+}
+
+// ErrUnproven is what Verify returns, after it printed the list, when a file is
+// not accounted for.
+var ErrUnproven = errors.New("not every file has its outcome")
+
+// Verify proves that each file in the trees is journaled in its present version
+// and has its outcomes, and prints the numbers. With fix what is not accounted
+// for is journaled again.
+func Verify(ctx context.Context, f Flags, fix bool, out io.Writer) error {
+	v, err := look(ctx, f, fmt.Sprintf("/api/v1/verify?fix=%t", fix), func(p *pipeline.Pipeline) (pipeline.Proof, error) { return p.Verify(ctx, fix) })
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if _, err := io.WriteString(out, proofText(v)); err != nil {
+		return err
+	}
+	switch {
+	case v.Proven() || fix && v.Queued == v.Unaccounted && len(v.Unread)+len(v.Missing) == 0:
+		return nil
+	case len(v.Unread)+len(v.Missing) > 0:
+		return fmt.Errorf("verify: %w: some folders could not be read: see that they are there and that certpush may read them", ErrUnproven)
+	}
+	return fmt.Errorf("verify: %w: certpush verify --fix queues them", ErrUnproven)
+}
+
+func proofText(v pipeline.Proof) string {
+	var b strings.Builder
+	for _, dir := range v.Missing {
+		fmt.Fprintf(&b, "tree is not there: %s\n", printable(dir))
+	}
+	for _, dir := range v.Unread {
+		fmt.Fprintf(&b, "cannot be listed: %s\n", printable(dir))
+	}
+	for _, u := range v.List {
+		name := ""
+		if u.Scanner != "" {
+			name = printable(u.Scanner) + ": "
+		}
+		fmt.Fprintf(&b, "unaccounted: %s: %s%s\n", printable(u.Sample.Path), name, printable(u.Why))
+	}
+	if more := v.Unaccounted - int64(len(v.List)); more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
+	}
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range []struct {
+		name string
+		n    int64
+	}{
+		{"files", v.Files}, {pipeline.Done, v.Done}, {pipeline.Gone, v.Gone}, {pipeline.Skipped, v.Skipped}, {pipeline.Dead, v.Dead},
+		{"waiting", v.Waiting}, {"excluded", v.Excluded}, {"unaccounted", v.Unaccounted},
+	} {
+		fmt.Fprintf(w, "%d\t  %s\n", row.n, row.name)
+	}
+	w.Flush()
+	if v.Queued > 0 {
+		fmt.Fprintf(&b, "%s again\n", number(v.Queued, "file is journaled", "files are journaled"))
+	}
+	return b.String()
+}

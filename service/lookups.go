@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"net/http"
+
+	"github.com/certpush/certpush/pipeline"
+)
+
+// retried is what became of `dead retry`.
+type retried struct {
+	Queued int `json:"queued"`
+	Unable int `json:"unable"`
+}
+
+// lookups adds what looks into journal and ledger, and what follows from it. All
+// of it needs the token: names of samples are nobody else's business, and looking
+// costs reading.
+func (a *admin) lookups(mux *http.ServeMux) {
+	add := func(path string, do func(p *pipeline.Pipeline, r *http.Request) (any, error)) {
+		mux.Handle("POST /api/v1/"+path, a.told(func(r *http.Request) (any, error) { return do(a.pipe(), r) }))
+	}
+	add("why", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		return p.Why(r.Context(), r.URL.Query().Get("key"))
+	})
+	add("verify", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		return p.Verify(r.Context(), r.URL.Query().Get("fix") == "true")
+	})
+	add("dead", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		all, err := p.Dead(r.Context())
+		return append([]pipeline.DeadLetter{}, all...), err
+	})
+	add("dead/retry", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		queued, unable, err := p.Retry(r.Context(), r.URL.Query().Get("id"))
+		return retried{queued, unable}, err
+	})
+	add("dead/drop", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		return p.Drop(r.Context(), r.URL.Query().Get("id"))
+	})
+	add("pause", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		return nil, p.Pause(r.URL.Query().Get("scanner"))
+	})
+	add("resume", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
+		return nil, p.Resume(r.URL.Query().Get("scanner"))
+	})
+}
