@@ -235,6 +235,7 @@ func scanner(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	s := scantest.Start(t, "tcp")
+	s.SetFailOn("this sample fails")
 	if args[0] == "mute" {
 		s.Set(scantest.Mute)
 	}

@@ -214,6 +214,6 @@ func (p *push) judge(a scan.Answer, out *Outcome) bool {
 
 // describe makes a reason of a word and an error: one line, bounded.
 func describe(word string, err error) string {
-	text := err.Error()
+	text := strings.TrimPrefix(err.Error(), word+": ")
 	return word + ": " + text[:min(len(text), 200)]
 }

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"time"
@@ -213,7 +214,10 @@ func (c *consumer) count(ctx context.Context, p *push) bool {
 	}
 	out := c.outcomeOf(p)
 	out.Outcome, out.Reason, out.Tries = Dead, p.reason, p.tries
-	c.log.Error("dead letter: the sample is given up; see why, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.tries, "reason", p.reason)
+	if p.sum != [32]byte{} { // it could be read
+		out.Size, out.SHA256 = p.stat.Size, hex.EncodeToString(p.sum[:])
+	}
+	c.log.Error("dead letter: the sample is given up; see `certpush why`, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.tries, "reason", p.reason)
 	c.finish(ctx, ctx, []*push{p}, []Outcome{out})
 	return false
 }

@@ -216,14 +216,14 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		c.kept[lane] = k
 	}
 	c.ended = map[outcomeKey]string{}
-	dead := map[letterKey]At{}
+	dead := map[letterKey][]At{} // places of each dead letter
 	return c.a.outcomes(ctx, nil, func(o Outcome) error {
 		key := keyOf(o.Scanner, o.ID, o.Path)
-		if at, was := dead[key]; was { // it was tried again, or dropped: that counts
+		for _, at := range dead[key] { // it was tried again, or dropped: that counts
 			c.ended[outcomeKey{o.Scanner, at}] = o.Outcome
 		}
 		if o.Outcome == Dead {
-			dead[key] = o.At
+			dead[key] = append(dead[key], o.At)
 		}
 		ahead := false // of a cursor: only the ledger knows that it is finished
 		for _, r := range c.reach {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // maxStory is how many journal lines and outcomes a Story holds at most.
@@ -22,6 +24,8 @@ type Story struct {
 	Outcomes []Outcome   `json:"outcomes"`
 	Waiting  []Pending   `json:"waiting"`
 	More     bool        `json:"more"` // there is more than is told here
+
+	cut struct{ lines, tries, outcomes bool } // of each there is more
 }
 
 // Journaled is a journal line and its place.
@@ -73,28 +77,20 @@ func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 	return s, err
 }
 
-// of gathers all lines that hold needle and are is.
+// of gathers all that holds needle and is is.
 func (s *Story) of(ctx context.Context, a *archive, needle []byte, is func(id, path string) bool) error {
-	err := a.lines(ctx, needle, func(at At, l Sample) error {
-		if is(l.ID, l.Path) {
-			s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.More)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.ended(ctx, a, needle, func(o Outcome) bool { return is(o.ID, o.Path) }); err != nil {
-		return err
-	}
-	return s.tried(ctx, a, needle, func(t Try) bool { return is(t.ID, t.Path) })
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.lines(ctx, a, needle, func(l Sample) bool { return is(l.ID, l.Path) }) })
+	g.Go(func() error { return s.ended(ctx, a, needle, func(o Outcome) bool { return is(o.ID, o.Path) }) })
+	g.Go(func() error { return s.tried(ctx, a, needle, func(t Try) bool { return is(t.ID, t.Path) }) })
+	return g.Wait()
 }
 
 // ended gathers the outcomes that hold needle and are is.
 func (s *Story) ended(ctx context.Context, a *archive, needle []byte, is func(Outcome) bool) error {
 	return a.outcomes(ctx, needle, func(o Outcome) error {
 		if is(o) {
-			s.Outcomes = newest(append(s.Outcomes, o), byTime, &s.More)
+			s.Outcomes = newest(append(s.Outcomes, o), byTime, &s.cut.outcomes)
 		}
 		return nil
 	})
@@ -105,20 +101,30 @@ func (s *Story) tried(ctx context.Context, a *archive, needle []byte, is func(Tr
 	return a.recorded(ctx, triesBase, needle, func(text []byte) error {
 		var t Try
 		if t.UnmarshalJSON(text) == nil && is(t) {
-			s.Tries = newest(append(s.Tries, t), byTry, &s.More)
+			s.Tries = newest(append(s.Tries, t), byTry, &s.cut.tries)
 		}
 		return nil
 	})
 }
 
 func (s *Story) ofPath(ctx context.Context, a *archive, path string) error {
-	if err := s.of(ctx, a, appendPath(nil, path), func(_, p string) bool { return p == path }); err != nil {
+	is := func(_, p string) bool { return p == path }
+	// As it stands in a bare line, too, unless JSON writes it otherwise.
+	needle := []byte(path)
+	if text := appendText(nil, path); string(text[1:len(text)-1]) == path {
+		return s.of(ctx, a, needle, is)
+	}
+	if err := s.of(ctx, a, appendPath(nil, path), is); err != nil {
 		return err
 	}
-	// Bare lines, as the old producer and scripts write them.
-	return a.lines(ctx, []byte(path), func(at At, l Sample) error {
-		if l.Bare() && l.Path == path {
-			s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.More)
+	return s.lines(ctx, a, needle, func(l Sample) bool { return l.Bare() && l.Path == path })
+}
+
+// lines gathers the journal lines that hold needle and are is.
+func (s *Story) lines(ctx context.Context, a *archive, needle []byte, is func(Sample) bool) error {
+	return a.lines(ctx, needle, func(at At, l Sample) error {
+		if is(l) {
+			s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.cut.lines)
 		}
 		return nil
 	})
@@ -181,6 +187,7 @@ func newest[T any](all []T, order func(a, b T) int, more *bool) []T {
 
 // order sorts by time, drops what was told twice, and what is too much.
 func (s *Story) order() {
+	s.More = s.cut.lines || s.cut.tries || s.cut.outcomes
 	slices.SortStableFunc(s.Lines, bySeen)
 	s.Lines = slices.CompactFunc(s.Lines, func(a, b Journaled) bool { return a.at == b.at })
 	slices.SortStableFunc(s.Outcomes, byTime)

@@ -42,6 +42,7 @@ func TestRoutesAnswerAndShowNothingRaw(t *testing.T) {
 	for path, code := range map[string]int{
 		"/": 200, "/healthz": 200, "/readyz": 503, "/metrics": 200, "/api/v1/status": 200,
 		"/debug/pprof/": 404, "/debug/vars": 404, "/x": 404, "/api/v1/sweep": 405, "/api/v1/reload": 405,
+		"/api/v1/why": 405, "/api/v1/verify": 405, "/api/v1/dead": 405, "/api/v1/dead/retry": 405, "/api/v1/dead/drop": 405, "/api/v1/pause": 405, "/api/v1/resume": 405,
 	} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest("GET", path, nil)

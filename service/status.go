@@ -77,7 +77,7 @@ func headline(s pipeline.Status, now time.Time) string {
 		text = fmt.Sprintf("%s, the oldest for %s.", number(waiting, "sample waits", "samples wait"), age(oldest))
 	}
 	if dead > 0 {
-		text += " " + number(dead, "dead letter", "dead letters") + "."
+		text += " " + number(dead, "dead letter", "dead letters") + ", see certpush dead list."
 	}
 	if len(down) > 0 {
 		text += " " + strings.Join(down, "; ") + "."

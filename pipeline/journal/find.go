@@ -12,7 +12,7 @@ import (
 )
 
 // findAtOnce is how much of a segment is searched at a time, in bytes.
-const findAtOnce = 4 << 20
+const findAtOnce = 2 * MaxLine
 
 // Find calls each for the whole lines of a segment in which needle occurs, with
 // the line's offset; an empty needle occurs in all. The line is without its
@@ -26,7 +26,11 @@ func Find(ctx context.Context, d Folder, name string, needle []byte, each func(o
 		return err
 	}
 	defer f.Close()
-	buf := make([]byte, findAtOnce)
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("stat segment %s: %w", name, err)
+	}
+	buf := make([]byte, max(min(st.Size()+1, findAtOnce), MaxLine))
 	base, have := int64(0), 0
 	for {
 		if err := ctx.Err(); err != nil {

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+func (l *lab) dead() []DeadLetter {
+	l.t.Helper()
+	all, err := l.p.Dead(context.Background())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return all
+}
+
+func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.SetFailOn("bad")
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	one := l.write("one", "bad one")
+	l.await(1)
+	two := l.write("two", "bad two")
+	l.write("fine", "fine")
+	l.await(3)
+	all := l.dead()
+	if len(all) != 2 || all[0].Outcome.Path != one || all[1].Outcome.Path != two || all[0].Again || all[0].Outcome.Tries != 2 {
+		t.Fatalf("%+v", all)
+	}
+	if _, _, err := l.p.Retry(context.Background(), "0123456789abcdef"); err == nil {
+		t.Error("an id that nobody has is accepted")
+	}
+	// It fails once more: it stays a dead letter, and is the younger one now.
+	if n, unable, err := l.p.Retry(context.Background(), all[0].ID()); n != 1 || unable != 0 || err != nil {
+		t.Fatal(n, unable, err)
+	}
+	l.await(4)
+	if again := l.dead(); len(again) != 2 || again[1].Outcome.Path != one || again[1].Again || again[1].ID() != all[0].ID() {
+		t.Fatalf("%+v", again)
+	}
+	// Now the scanner is mended.
+	d.SetFailOn("")
+	if n, err := l.p.Drop(context.Background(), all[1].ID()); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if left := l.dead(); len(left) != 1 || left[0].Outcome.Path != one {
+		t.Fatalf("after the drop: %+v", left)
+	}
+	if n, _, err := l.p.Retry(context.Background(), ""); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	l.await(5)
+	if left := l.dead(); len(left) != 0 {
+		t.Fatalf("%+v", left)
+	}
+	// All of that is on record, survives a restart, and pushes nothing more.
+	l.halt()
+	l.start()
+	l.swept()
+	if left := l.dead(); len(left) != 0 || len(l.outcomes()) != 5 {
+		t.Fatalf("%+v %+v", left, l.outcomes())
+	}
+	if v, err := l.p.Verify(context.Background(), false); err != nil || v.Dead != 0 || v.Done != 2 || v.Skipped != 1 || !v.Proven() {
+		t.Errorf("%+v %v", v, err)
+	}
+	if d.Count([]byte("bad one")) != 5 {
+		t.Errorf("pushed %d times, want 2, 2 and 1", d.Count([]byte("bad one")))
+	}
+}
+
+// A letter that waits again says so, and is not queued twice.
+func TestRetryOnce(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.SetFailOn("bad")
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	l.write("one", "bad one")
+	l.await(1)
+	if err := l.p.Pause("clam"); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 0} {
+		if n, _, err := l.p.Retry(context.Background(), ""); n != want || err != nil {
+			t.Fatal(i, n, err)
+		}
+	}
+	if all := l.dead(); len(all) != 1 || !all[0].Again {
+		t.Fatalf("%+v", all)
+	}
+	if err := l.p.Resume("clam"); err != nil {
+		t.Fatal(err)
+	}
+	l.await(2)
+}
+
+// A retry is for one scanner: the other has its outcome, and is not asked again.
+func TestRetryIsForItsScannerAlone(t *testing.T) {
+	bad, good := scantest.Start(t, "tcp"), scantest.Start(t, "tcp")
+	bad.SetFailOn("bad")
+	l := newLab(t, failing(bad), func(c *Config) {
+		c.Scanners = append(c.Scanners, Scanner{Name: "good", Addresses: []string{good.Addr()}})
+	})
+	l.start()
+	l.swept()
+	l.write("one", "bad one")
+	l.await(2)
+	if _, _, err := l.p.Retry(context.Background(), ""); err != nil {
+		t.Fatal(err)
+	}
+	l.await(3)
+	l.until("nothing waits", func() bool {
+		s := l.p.Status().Scanners
+		return s[0].Waiting == 0 && s[1].Waiting == 0
+	})
+	if good.Count([]byte("bad one")) != 1 || bad.Count([]byte("bad one")) != 4 {
+		t.Errorf("good was asked %d times, bad %d times", good.Count([]byte("bad one")), bad.Count([]byte("bad one")))
+	}
+	for _, s := range l.p.Status().Scanners {
+		if s.Journaled != s.Done+s.Gone+s.Skipped+s.Dead+s.Waiting {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestRetryOfABarePathAndOfAFileThatIsGone(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.SetFailOn("bad")
+	l := newLab(t, failing(d), func(c *Config) {
+		c.Trees[0].Exclude = []string{"out/**"} // only bare lines name what is there
+	})
+	bare, gone := l.write("out/bare", "bad bare"), l.write("out/gone", "bad gone")
+	l.start()
+	l.swept()
+	f, err := os.OpenFile(filepath.Join(l.c.State, "journal", "monitor.log"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(bare + "\n" + gone + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	l.await(2)
+	all := l.dead()
+	if len(all) != 2 || all[0].ID() != all[0].Outcome.At.String() {
+		t.Fatalf("%+v", all)
+	}
+	d.SetFailOn("")
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	if n, unable, err := l.p.Retry(context.Background(), ""); n != 1 || unable != 1 || err != nil {
+		t.Fatal(n, unable, err)
+	}
+	l.await(3)
+	left := l.dead()
+	if len(left) != 1 || left[0].Outcome.Path != gone {
+		t.Fatalf("%+v", left)
+	}
+	if n, err := l.p.Drop(context.Background(), left[0].ID()); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if left := l.dead(); len(left) != 0 {
+		t.Fatalf("%+v", left)
+	}
+}
+
+func TestPausedScannerWaitsOverARestart(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	l.until("the scanner", func() bool { return l.p.Status().Scanners[0].Up })
+	if err := l.p.Pause("other"); err == nil {
+		t.Error("a scanner that is not there is paused")
+	}
+	if err := l.p.Pause("clam"); err != nil {
+		t.Fatal(err)
+	}
+	l.write("a", "one")
+	waits := func() bool { s := l.p.Status().Scanners[0]; return s.Paused && s.Waiting == 1 }
+	l.until("a sample that waits", waits)
+	l.halt()
+	l.start()
+	l.swept()
+	l.until("a sample that waits", waits)
+	l.until("the ping of a paused scanner", func() bool { return l.p.Status().Scanners[0].Up })
+	if d.Count([]byte("one")) != 0 {
+		t.Error("a paused scanner was asked")
+	}
+	if err := l.p.Resume("clam"); err != nil {
+		t.Fatal(err)
+	}
+	l.await(1)
+	l.halt()
+	l.start()
+	l.write("b", "two")
+	l.await(2)
+}
+
+func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	l := newLab(t, failing(d), func(c *Config) { c.Scanners[0].Cache = time.Hour })
+	l.start()
+	l.swept()
+	l.write("a", eicar())
+	first := l.await(1)[0]
+	asked := d.Count(scantest.EICAR())
+	l.until("a cached verdict", func() bool { // remembering does not wait
+		n := len(l.outcomes())
+		l.write("again"+time.Now().String(), eicar())
+		return l.await(n + 1)[n].Cached
+	})
+	all := l.outcomes()
+	cached := all[len(all)-1]
+	if cached.Verdict != first.Verdict || cached.Signature != first.Signature || cached.SHA256 != first.SHA256 || cached.Tries != 0 || first.Cached {
+		t.Errorf("%+v, first %+v", cached, first)
+	}
+	if now := d.Count(scantest.EICAR()); now != asked+len(all)-2 {
+		t.Errorf("the scanner was asked %d times, then %d, for %d samples", asked, now, len(all))
+	}
+	// It is there after a restart; the canary asks the scanner itself.
+	l.halt()
+	l.start()
+	l.swept()
+	n := len(l.outcomes())
+	l.write("after", eicar())
+	if o := l.await(n + 1)[n]; !o.Cached {
+		t.Errorf("after a restart: %+v", o)
+	}
+	// A new version knows better.
+	d.SetVersion("ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026")
+	l.until("a verdict of the new version", func() bool {
+		n := len(l.outcomes())
+		l.write("new"+time.Now().String(), eicar())
+		return !l.await(n + 1)[n].Cached
+	})
+	if l.p.Status().Scanners[0].Version != "ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026" {
+		t.Errorf("%+v", l.p.Status().Scanners)
+	}
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// failing has a fake clamd judge, with two tries.
+func failing(d *scantest.Server) func(*Config) {
+	return func(c *Config) {
+		c.Scanners = []Scanner{{Name: "clam", Addresses: []string{d.Addr()}, Tries: 2, BackoffFirst: time.Millisecond, BackoffMax: time.Millisecond}}
+	}
+}
+
+func (l *lab) why(key string) Story {
+	l.t.Helper()
+	s, err := l.p.Why(context.Background(), key)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+func TestWhyTellsTheWholeStory(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.SetFailOn("bad sample")
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	bad, good := l.write("bad\x1b\xff\n", "bad sample"), l.write("good", eicar())
+	all := l.await(2)
+	l.until("a saved cursor", func() bool { return len(l.why(bad).Waiting) == 0 })
+	s := l.why(bad)
+	if len(s.Lines) != 1 || s.Lines[0].Sample.Path != bad || s.Lines[0].Sample.Via != ViaEvent || len(s.Outcomes) != 1 || s.Outcomes[0].Outcome != Dead {
+		t.Errorf("bad: %+v", s)
+	}
+	if len(s.Tries) != 2 || s.Tries[0].Try != 1 || s.Tries[1].Try != 2 || !strings.HasPrefix(s.Tries[0].Reason, "refused: ") && !strings.HasPrefix(s.Tries[0].Reason, "unclear: ") {
+		t.Errorf("its tries: %+v", s.Tries)
+	}
+	o := outcomesOf(all, good)[0]
+	byPath := l.why(good)
+	if len(byPath.Lines) != 1 || len(byPath.Outcomes) != 1 || byPath.Outcomes[0].Signature != o.Signature || len(byPath.Tries) != 0 {
+		t.Errorf("by path: %+v", byPath)
+	}
+	for _, key := range []string{o.SHA256, o.ID, o.At.String()} {
+		if s := l.why(key); !reflect.DeepEqual(s.Outcomes, byPath.Outcomes) || len(s.Lines) != 1 || s.Lines[0].At != o.At.String() {
+			t.Errorf("by %s: %+v", key, s)
+		}
+	}
+	// What goes over the wire comes back whole, whatever the name.
+	text, err := json.Marshal(s)
+	var back Story
+	if err == nil {
+		err = json.Unmarshal(text, &back)
+	}
+	if err != nil || back.Lines[0].Sample.Path != bad || back.Outcomes[0].Path != bad || back.Tries[1].Path != bad || strings.ContainsAny(string(text), "\x1b\xff") {
+		t.Errorf("%v %s", err, text)
+	}
+	if _, err := l.p.Why(context.Background(), "good"); err == nil {
+		t.Error("a name without a folder is accepted")
+	}
+	if s := l.why(l.drop + "/never"); len(s.Lines)+len(s.Outcomes)+len(s.Waiting) != 0 {
+		t.Errorf("never seen: %+v", s)
+	}
+}
+
+func TestWhyTellsWhatWaits(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.Set(scantest.Refuse)
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	path := l.write("a", "one")
+	l.until("the journal line", func() bool { return len(l.why(path).Lines) == 1 })
+	s := l.why(path)
+	if len(s.Waiting) != 1 || s.Waiting[0] != (Pending{"clam", s.Lines[0].At}) || len(s.Outcomes) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWhyOfABarePath(t *testing.T) {
+	l := newLab(t)
+	path := l.write("bare", "one")
+	l.start()
+	l.swept()
+	f, err := os.OpenFile(filepath.Join(l.c.State, "journal", "monitor.log"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(path + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	l.await(2) // by the sweep, and by the bare line
+	s := l.why(path)
+	if len(s.Lines) != 2 || len(s.Outcomes) != 2 || !slices.ContainsFunc(s.Lines, func(j Journaled) bool { return j.Sample.Bare() }) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// While nothing runs the state is looked into under its locks.
+func TestLooksAtRest(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	path := l.write("a", eicar())
+	l.await(1)
+	if p, err := New(l.c); err != nil {
+		t.Fatal(err)
+	} else if _, err := p.Why(context.Background(), path); !errors.Is(err, ErrLocked) {
+		t.Errorf("beside a running one: %v", err)
+	}
+	l.halt()
+	before := owned(t, l.c.State)
+	p, err := New(l.c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.Why(context.Background(), path)
+	if err != nil || len(s.Lines) != 1 || len(s.Outcomes) != 1 || len(s.Waiting) != 0 {
+		t.Errorf("%+v %v", s, err)
+	}
+	if all, err := p.Dead(context.Background()); err != nil || len(all) != 0 {
+		t.Errorf("%+v %v", all, err)
+	}
+	if v, err := p.Verify(context.Background(), false); err != nil || !v.Proven() || v.Files != 1 || v.Done != 1 {
+		t.Errorf("%+v %v", v, err)
+	}
+	// Nothing of another user's may be left there for the service to stumble on.
+	if after := owned(t, l.c.State); !reflect.DeepEqual(before, after) {
+		t.Errorf("looking left %q, before %q", after, before)
+	}
+	l.start()
+	l.swept()
+	l.halt()
+	none := l.c
+	none.State = filepath.Join(t.TempDir(), "none")
+	if p, err = New(none); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Why(context.Background(), path); !errors.Is(err, ErrNoState) {
+		t.Errorf("without a state: %v", err)
+	}
+	if _, err := os.Stat(none.State); err == nil {
+		t.Error("looking made a state folder")
+	}
+}
+
+// owned lists the files below dir.
+func owned(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		all = append(all, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// BenchmarkWhy looks for one sample in 400 segments of journal and ledger.
+func BenchmarkWhy(b *testing.B) {
+	c := Config{State: b.TempDir(), Trees: []Tree{{Path: b.TempDir()}}, Journal: Journal{MinFree: -1}}
+	c, err := c.withDefaults()
+	if err != nil {
+		b.Fatal(err)
+	}
+	const segments, each = 400, 2000
+	lanes, err := journal.OpenLanes(journal.Config{Disk: c.disk, Dir: c.Journal.Dir}, time.Minute, c.Log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	led, err := openLedger(c.disk, filepath.Join(c.State, "ledger"), 400, c.Log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var last Outcome
+	now := time.Now()
+	for i := range segments {
+		var lines [][]byte
+		var outs []Outcome
+		for k := range each {
+			s := sampleOf(fmt.Sprintf("%s/in/%d/%d", c.Trees[0].Path, i, k), 4096, watch.Time{Sec: int64(i*each + k)})
+			lines = append(lines, s.appendLine(nil))
+			sum := fmt.Sprintf("%064x", i*each+k)
+			last = Outcome{Time: now, ID: s.ID, Scanner: "clamav", Path: s.Path, Size: 4096, SHA256: sum, Outcome: Done, Verdict: "clean", Tries: 1}
+			outs = append(outs, last)
+		}
+		at, _, err := lanes.Lane(journal.Live).Append(lines...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for k := range outs {
+			outs[k].At = At{journal.Live, at}
+			at.Offset += int64(len(lines[k]))
+		}
+		if err := led.record(outs); err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(lanes.Lane(journal.Live).Cut(now), led.series.Cut(now)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(lanes.Close(), led.close()); err != nil {
+		b.Fatal(err)
+	}
+	p, err := New(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, key := range map[string]string{"path": last.Path, "sha256": last.SHA256, "id": last.ID} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				s, err := p.Why(context.Background(), key)
+				if err != nil || len(s.Lines) != 1 || len(s.Outcomes) != 1 {
+					b.Fatalf("%+v %v", s, err)
+				}
+			}
+		})
+	}
+}
