@@ -50,6 +50,8 @@ bench: deps ## measure, beside the peers' programs in the same run, and print a 
 	@$(GO) test -run '^$$' -bench . -benchtime 1s ./pipeline/journal | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Line|Open' -benchtime 1s ./pipeline ./pipeline/watch | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Clamd|Latency|ClientCPU' -benchtime 1x -timeout 30m ./pipeline | ./testdata/table.awk
+	@$(GO) test -run '^$$' -bench 'Why' -benchtime 1s ./pipeline | ./testdata/table.awk
+	@$(GO) test -run '^$$' -bench 'Scale' -benchtime 1x -timeout 30m . | ./testdata/table.awk
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
@@ -59,8 +61,9 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-soak: deps fuzz ## what takes longer: kill -9 loops for SOAK, each fuzz target
+soak: deps fuzz ## what takes longer: kill -9 loops and steady memory, each for SOAK, and each fuzz target
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
+	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
 
 packages: ## build .deb and .rpm for amd64 and arm64 into dist/
 	@mkdir -p dist

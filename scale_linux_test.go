@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// These run the program itself on a large tree: `make bench` prints what they
+// measure, `make soak` runs the last.
+
+const scaleFiles = 1_000_000
+
+// built is a program of its own, built as a release is.
+func built(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "certpush")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return path
+}
+
+// running is a certpush process.
+type running struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	log  *bufio.Scanner
+	addr string
+}
+
+// configured writes a configuration for a tree and the scanner that judges
+// nothing, and returns its path and the admin endpoint's address.
+func configured(t testing.TB, tree string) (file, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	l.Close()
+	dir := t.TempDir()
+	file = filepath.Join(dir, "certpush.toml")
+	text := fmt.Sprintf("state = %q\n[admin]\nlisten = %q\n[journal]\nmin_free = \"0\"\n[[watch]]\npath = %q\n[scanner.none]\ntype = \"discard\"\nworkers = 16\n", filepath.Join(dir, "state"), addr, tree)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, addr
+}
+
+func started(t testing.TB, program, addr string, args ...string) *running {
+	t.Helper()
+	r := &running{t: t, cmd: exec.Command(program, args...), addr: addr}
+	out, err := r.cmd.StderrPipe()
+	if err == nil {
+		err = r.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.log = bufio.NewScanner(out)
+	t.Cleanup(func() { r.cmd.Process.Kill() })
+	return r
+}
+
+// says waits for a line of the log that matches and returns its groups.
+func (r *running) says(pattern string) []string {
+	r.t.Helper()
+	re := regexp.MustCompile(pattern)
+	for r.log.Scan() {
+		if found := re.FindStringSubmatch(r.log.Text()); found != nil {
+			return found
+		}
+	}
+	r.t.Fatalf("the log ended without %q", pattern)
+	return nil
+}
+
+// memory returns the present and the largest resident memory in MB.
+func (r *running) memory() (now, peak float64) {
+	r.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		w := strings.Fields(line)
+		if len(w) < 2 || w[0] != "VmRSS:" && w[0] != "VmHWM:" {
+			continue
+		}
+		kb, err := strconv.ParseFloat(w[1], 64)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if w[0] == "VmRSS:" {
+			now = kb / 1e3
+		} else {
+			peak = kb / 1e3
+		}
+	}
+	return now, peak
+}
+
+// stop ends the process as a manager does.
+func (r *running) stop() {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		r.t.Fatal(err)
+	}
+	for r.log.Scan() { // its pipe must not fill up
+		continue
+	}
+	if err := r.cmd.Wait(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// ready waits until /readyz says so.
+func (r *running) ready(within time.Duration) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addr+"/readyz", nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if a, err := http.DefaultClient.Do(q); err == nil {
+			io.Copy(io.Discard, a.Body)
+			a.Body.Close()
+			if a.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.t.Fatalf("not ready within %s", within)
+		}
+	}
+}
+
+// grown makes a tree of n files of one byte in n/1000 folders.
+func grown(t testing.TB, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		sub := filepath.Join(dir, strconv.Itoa(i/1000))
+		if i%1000 == 0 {
+			if err := os.Mkdir(sub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("sample-%07d.bin", i)), []byte{'x'}, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// found is how long find takes to tell the same of the same warm tree.
+func found(t testing.TB, tree string) time.Duration {
+	t.Helper()
+	cmd := exec.Command("find", tree, "-type", "f", "-printf", "%p %s %T@\n")
+	begun := time.Now()
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(begun)
+}
+
+const sweptLine = `msg=swept .*why=start files=(\d+) journaled=(\d+) took=(\S+)`
+
+// BenchmarkScale sweeps a tree of a million files: unknown, then known, and then
+// starts with all of them waiting.
+func BenchmarkScale(b *testing.B) {
+	program, tree := built(b), grown(b, scaleFiles)
+	file, addr := configured(b, tree)
+	for range b.N {
+		r := started(b, program, addr, "watch", "-c", file)
+		line := r.says(sweptLine)
+		took, err := time.ParseDuration(line[3])
+		if err != nil || line[1] != strconv.Itoa(scaleFiles) || line[2] != line[1] {
+			b.Fatal(line, err)
+		}
+		_, peak := r.memory()
+		r.stop()
+		b.ReportMetric(scaleFiles/took.Seconds(), "unknown-lines/s")
+		b.ReportMetric(peak, "unknown-peak-MB")
+
+		var ratios, peaks []float64
+		for range 3 {
+			peer := found(b, tree)
+			r := started(b, program, addr, "watch", "-c", file)
+			line := r.says(sweptLine)
+			if took, err = time.ParseDuration(line[3]); err != nil || line[2] != "0" {
+				b.Fatal(line, err)
+			}
+			_, peak := r.memory()
+			r.stop()
+			ratios, peaks = append(ratios, took.Seconds()/peer.Seconds()), append(peaks, peak)
+		}
+		slices.Sort(ratios)
+		b.ReportMetric(ratios[1], "known-sweep/find")
+		b.ReportMetric(slices.Max(peaks), "known-peak-MB")
+
+		begun := time.Now()
+		r = started(b, program, addr, "run", "-c", file)
+		r.ready(time.Minute)
+		b.ReportMetric(time.Since(begun).Seconds(), "ready-with-1M-waiting-s")
+		r.stop()
+	}
+}
+
+// TestMemoryStaysFlat drops 200 files a second for as long as SOAK says.
+func TestMemoryStaysFlat(t *testing.T) {
+	span, err := time.ParseDuration(os.Getenv("SOAK"))
+	if err != nil {
+		t.Skip("SOAK is not set: make soak runs this, for an hour by SOAK=1h")
+	}
+	tree := t.TempDir()
+	file, addr := configured(t, tree)
+	r := started(t, built(t), addr, "run", "-c", file)
+	r.ready(time.Minute)
+	go func() {
+		for r.log.Scan() {
+			continue
+		}
+	}()
+	pace, look := time.NewTicker(5*time.Millisecond), time.NewTicker(span/20)
+	defer pace.Stop()
+	defer look.Stop()
+	end := time.After(span)
+	var all []float64
+	for i := 0; ; i++ {
+		select {
+		case <-end:
+			// The first tenth is for caches and pools to fill.
+			all = all[len(all)/10:]
+			if low, high := slices.Min(all), slices.Max(all); high > 1.2*low {
+				t.Errorf("resident memory went from %.0f to %.0f MB: %.0f", low, high, all)
+			}
+			t.Logf("%d files, resident MB: %.0f", i, all)
+			return
+		case <-look.C:
+			now, _ := r.memory()
+			all = append(all, now)
+		case <-pace.C:
+			// A ring of names, so that the tree itself does not grow.
+			path := filepath.Join(tree, strconv.Itoa(i%20_000))
+			if err := os.WriteFile(path, []byte(strconv.Itoa(i)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
