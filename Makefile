@@ -10,6 +10,7 @@ DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan
 NFPM := $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.1
 FUZZTIME ?= 30s
 SOAK ?= 10m
+CUTS ?= 10
 
 .PHONY: help build demo test deps lint bench fuzz soak packages
 
@@ -61,7 +62,10 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-soak: deps fuzz ## what takes longer: kill -9 loops and steady memory, each for SOAK, and each fuzz target
+soak: deps fuzz build ## what takes longer: each fuzz target, power cuts of a virtual machine, and for SOAK each kill -9 and steady memory
+	@command -v qemu-system-x86_64 cpio busybox >/dev/null && dpkg -s busybox-static >/dev/null || \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends qemu-system-x86 busybox-static cpio e2fsprogs
+	./testdata/powercut.sh ./certpush $(CUTS)
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
 	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
 
