@@ -231,6 +231,45 @@ func BenchmarkScale(b *testing.B) {
 	}
 }
 
+// A thousand who connect and say nothing do not keep a file from its outcome.
+func TestIdleConnectionsDoNotStopDelivery(t *testing.T) {
+	tree := t.TempDir()
+	file, addr := configured(t, tree)
+	r := started(t, built(t), addr, "run", "-c", file)
+	r.ready(time.Minute)
+	for i := range 1000 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i%2 == 0 { // half of them have begun
+			if _, err := c.Write([]byte("POST /api/v1/sweep HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(tree, "a"), []byte("one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	late := time.After(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	ledger := filepath.Join(filepath.Dir(file), "state", "ledger", "verdicts.log")
+	for {
+		if text, err := os.ReadFile(ledger); err == nil && strings.Contains(string(text), tree+"/a") {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("the file has no outcome")
+		}
+	}
+	r.ready(30 * time.Second) // and who speaks is answered
+	r.stop()
+}
+
 // TestMemoryStaysFlat drops 200 files a second for as long as SOAK says.
 func TestMemoryStaysFlat(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv("SOAK"))

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// A clamd that loads its database anew, again and again, makes no dead letters.
+func TestDatabaseReloadsUnderLoad(t *testing.T) {
+	d := scantest.Clamd(t)
+	l := newLab(t, clamd(d.UnixAddr, func(s *Scanner) { s.Workers = 4 }))
+	l.start()
+	l.swept()
+	const n = 400
+	for i := range n {
+		l.write(fmt.Sprint(i), strings.Repeat(fmt.Sprint(i), 500))
+		if i%80 == 40 {
+			c, err := net.Dial("unix", strings.TrimPrefix(d.UnixAddr, "unix:"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Write([]byte("zRELOAD\x00")); err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+		}
+	}
+	for _, o := range l.await(n) {
+		if o.Outcome != Done || o.Verdict != scan.Clean {
+			t.Errorf("%+v", o)
+		}
+	}
+}

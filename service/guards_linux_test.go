@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Who connects is asked of the system, not of the peer: without a token our own
+// user is let in and another one is not.
+func TestPeerOfTheUnixSocketIsAskedOfTheSystem(t *testing.T) {
+	dir := t.TempDir()
+	e := endpoint{"unix", filepath.Join(dir, "admin.sock")}
+	l, err := e.listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	orders := 0
+	a := testAdmin(&orders)
+	a.unix = true
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.serve(ctx, l) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := e.request(t.Context(), "POST", "/api/v1/sweep", ""); err != nil || orders != 1 {
+		t.Errorf("our own user: %v; orders %d", err, orders)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	for path := dir; path != "/tmp" && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(e.address, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan string)
+	go func() {
+		// The thread is thrown away with its goroutine.
+		runtime.LockOSThread()
+		answer <- askAs(e.address, 65534)
+	}()
+	if got := <-answer; !strings.HasPrefix(got, "HTTP/1.1 401 ") || orders != 1 {
+		t.Errorf("another user: %.100q; orders %d", got, orders)
+	}
+}
+
+// askAs sends an order as another user, by system calls alone: they stay on this
+// thread.
+func askAs(socket string, uid uintptr) string {
+	const same = ^uintptr(0)
+	if _, _, no := syscall.RawSyscall(syscall.SYS_SETRESUID, same, uid, same); no != 0 {
+		return no.Error()
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err.Error()
+	}
+	defer syscall.Close(fd)
+	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+		return err.Error()
+	}
+	if _, err := syscall.Write(fd, []byte("POST /api/v1/sweep HTTP/1.1\r\nHost: certpush\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")); err != nil {
+		return err.Error()
+	}
+	text := make([]byte, 1024)
+	n, err := syscall.Read(fd, text)
+	return string(text[:max(n, 0)]) + errText(err)
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// However it is asked, and at the lowest level of the log, the token is not
+// told.
+func TestTokenIsNeverTold(t *testing.T) {
+	var told bytes.Buffer
+	orders := 0
+	a := testAdmin(&orders)
+	a.log = slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a.sweep = func(string) error { return errors.New("no") }
+	for _, method := range []string{"GET", "POST", "PUT"} {
+		for _, path := range []string{"/", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/sweep", "/api/v1/sweep?token=" + testToken, "/" + testToken} {
+			r := httptest.NewRequest(method, path, strings.NewReader(testToken))
+			r.Host = "127.0.0.1:9440"
+			r.Header.Set("Authorization", "Bearer "+testToken)
+			w := httptest.NewRecorder()
+			a.handler().ServeHTTP(w, r)
+			answer := w.Result()
+			if err := answer.Write(&told); err != nil && !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			if answer.StatusCode == http.StatusOK && method == "PUT" {
+				t.Errorf("%s %s is answered", method, path)
+			}
+		}
+	}
+	if told.Len() == 0 || strings.Contains(told.String(), testToken) {
+		t.Errorf("%s", told.String())
+	}
+}
