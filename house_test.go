@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,5 +211,31 @@ func TestTheCardsPackagesAreUsed(t *testing.T) {
 	}
 	for name, dir := range want {
 		t.Errorf("%s does not import %s", dir, name)
+	}
+}
+
+// TestTheThreatModelNamesWhatIsThere: tests and scripts that docs/threat-model.md
+// rests on.
+func TestTheThreatModelNamesWhatIsThere(t *testing.T) {
+	text, err := os.ReadFile("docs/threat-model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, is := d.(*ast.FuncDecl); is {
+				there[f.Name.Name] = true
+			}
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+|testdata/[a-z/.-]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 40 {
+		t.Errorf("it names %d tests", len(named))
+	}
+	for _, n := range named {
+		if _, err := os.Stat(n[1]); err != nil && !there[n[1]] {
+			t.Errorf("%s is not there", n[1])
+		}
 	}
 }
