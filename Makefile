@@ -7,7 +7,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.
 GOLANGCI := golangci-lint@v2.5.0
 # What the tests run: a C compiler for -race, and the real scanner and its own client.
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan
-NFPM := $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.1
+NFPM := $(GO) tool -modfile=tools/go.mod nfpm
+# Two builds of one commit are the same to the byte.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# A version for packages begins with a number.
+PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
 FUZZTIME ?= 30s
 SOAK ?= 10m
 CUTS ?= 10
@@ -70,8 +74,14 @@ soak: deps fuzz build ## what takes longer: each fuzz target, power cuts of a vi
 	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
 
 packages: ## build .deb and .rpm for amd64 and arm64 into dist/
-	@mkdir -p dist
+	@rm -rf dist && mkdir -p dist/completion
 	@for arch in amd64 arm64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/certpush-linux-$$arch .; \
-		for kind in deb rpm; do ARCH=$$arch VERSION=$(VERSION) $(NFPM) package -f nfpm.yaml -p $$kind -t dist/; done; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(PACKAGE_VERSION)" -o dist/certpush-linux-$$arch .; \
+	done
+	@for shell in bash zsh fish; do $(GO) run . completion $$shell >dist/completion/certpush.$$shell; done
+	@for page in certpush.8 certpush.toml.5; do gzip -9n <packaging/man/$$page >dist/$$page.gz; done
+	@gzip -9n <CHANGELOG.md >dist/CHANGELOG.md.gz
+	@sh packaging/licences.sh | gzip -9n >dist/third-party-licenses.gz
+	@for arch in amd64 arm64; do \
+		for kind in deb rpm; do ARCH=$$arch VERSION=$(PACKAGE_VERSION) $(NFPM) package -f nfpm.yaml -p $$kind -t dist/; done; \
 	done

@@ -27,5 +27,5 @@ var Config string
 
 // Sysctl raises the kernel's watch limits.
 //
-//go:embed certpush.sysctl.conf
+//go:embed sysctl.conf
 var Sysctl string
