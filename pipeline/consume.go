@@ -62,6 +62,7 @@ type consumer struct {
 	woken   chan struct{} // a retry came
 	counts  map[string]int64
 	flying  atomic.Int64
+	moved   atomic.Int64 // when a session ended last, unix nanoseconds
 	begun   time.Time
 }
 
@@ -83,6 +84,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 	}
 	// Few sessions of many samples: a session costs the scanner a connection. Two,
 	// so that it has work while one of them ends and is recorded.
+	c.moved.Store(time.Now().UnixNano())
 	c.sessions = make(chan struct{}, min(s.Workers, sessionsAtOnce))
 	c.share = max(1, s.Workers/cap(c.sessions))
 	c.limit = rate.NewLimiter(rate.Inf, 1)
@@ -199,6 +201,7 @@ func (c *consumer) dispatch(ctx context.Context) error {
 		}
 		sessions.Go(func() {
 			defer over()
+			defer func() { c.moved.Store(time.Now().UnixNano()) }()
 			// Nor are slow ones.
 			slow := time.AfterFunc(slowAfter, over)
 			defer slow.Stop()

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,8 @@ type producer struct {
 	full    error           // why there is none
 	swept   []time.Time     // when each tree's last sweep ended
 	damaged []damage        // unreadable lines whose samples are to be journaled again
+
+	tended atomic.Int64 // when tend came round last, unix nanoseconds
 }
 
 func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors journal.Folder, m *metrics) (*producer, error) {
@@ -55,6 +58,7 @@ func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors jo
 	if p.watcher, err = newWatcher(c, m); err != nil {
 		return nil, err
 	}
+	p.tended.Store(time.Now().UnixNano())
 	p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index"))
 	return p, err
 }
@@ -154,6 +158,7 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 			}
 		}
 		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
+			p.tended.Store(time.Now().UnixNano())
 			if err := p.index.note(ctx, lane, batch, r.At()); err != nil {
 				return err
 			}
@@ -329,6 +334,7 @@ func (p *producer) fail(err error) {
 
 // tend syncs the index and looks at the free space each second.
 func (p *producer) tend(ctx context.Context) error {
+	p.tended.Store(time.Now().UnixNano())
 	t := time.NewTicker(tendEvery)
 	defer t.Stop()
 	failing := false
@@ -341,6 +347,7 @@ func (p *producer) tend(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("the index: %w: start certpush again, then it is built anew", err), leaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
 		case <-t.C:
 		}
+		p.tended.Store(time.Now().UnixNano())
 		err := p.index.sync(ctx)
 		if err != nil && !failing {
 			p.log.Error("index cannot be synced; nothing is pruned meanwhile: look at the disk", "error", err)

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -183,6 +184,11 @@ func (p *process) work(ctx context.Context) error {
 	}
 	d := &door{p: p}
 	defer d.close()
+	looks, stop := context.WithCancel(context.Background())
+	var looking sync.WaitGroup
+	looking.Go(func() { p.tellManager(looks) })
+	defer looking.Wait()
+	defer stop()
 	var old *generation // what cur takes over from, until it has begun
 	nobody := func(error) {}
 	answer := nobody
@@ -311,6 +317,9 @@ func (p *process) reload(g *generation, answer func(error)) (*generation, func(e
 	s, err := Load(p.flags)
 	var next *generation
 	if err == nil {
+		err = fixed(g.settings, s)
+	}
+	if err == nil {
 		next, err = p.build(s)
 	}
 	if err != nil {
@@ -320,6 +329,19 @@ func (p *process) reload(g *generation, answer func(error)) (*generation, func(e
 		return nil, nil
 	}
 	return next, answer
+}
+
+// fixed names what cannot change while the process runs: it holds the locks of
+// these folders, and knows what lies there.
+func fixed(old, s Settings) error {
+	for _, f := range []struct{ key, was, is string }{
+		{"state", old.Pipeline.State, s.Pipeline.State}, {"journal.dir", old.Pipeline.Journal.Dir, s.Pipeline.Journal.Dir},
+	} {
+		if f.was != f.is {
+			return configError(fmt.Errorf("%s cannot change by a reload (from %q to %q): write the old one, or stop certpush and start it again", f.key, f.was, f.is))
+		}
+	}
+	return nil
 }
 
 func (p *process) refuse(log *slog.Logger, err error) {
@@ -347,12 +369,8 @@ func (p *process) describe(s Settings) string {
 		return "idle: no [[watch]] in " + s.File
 	case p.idle(s):
 		return "idle: no tree to watch"
-	case p.flags.Half == pipeline.ProducerOnly:
-		return fmt.Sprintf("trees watched: %d", len(s.Pipeline.Trees))
-	case p.flags.Half == pipeline.ConsumerOnly:
-		return fmt.Sprintf("scanners: %d", max(len(s.Pipeline.Scanners), 1))
 	}
-	return fmt.Sprintf("trees watched: %d, scanners: %d", len(s.Pipeline.Trees), max(len(s.Pipeline.Scanners), 1))
+	return headline(p.status(), time.Now())
 }
 
 // say tells the manager; that it cannot hear is logged, no more.

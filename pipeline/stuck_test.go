@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// What waits without reason is stuck; what waits for an operator, a scanner or
+// nothing at all is not.
+func TestStuckIsWhatCouldMove(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	c := l.p.consumers[0]
+	longAgo := func() { c.moved.Store(time.Now().Add(-time.Hour).UnixNano()) }
+	longAgo()
+	if err := l.p.Stuck(); err != nil {
+		t.Errorf("with nothing to push: %v", err)
+	}
+	l.until("the scanner", func() bool { return l.p.Status().Scanners[0].Up })
+	d.Set(scantest.Mute)
+	l.write("a", "one")
+	l.until("a sample in flight", func() bool { return l.p.Status().Scanners[0].InFlight == 1 })
+	if err := l.p.Stuck(); err != nil {
+		t.Errorf("while a scanner takes its time: %v", err)
+	}
+	longAgo()
+	if err := l.p.Stuck(); err == nil || !strings.Contains(err.Error(), "1 samples wait for scanner clam") {
+		t.Errorf("after an hour: %v", err)
+	}
+	if err := l.p.Pause("clam"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.p.Stuck(); err != nil {
+		t.Errorf("paused: %v", err)
+	}
+	l.until("a producer that does not come round", func() bool {
+		l.p.producer.tended.Store(time.Now().Add(-time.Hour).UnixNano())
+		err := l.p.Stuck()
+		return err != nil && strings.Contains(err.Error(), "producer")
+	})
+	d.Set(scantest.Refuse) // which ends what is in flight
+}
