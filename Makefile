@@ -14,9 +14,11 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
 FUZZTIME ?= 30s
 SOAK ?= 10m
+ARCHS ?= amd64 arm64
+SUITES ?= bookworm trixie
 CUTS ?= 10
 
-.PHONY: help build demo test deps lint bench fuzz soak packages
+.PHONY: help build demo test deps lint bench fuzz soak packages repos test-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -75,13 +77,29 @@ soak: deps fuzz build ## what takes longer: each fuzz target, power cuts of a vi
 
 packages: ## build .deb and .rpm for amd64 and arm64 into dist/
 	@rm -rf dist && mkdir -p dist/completion
-	@for arch in amd64 arm64; do \
+	@for arch in $(ARCHS); do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(PACKAGE_VERSION)" -o dist/certpush-linux-$$arch .; \
 	done
 	@for shell in bash zsh fish; do $(GO) run . completion $$shell >dist/completion/certpush.$$shell; done
 	@for page in certpush.8 certpush.toml.5; do gzip -9n <packaging/man/$$page >dist/$$page.gz; done
 	@gzip -9n <CHANGELOG.md >dist/CHANGELOG.md.gz
 	@sh packaging/licences.sh | gzip -9n >dist/third-party-licenses.gz
-	@for arch in amd64 arm64; do \
+	@for arch in $(ARCHS); do \
 		for kind in deb rpm; do ARCH=$$arch VERSION=$(PACKAGE_VERSION) $(NFPM) package -f nfpm.yaml -p $$kind -t dist/; done; \
 	done
+
+repos: packages ## make signed apt and yum repositories of the packages in dist/repos/; GPG_KEY names the key
+	@./packaging/repos.sh dist dist/repos
+
+# Root on Debian: it boots containers.
+test-install: ## install, upgrade, kill and remove the packages under a real systemd
+	@command -v systemd-nspawn mmdebstrap dpkg-scanpackages apt-ftparchive gpg createrepo_c lintian >/dev/null || \
+		{ apt-get -o DPkg::Lock::Timeout=300 -q update && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends \
+			systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian >/dev/null; }
+	@$(MAKE) --no-print-directory packages ARCHS=amd64 PACKAGE_VERSION=0.0.1 >/dev/null
+	@rm -rf .install && ./packaging/repos.sh dist .install/old
+	@$(NFPM) package -f packaging/host-base.yaml -p rpm -t .install/old/host-base.rpm >/dev/null
+	@$(MAKE) --no-print-directory packages ARCHS=amd64 >/dev/null
+	@lintian --allow-root --fail-on error,warning dist/*.deb
+	@./packaging/repos.sh dist .install/new
+	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done

@@ -21,7 +21,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/certpush/certpush/installer"
 	"github.com/certpush/certpush/service"
 )
 
@@ -129,46 +128,4 @@ func buildVersion() string {
 // asked is a context that ends when the user interrupts.
 func asked() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt)
-}
-
-func serviceVerb() *cobra.Command {
-	var f service.Flags
-	group := &cobra.Command{Use: "service", Short: "what the service manager needs",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("service knows no %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	dropin := &cobra.Command{
-		Use: "dropin", Short: "print the systemd drop-in that the configuration needs", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := service.Load(f)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprint(cmd.OutOrStdout(), installer.DropIn(needs(s)))
-			return err
-		},
-	}
-	fileFlag(dropin, &f)
-	group.AddCommand(dropin)
-	return group
-}
-
-// needs lists what the unit must let through for s.
-func needs(s service.Settings) installer.Needs {
-	var n installer.Needs
-	for _, t := range s.Pipeline.Trees {
-		n.Trees = append(n.Trees, t.Path)
-	}
-	for _, c := range s.Pipeline.Scanners {
-		for _, a := range c.Addresses {
-			if socket, is := strings.CutPrefix(a, "unix:"); is {
-				n.Sockets = append(n.Sockets, socket)
-			}
-		}
-	}
-	return n
 }

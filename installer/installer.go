@@ -3,12 +3,16 @@
 // Package installer is what runs on the target to fit certpush into it, where
 // no package did.
 //
-// It promises to say in full what it would have an administrator put where, and
-// touches nothing by itself.
+// It promises to leave alone what a package or an administrator put there: it
+// writes where nothing is, and takes away what it wrote itself.
 //
 // Invariants:
 //
-//  1. A drop-in loosens the unit only as far as the configuration needs, with
+//  1. Where a package installed certpush nothing is installed or uninstalled: a
+//     unit of ours would shadow the package's.
+//  2. The unit is the packaged one, with the program's own path.
+//  3. Configuration and state outlive it.
+//  4. A drop-in loosens the unit only as far as the configuration needs, with
 //     the reason beside each line.
 package installer
 
@@ -16,23 +20,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-
-	"github.com/certpush/certpush/packaging"
 )
 
 // File is one file of an installation.
 type File struct {
 	Path, Text string
-}
-
-// Plan lists the files that an installation by hand puts on a Linux target, the
-// binary /usr/bin/certpush apart.
-func Plan() []File {
-	return []File{
-		{"/etc/systemd/system/certpush.service", packaging.Unit},
-		{"/etc/certpush.toml", packaging.Config},
-		{"/etc/sysctl.d/30-certpush.conf", packaging.Sysctl},
-	}
 }
 
 // Needs is what a configuration asks of the unit.

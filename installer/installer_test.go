@@ -24,11 +24,3 @@ func TestDropInNamesWhatTheConfigurationNeeds(t *testing.T) {
 		}
 	}
 }
-
-func TestPlanHoldsWholeFiles(t *testing.T) {
-	for _, f := range Plan() {
-		if !strings.HasPrefix(f.Path, "/etc/") || !strings.HasSuffix(f.Text, "\n") {
-			t.Errorf("%s: %q", f.Path, f.Text)
-		}
-	}
-}

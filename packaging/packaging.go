@@ -29,3 +29,8 @@ var Config string
 //
 //go:embed sysctl.conf
 var Sysctl string
+
+// Users makes the service's own user.
+//
+//go:embed sysusers.conf
+var Users string

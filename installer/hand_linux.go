@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package installer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	kardianos "github.com/kardianos/service"
+
+	"github.com/certpush/certpush/packaging"
+)
+
+const (
+	configPath = "/etc/certpush.toml"
+	usersPath  = "/etc/sysusers.d/certpush.conf"
+	limitsPath = "/etc/sysctl.d/10-certpush.conf"
+)
+
+// packagedUnits are where a package puts the unit.
+var packagedUnits = []string{"/usr/lib/systemd/system/certpush.service", "/lib/systemd/system/certpush.service"}
+
+// packaged says by its error that a package installed certpush: a unit of ours
+// would shadow the package's.
+func packaged() error {
+	for _, path := range packagedUnits {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("a package installed certpush, %s is its unit: use systemctl to start and stop it, and apt or dnf to remove it", path)
+		}
+	}
+	return nil
+}
+
+// unit is the packaged unit for the program at exe.
+func unit(exe string) string {
+	return strings.ReplaceAll(packaging.Unit, "/usr/bin/certpush", exe)
+}
+
+// manager reaches systemd through kardianos/service, with our own unit.
+func manager() (kardianos.Service, error) {
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return nil, errors.New("systemd does not run here: start certpush run by other means")
+	}
+	exe, err := os.Executable()
+	if err == nil {
+		exe, err = filepath.EvalSymlinks(exe)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find own program: %w", err)
+	}
+	if strings.ContainsAny(exe, " \t\n\"'\\%$") {
+		return nil, fmt.Errorf("%q cannot stand in a unit: put the program at /usr/local/bin/certpush", exe)
+	}
+	return kardianos.New(nil, &kardianos.Config{Name: "certpush", Option: kardianos.KeyValue{"SystemdScript": unit(exe)}})
+}
+
+// Install registers the program where no package did: user, limits,
+// configuration where there is none, the hardened unit. It starts nothing.
+func Install(out io.Writer) error {
+	if err := packaged(); err != nil {
+		return err
+	}
+	m, err := manager()
+	if err != nil {
+		return err
+	}
+	for _, f := range []File{{usersPath, packaging.Users}, {limitsPath, packaging.Sysctl}} {
+		if err := put(out, f, 0o644); err != nil {
+			return err
+		}
+	}
+	if text, err := exec.Command("systemd-sysusers", usersPath).CombinedOutput(); err != nil {
+		return fmt.Errorf("make user certpush: %w: %s", err, strings.TrimSpace(string(text)))
+	}
+	if err := put(out, File{configPath, packaging.Config}, 0o640); err != nil {
+		return err
+	}
+	if err := forGroup(configPath); err != nil {
+		return err
+	}
+	raise(out, packaging.Sysctl)
+	if err := m.Install(); err != nil {
+		return fmt.Errorf("register with systemd: %w", err)
+	}
+	fmt.Fprintln(out, "installed /etc/systemd/system/certpush.service: edit /etc/certpush.toml, then certpush service start")
+	return nil
+}
+
+// put writes a file where there is none.
+func put(out io.Writer, f File, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	w, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		fmt.Fprintf(out, "kept %s\n", f.Path)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.Path, err)
+	}
+	_, err = w.WriteString(f.Text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", f.Path, err)
+	}
+	fmt.Fprintf(out, "wrote %s\n", f.Path)
+	return nil
+}
+
+// forGroup lets the service's group read the configuration.
+func forGroup(path string) error {
+	g, err := user.LookupGroup("certpush")
+	if err != nil {
+		return fmt.Errorf("find group certpush: %w", err)
+	}
+	id, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return fmt.Errorf("find group certpush: %w", err)
+	}
+	if err := os.Chown(path, 0, id); err != nil {
+		return fmt.Errorf("let certpush read its configuration: %w", err)
+	}
+	return nil
+}
+
+// raise sets each limit that is lower now. What the kernel refuses is said: a
+// container may not set it.
+func raise(out io.Writer, text string) {
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), " = ")
+		if !ok || strings.HasPrefix(key, "#") {
+			continue
+		}
+		path := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
+		now, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		have, err1 := strconv.Atoi(strings.TrimSpace(string(now)))
+		want, err2 := strconv.Atoi(value)
+		if err1 != nil || err2 != nil || have >= want {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
+			fmt.Fprintf(out, "%s stays %d: %v\n", key, have, err)
+		}
+	}
+}
+
+// Uninstall takes the unit away. Configuration, state and user stay.
+func Uninstall(out io.Writer) error {
+	if err := packaged(); err != nil {
+		return err
+	}
+	m, err := manager()
+	if err != nil {
+		return err
+	}
+	if err := m.Stop(); err != nil {
+		fmt.Fprintf(out, "it could not be stopped: %v\n", err)
+	}
+	if err := m.Uninstall(); err != nil {
+		return fmt.Errorf("take it from systemd: %w", err)
+	}
+	for _, path := range []string{usersPath, limitsPath} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", path, err)
+		}
+	}
+	fmt.Fprintln(out, "uninstalled; /etc/certpush.toml and /var/lib/certpush are kept")
+	return nil
+}
+
+// Control starts, stops or restarts the service, whoever installed it.
+func Control(action string) error {
+	m, err := manager()
+	if err != nil {
+		return err
+	}
+	return kardianos.Control(m, action)
+}
+
+// Status says in a word whether the service runs.
+func Status() (string, error) {
+	m, err := manager()
+	if err != nil {
+		return "", err
+	}
+	s, err := m.Status()
+	switch {
+	case errors.Is(err, kardianos.ErrNotInstalled):
+		return "not installed", nil
+	case err != nil:
+		return "", fmt.Errorf("ask systemd: %w", err)
+	case s == kardianos.StatusRunning:
+		return "running", nil
+	}
+	return "stopped", nil
+}

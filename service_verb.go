@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpush/certpush/installer"
+	"github.com/certpush/certpush/service"
+)
+
+func serviceVerb() *cobra.Command {
+	var f service.Flags
+	group := &cobra.Command{Use: "service", Short: "what the service manager needs",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("service knows no %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	dropin := &cobra.Command{
+		Use: "dropin", Short: "print the systemd drop-in that the configuration needs", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := service.Load(f)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), installer.DropIn(needs(s)))
+			return err
+		},
+	}
+	fileFlag(dropin, &f)
+	group.AddCommand(dropin,
+		byHand("install", "register this program with systemd, where no package did", func(cmd *cobra.Command) error {
+			return installer.Install(cmd.OutOrStdout())
+		}),
+		byHand("uninstall", "undo install; configuration and state are kept", func(cmd *cobra.Command) error {
+			return installer.Uninstall(cmd.OutOrStdout())
+		}),
+		byHand("status", "say whether the service runs", func(cmd *cobra.Command) error {
+			text, err := installer.Status()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
+			return err
+		}))
+	for _, action := range []string{"start", "stop", "restart"} {
+		group.AddCommand(byHand(action, action+" the service", func(*cobra.Command) error { return installer.Control(action) }))
+	}
+	return group
+}
+
+// byHand makes a verb that needs the rights of an administrator.
+func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		err := do(cmd)
+		if errors.Is(err, fs.ErrPermission) || err != nil && os.Geteuid() > 0 {
+			return fmt.Errorf("service %s: %w: run it as root: %w", name, err, fs.ErrPermission)
+		}
+		if err != nil {
+			return fmt.Errorf("service %s: %w", name, err)
+		}
+		return nil
+	}}
+}
+
+// needs lists what the unit must let through for s.
+func needs(s service.Settings) installer.Needs {
+	var n installer.Needs
+	for _, t := range s.Pipeline.Trees {
+		n.Trees = append(n.Trees, t.Path)
+	}
+	for _, c := range s.Pipeline.Scanners {
+		for _, a := range c.Addresses {
+			if socket, is := strings.CutPrefix(a, "unix:"); is {
+				n.Sockets = append(n.Sockets, socket)
+			}
+		}
+	}
+	return n
+}
