@@ -270,6 +270,69 @@ func TestIdleConnectionsDoNotStopDelivery(t *testing.T) {
 	r.stop()
 }
 
+// Files that are dropped while the configuration is taken over, again and again,
+// with another tree, other workers and another rate each time, all have exactly
+// one outcome.
+func TestReloadUnderLoadLosesNothing(t *testing.T) {
+	tree, program := t.TempDir(), built(t)
+	file, addr := configured(t, tree)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := started(t, program, addr, "run", "-c", file)
+	r.ready(time.Minute)
+	go func() { // its pipe must not fill up
+		for r.log.Scan() {
+			continue
+		}
+	}()
+	const n, reloads = 3000, 6
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(tree, strconv.Itoa(i)), []byte(strconv.Itoa(i)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if i%(n/reloads) != n/reloads/2 {
+			continue
+		}
+		k := i / (n / reloads)
+		other := strings.Replace(string(text), "workers = 16", fmt.Sprintf("workers = %d\nrate = \"%d/s\"", k+1, 100_000+k), 1)
+		other += fmt.Sprintf("[[watch]]\npath = %q\n[log]\nlevel = %q\n", filepath.Join(t.TempDir(), "other"), []string{"debug", "info"}[k%2])
+		if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := exec.Command(program, "reload", "-c", file).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, text)
+		}
+	}
+	ledger := filepath.Join(filepath.Dir(file), "state", "ledger", "verdicts.log")
+	outcomes := func() map[string]int {
+		text, err := os.ReadFile(ledger)
+		if err != nil {
+			return nil
+		}
+		count := map[string]int{}
+		for _, m := range regexp.MustCompile(`"path":"([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
+			count[m[1]]++
+		}
+		return count
+	}
+	late, tick := time.After(time.Minute), time.NewTicker(50*time.Millisecond)
+	defer tick.Stop()
+	for len(outcomes()) < n {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%d of %d files have an outcome", len(outcomes()), n)
+		}
+	}
+	for path, times := range outcomes() {
+		if times != 1 {
+			t.Errorf("%s has %d outcomes", path, times)
+		}
+	}
+}
+
 // TestMemoryStaysFlat drops 200 files a second for as long as SOAK says.
 func TestMemoryStaysFlat(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv("SOAK"))

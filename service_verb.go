@@ -74,7 +74,7 @@ func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Comman
 
 // needs lists what the unit must let through for s.
 func needs(s service.Settings) installer.Needs {
-	var n installer.Needs
+	n := installer.Needs{Writes: s.Written()}
 	for _, t := range s.Pipeline.Trees {
 		n.Trees = append(n.Trees, t.Path)
 	}

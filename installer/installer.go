@@ -19,6 +19,7 @@ package installer
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -31,6 +32,7 @@ type File struct {
 type Needs struct {
 	Trees   []string // watched folders, absolute
 	Sockets []string // Unix sockets of scanners, absolute
+	Writes  []string // folders that are written, absolute
 }
 
 // DropIn returns the systemd drop-in for n, with where to put it. certpush never
@@ -58,11 +60,21 @@ func DropIn(n Needs) string {
 			}
 		}
 	}
+	for _, dir := range n.Writes {
+		if !below(dir, "/var/lib/certpush") && !below(dir, "/var/log/certpush") && !below(dir, "/run/certpush") {
+			lines = append(lines, fmt.Sprintf("# %q is written; make it, and let the user certpush in.", dir), "ReadWritePaths="+quoted(dir))
+		}
+	}
 	if len(lines) == 0 {
 		return "# This configuration needs no drop-in.\n"
 	}
 	return "# /etc/systemd/system/certpush.service.d/local.conf\n" +
 		"# Then: systemctl daemon-reload && systemctl restart certpush\n[Service]\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// quoted writes a path as a unit's list of paths has it.
+func quoted(path string) string {
+	return strconv.Quote(strings.ReplaceAll(path, "%", "%%"))
 }
 
 func below(path, dir string) bool {

@@ -15,6 +15,8 @@ func TestDropInNamesWhatTheConfigurationNeeds(t *testing.T) {
 		{Needs{Trees: []string{"/srv/samples"}}, "needs no drop-in"},
 		{Needs{Sockets: []string{"/run/clamav/clamd.ctl"}}, "\nSupplementaryGroups=clamav\n"},
 		{Needs{Trees: []string{"/tmp/drop"}}, "\nPrivateTmp=no\n"},
+		{Needs{Writes: []string{"/var/lib/certpush", "/var/lib/certpush/journal", "/var/log/certpush"}}, "needs no drop-in"},
+		{Needs{Writes: []string{"/data/certpush 1%"}}, "\nReadWritePaths=\"/data/certpush 1%%\"\n"},
 		{Needs{Trees: []string{"/home/lab"}}, "Do not set it to yes"},
 		{Needs{Trees: []string{"/srv/\n[Service]"}}, "needs no drop-in"},
 		{Needs{Trees: []string{"/tmp/x\nExecStart=/bin/sh"}}, `x\nExecStart`},

@@ -205,6 +205,28 @@ cat /root/right >/etc/certpush.toml
 systemctl reset-failed certpush
 systemctl start certpush
 '
+step "a tree that the sandbox hides is named, and the drop-in shows it" '
+mkdir -p /tmp/hidden /data && chown certpush: /data
+cp /etc/certpush.toml /root/right
+printf "\n[[watch]]\npath = \"/tmp/hidden\"\n" >>/etc/certpush.toml
+systemctl reload certpush
+until_ok "journalctl -q -u certpush | grep -q \"/tmp/hidden.*PrivateTmp=yes in the unit hides it\""
+(cat /root/right; printf "\n[log]\nto = \"/data/certpush.log\"\n") >/etc/certpush.toml
+not systemctl reload certpush
+until_ok "journalctl -q -u certpush | grep -q \"ProtectSystem=strict\""
+(cat /root/right; printf "\n[[watch]]\npath = \"/tmp/hidden\"\n[log]\nto = \"/data/certpush.log\"\n") >/etc/certpush.toml
+certpush service dropin >/etc/systemd/system/certpush.service.d/local.conf
+systemctl daemon-reload
+systemctl restart certpush
+echo seen >/tmp/hidden/seen
+until_ok "grep -q /tmp/hidden/seen /var/lib/certpush/ledger/verdicts.log"
+[ -s /data/certpush.log ]
+rm /etc/systemd/system/certpush.service.d/local.conf
+systemctl daemon-reload
+cat /root/right >/etc/certpush.toml
+systemctl restart certpush
+rm -rf /data /tmp/hidden
+'
 step "upgrade: the edited file stays, and it runs on" '
 was=$(pid) before=$(version) edited=$(sha256sum </etc/certpush.toml)
 repo new

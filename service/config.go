@@ -336,3 +336,18 @@ func below(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
+
+// Written lists the folders that a service with these settings writes.
+func (s Settings) Written() []string {
+	dirs := []string{s.Pipeline.State}
+	if dir := s.Pipeline.Journal.Dir; dir != "" {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(s.Pipeline.State, dir)
+		}
+		dirs = append(dirs, dir)
+	}
+	if filepath.IsAbs(s.Log.To) {
+		dirs = append(dirs, filepath.Dir(s.Log.To))
+	}
+	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
+}

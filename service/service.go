@@ -170,6 +170,7 @@ func (p *process) build(s Settings) (*generation, error) {
 // openError gives err its exit code: a place that the user may not write is not
 // the file's mistake.
 func openError(err error) error {
+	err = locked(err)
 	if errors.Is(err, fs.ErrPermission) {
 		return &coded{ExitPermission, err}
 	}
@@ -235,6 +236,9 @@ func (p *process) work(ctx context.Context) error {
 
 // advised adds the next step to an error that the pipeline ended with.
 func advised(err error) error {
+	if l := locked(err); l != err {
+		return l
+	}
 	var at *fs.PathError
 	switch {
 	case errors.Is(err, pipeline.ErrLocked):
@@ -353,6 +357,9 @@ func (p *process) refuse(log *slog.Logger, err error) {
 func (p *process) announce(g *generation) {
 	c := g.settings.Pipeline
 	g.log.Info("certpush starts", "version", p.version, "file", g.settings.File, "state", c.State, "trees", len(c.Trees), "scanners", len(c.Scanners))
+	for _, err := range hidden(g.settings) {
+		g.log.Error("a tree cannot be seen from inside the service", "error", err)
+	}
 	if p.idle(g.settings) {
 		g.log.Warn("idle: no [[watch]]; name a tree in the file and reload, or give -d TREE", "file", g.settings.File)
 	}

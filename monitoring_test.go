@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The rules and the dashboard in the package ask for metrics that are there, and
+// the dashboard for each of them.
+func TestMonitoringNamesMetricsThatAreThere(t *testing.T) {
+	there := map[string]bool{}
+	// Names stand in the code, and the sources know of all, also of those that
+	// nothing was counted for yet.
+	for _, s := range sources(t) {
+		if s.test() {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`"(certpush_[a-z_]+)"|(?:counter|span)\("([a-z_]+)"`).FindAllStringSubmatch(s.text, -1) {
+			if m[2] != "" {
+				there["certpush_"+m[2]] = true
+			} else {
+				there[m[1]] = true
+			}
+		}
+	}
+	if len(there) < 15 {
+		t.Fatalf("the sources name %d metrics", len(there))
+	}
+	shown := map[string]bool{}
+	for _, path := range []string{"packaging/monitoring/certpush.rules.yml", "packaging/monitoring/certpush.dashboard.json"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bcertpush_[a-z_]+`).FindAllString(string(text), -1) {
+			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+				name = strings.TrimSuffix(name, suffix)
+			}
+			if !there[name] {
+				t.Errorf("%s asks for %s", path, name)
+			}
+			if strings.HasSuffix(path, ".json") {
+				shown[name] = true
+			}
+		}
+		if strings.HasSuffix(path, ".json") && !json.Valid(text) {
+			t.Errorf("%s is not JSON", path)
+		}
+	}
+	for name := range there {
+		if !shown[name] {
+			t.Errorf("the dashboard shows no %s", name)
+		}
+	}
+	design, err := os.ReadFile("DESIGN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range there {
+		if !strings.Contains(string(design), "`"+name) {
+			t.Errorf("DESIGN does not list %s", name)
+		}
+	}
+	if promtool, err := exec.LookPath("promtool"); err == nil {
+		if text, err := exec.Command(promtool, "check", "rules", "packaging/monitoring/certpush.rules.yml").CombinedOutput(); err != nil {
+			t.Errorf("%v %s", err, text)
+		}
+	}
+}
