@@ -77,11 +77,13 @@ func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
 	err = p.look(func(a *archive) error {
 		c := &verify{a: a, c: p.c, p: prod, fix: fix}
 		if prod == nil {
-			rest, err := c.atRest(ctx)
+			done, err := c.atRest(ctx)
 			if err != nil {
 				return err
 			}
-			defer rest()
+			proof, err := c.run(ctx)
+			v = proof
+			return errors.Join(err, done())
 		}
 		v, err = c.run(ctx)
 		return err
@@ -137,14 +139,13 @@ type candidate struct {
 
 // atRest stands in for a producer that does not run. Nothing is written, not
 // even to the index: its files are to stay its own user's.
-func (c *verify) atRest(ctx context.Context) (done func(), err error) {
+func (c *verify) atRest(ctx context.Context) (done func() error, err error) {
 	if c.watcher, err = newWatcher(c.c, nil); err != nil {
 		return nil, err
 	}
 	if c.index, err = readIndex(ctx, c.c.disk, filepath.Join(c.c.State, "index")); err != nil {
 		return nil, err
 	}
-	done = func() { c.index.shut() } // nothing was written
 	c.tail = map[string]entry{}
 	for lane, mark := range c.index.marks() {
 		all, err := journal.Survey(c.a.journal, journal.Base(lane))
@@ -160,11 +161,10 @@ func (c *verify) atRest(ctx context.Context) (done func(), err error) {
 			}
 		}
 		if err != nil {
-			done()
-			return nil, err
+			return nil, errors.Join(err, c.index.shut())
 		}
 	}
-	return done, nil
+	return c.index.shut, nil
 }
 
 func (c *verify) run(ctx context.Context) (Proof, error) {

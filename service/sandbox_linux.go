@@ -53,10 +53,11 @@ func hidden(s Settings) []error {
 	return errs
 }
 
-// locked adds to an error of a write what in the unit forbids it.
-func locked(err error) error {
+// locked adds to an error of a write what in the unit forbids it; ok is false
+// where nothing does.
+func locked(err error) (_ error, ok bool) {
 	if underManager() && errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("%w: ProtectSystem=strict in the unit lets certpush write below /var/lib/certpush and /var/log/certpush alone: certpush service dropin prints the ReadWritePaths= that this needs", err)
+		return fmt.Errorf("%w: ProtectSystem=strict in the unit lets certpush write below /var/lib/certpush and /var/log/certpush alone: certpush service dropin prints the ReadWritePaths= that this needs", err), true
 	}
-	return err
+	return err, false
 }

@@ -8,4 +8,4 @@ package service
 func hidden(Settings) []error { return nil }
 
 // locked is for systemd.
-func locked(err error) error { return err }
+func locked(err error) (error, bool) { return err, false }

@@ -170,7 +170,7 @@ func (p *process) build(s Settings) (*generation, error) {
 // openError gives err its exit code: a place that the user may not write is not
 // the file's mistake.
 func openError(err error) error {
-	err = locked(err)
+	err, _ = locked(err)
 	if errors.Is(err, fs.ErrPermission) {
 		return &coded{ExitPermission, err}
 	}
@@ -236,8 +236,8 @@ func (p *process) work(ctx context.Context) error {
 
 // advised adds the next step to an error that the pipeline ended with.
 func advised(err error) error {
-	if l := locked(err); l != err {
-		return l
+	if err, ok := locked(err); ok {
+		return err
 	}
 	var at *fs.PathError
 	switch {
