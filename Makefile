@@ -7,7 +7,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.
 GOLANGCI := golangci-lint@v2.5.0
 # What the tests run: a C compiler for -race, and the real scanner and its own client.
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan
-NFPM := $(GO) tool -modfile=tools/go.mod nfpm
+CONFIG := packaging/certpush.toml
+NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
+NFPM := CONFIG=$(CONFIG) $(NFPM_OF)
 # Two builds of one commit are the same to the byte.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # A version for packages begins with a number.
@@ -97,9 +99,15 @@ test-install: ## install, upgrade, kill and remove the packages under a real sys
 		{ apt-get -o DPkg::Lock::Timeout=300 -q update && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends \
 			systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian >/dev/null; }
 	@$(MAKE) --no-print-directory packages ARCHS=amd64 PACKAGE_VERSION=0.0.1 >/dev/null
-	@rm -rf .install && ./packaging/repos.sh dist .install/old
+	@# An rpm whose configuration differs, to see .rpmnew.
+	@rm -rf .install && mkdir .install && sed '1i # An older one.' packaging/certpush.toml >.install/older.toml
+	@ARCH=amd64 VERSION=0.0.1 CONFIG=.install/older.toml $(NFPM_OF) package -f nfpm.yaml -p rpm -t dist/ >/dev/null
+	@./packaging/repos.sh dist .install/old
 	@$(NFPM) package -f packaging/host-base.yaml -p rpm -t .install/old/host-base.rpm >/dev/null
 	@$(MAKE) --no-print-directory packages ARCHS=amd64 >/dev/null
+	@sha256sum dist/*.deb dist/*.rpm >.install/sums
+	@$(MAKE) --no-print-directory packages ARCHS=amd64 >/dev/null
+	@sha256sum --check --quiet .install/sums && echo "ok - built twice, the same to the byte"
 	@lintian --allow-root --fail-on error,warning dist/*.deb
 	@./packaging/repos.sh dist .install/new
 	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done

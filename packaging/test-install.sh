@@ -235,6 +235,8 @@ upgrade
 systemctl is-active -q certpush
 [ "$(pid)" != $was ]
 [ "$(sha256sum </etc/certpush.toml)" = "$edited" ]
+[ '"$kind"' = deb ] || [ -s /etc/certpush.toml.rpmnew ]
+rm -f /etc/certpush.toml.rpmnew
 '
 step "samples wait" '
 systemctl stop clamav-daemon clamav-daemon.socket
