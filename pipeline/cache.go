@@ -162,7 +162,7 @@ func (c *cache) expire(ctx context.Context) {
 
 // close keeps what was put so far.
 func (c *cache) close() error {
-	for !c.hurt.is() && !c.disk.stalled() {
+	for !c.hurt.is() && c.disk.stalled() == nil {
 		select {
 		case p := <-c.puts:
 			if err := c.db.Set(p.key, p.text, pebble.NoSync); err != nil {

@@ -61,6 +61,7 @@ type consumer struct {
 	retries retryHeap
 	woken   chan struct{} // a retry came
 	counts  map[string]int64
+	refused map[string]error // what the disk refuses now, by what it keeps us from
 	flying  atomic.Int64
 	moved   atomic.Int64 // when a session ended last, unix nanoseconds
 	begun   time.Time
@@ -80,7 +81,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome,
 		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
 		cursors: dirs.cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
-		woken: make(chan struct{}, 1), counts: map[string]int64{}, begun: time.Now(),
+		woken: make(chan struct{}, 1), counts: map[string]int64{}, refused: map[string]error{}, begun: time.Now(),
 	}
 	// Few sessions of many samples: a session costs the scanner a connection. Two,
 	// so that it has work while one of them ends and is recorded.
@@ -367,15 +368,17 @@ func (c *consumer) saveCursors() error {
 	end := c.led.end()
 	c.mu.Lock()
 	m, old := end, false
-	at := map[*lane]journal.Pos{}
-	for _, l := range []*lane{c.live, c.backlog} {
-		at[l] = l.cursor()
+	both := []*lane{c.live, c.backlog}
+	var at []journal.Pos
+	for _, l := range both {
+		at = append(at, l.cursor())
 		if k, open := l.oldest(); open && (!old || c.led.before(k, m)) {
 			m, old = k, true
 		}
 	}
 	c.mu.Unlock()
-	for l, pos := range at {
+	for i, l := range both {
+		pos := at[i]
 		if pos == l.saved && !l.lost {
 			continue
 		}

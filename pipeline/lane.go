@@ -72,10 +72,12 @@ func (c *consumer) follow(ctx context.Context, l *lane) error {
 				c.log.Error("journal cannot be read; it is tried again each second: look at the folder and the disk", "lane", l.name, "error", err)
 			}
 			failing = true
+			c.heed(readsJournal, err)
 			retry.Reset(time.Second)
 			changed = nil
 		} else if failing {
 			failing = false
+			c.heed(readsJournal, nil)
 			c.log.Info("journal can be read again", "lane", l.name)
 		}
 		if err == nil && ok {

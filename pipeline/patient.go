@@ -18,7 +18,8 @@ type patient struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	refused int // operations that are being tried again
+	refused int   // operations that are being tried again
+	why     error // of the first of them
 }
 
 // retryEvery is how long a refused operation waits.
@@ -52,17 +53,19 @@ func (p *patient) trouble(n int, err error) {
 	p.refused += n
 	switch {
 	case was == 0:
+		p.why = err
 		p.log.Error("a store cannot be written; what needs it waits, pushing goes on: make room on its disk, or mend it", "error", err)
 	case p.refused == 0:
+		p.why = nil
 		p.log.Info("a store can be written again")
 	}
 }
 
-// stalled reports whether an operation is being tried again.
-func (p *patient) stalled() bool {
+// stalled returns why an operation is being tried again, nil when none is.
+func (p *patient) stalled() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.refused > 0
+	return p.why
 }
 
 func (p *patient) opened(open func() (vfs.File, error)) (f vfs.File, err error) {

@@ -107,7 +107,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // stopped while it opened
 		}
-		if err == nil || ctx.Err() != nil || !troubled(err) {
+		if err == nil || ctx.Err() != nil || !refuses(err) {
 			return err
 		}
 		p.mu.Lock()
@@ -304,8 +304,9 @@ func (p *Pipeline) halves() (*producer, []*consumer, time.Time) {
 	return p.producer, p.consumers, p.started
 }
 
-// Ready is nil when the trees are watched, there is room to take in, and each
-// scanner answered its last ping; otherwise it says what is missing.
+// Ready is nil when the trees are watched, there is room to take in, outcomes
+// can be recorded, and each scanner answered its last ping; otherwise it says
+// what is missing.
 func (p *Pipeline) Ready() error {
 	prod, consumers, started := p.halves()
 	if started.IsZero() || prod == nil && consumers == nil {
@@ -324,6 +325,7 @@ func (p *Pipeline) Ready() error {
 		if !c.health.state().up {
 			errs = append(errs, fmt.Errorf("scanner %s did not answer its last ping", c.c.Name))
 		}
+		errs = append(errs, c.ready())
 	}
 	return errors.Join(errs...)
 }

@@ -465,13 +465,16 @@ func (p *producer) status() []TreeStatus {
 	return all
 }
 
-// ready is nil while every tree is watched and there is room to take in.
+// ready is nil while every tree is watched and the disk lets us take in.
 func (p *producer) ready() error {
 	var errs []error
 	for _, t := range p.watcher.State() {
 		if !t.Armed {
 			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
 		}
+	}
+	if err := p.index.disk.stalled(); err != nil {
+		errs = append(errs, fmt.Errorf("the index cannot be written, and intake waits: %w", err))
 	}
 	return errors.Join(append(errs, p.stopped())...)
 }

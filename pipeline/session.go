@@ -280,10 +280,12 @@ func (c *consumer) record(ctx, hand context.Context, outs []Outcome) bool {
 		err := c.led.record(outs)
 		if err == nil {
 			if failing {
+				c.heed(writesLedger, nil)
 				c.log.Info("the ledger can be written again")
 			}
 			return true
 		}
+		c.heed(writesLedger, err)
 		if !failing {
 			failing = true
 			c.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", len(outs), "error", err)

@@ -4,7 +4,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -62,8 +61,8 @@ func (s *store) shut() error {
 	if s.hurt.is() {
 		return nil // said already
 	}
-	if s.disk.stalled() {
-		return errors.New("close store: its disk refuses: make room on it, or mend it")
+	if why := s.disk.stalled(); why != nil {
+		return fmt.Errorf("close store: make room on its disk, or mend it: %w", why)
 	}
 	return s.db.Close()
 }

@@ -28,6 +28,7 @@ type Series struct {
 	head int64  // length of its header
 	last sealedName
 	sick bool // a write or sync failed: cut before the next line
+	long bool // and what it left could not be cut off
 	tick time.Time
 	shut bool
 
@@ -251,6 +252,12 @@ func (s *Series) commit(b *batch) error {
 	if wait := s.c.Sync - time.Since(s.tick); s.c.Sync > 0 && wait > 0 {
 		time.Sleep(wait)
 	}
+	if s.size <= s.head {
+		// Nothing was trusted to this segment yet, and what is written now begins in
+		// its first page, which goes to disk whole: sealing it would leave one more
+		// empty segment with each attempt while the disk refuses.
+		s.sick = false
+	}
 	if s.sick || s.size-s.head > 0 && s.size+int64(len(b.buf)) > s.c.CutSize {
 		if err := s.cut(time.Now()); err != nil && s.sick {
 			return err
@@ -275,13 +282,17 @@ func (s *Series) commit(b *batch) error {
 	return nil
 }
 
-// usable opens the active segment again where an earlier attempt failed.
+// usable opens the active segment again, or cuts it back, where an earlier
+// attempt failed.
 func (s *Series) usable() error {
-	if s.shut {
+	switch {
+	case s.shut:
 		return os.ErrClosed
-	}
-	if s.f == nil {
+	case s.f == nil:
+		s.long = false
 		return s.openActive()
+	case s.long:
+		return s.cutBack()
 	}
 	return nil
 }
@@ -317,14 +328,19 @@ func (s *Series) mend() error {
 // call the next one a success.
 func (s *Series) distrust(err error) error {
 	s.sick = true
-	s.mu.Lock()
-	back := s.durable.Offset
-	s.mu.Unlock()
-	if terr := s.f.Truncate(back); terr != nil {
-		return errors.Join(err, fmt.Errorf("cut back %s: %w", s.c.Base, terr))
+	return errors.Join(err, s.cutBack())
+}
+
+// cutBack cuts off what is not durable. Lines that were left would be handed out
+// after the seal, and those who appended them append them anew.
+func (s *Series) cutBack() error {
+	back := s.Durable().Offset
+	if err := s.f.Truncate(back); err != nil {
+		s.long = true
+		return fmt.Errorf("cut back %s: %w", s.c.Base, err)
 	}
-	s.size = back
-	return err
+	s.size, s.long = back, false
+	return nil
 }
 
 func (s *Series) publish(p Pos) {
@@ -443,52 +459,4 @@ func (s *Series) Close() error {
 	}
 	s.f = nil
 	return err
-}
-
-// Prune deletes the oldest sealed segments of which finished, told the first
-// line, says true; the newest keep of those stay. It returns how many it
-// deleted.
-//
-// A crash here leaves a segment that the next Prune deletes: all cursors were
-// past it.
-func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	if s.shut {
-		return 0, os.ErrClosed
-	}
-	names, err := sealed(s.dir, s.c.Base)
-	if err != nil {
-		return 0, err
-	}
-	behind := 0
-	for _, name := range names {
-		line, _, err := FirstLine(s.dir, name)
-		if err != nil {
-			return 0, err
-		}
-		if !finished(line) {
-			break
-		}
-		behind++
-	}
-	n := 0
-	for ; n < behind-keep; n++ {
-		if err := s.dir.Remove(names[n]); err != nil {
-			return n, fmt.Errorf("prune segment: %w", err)
-		}
-	}
-	if n == 0 {
-		return 0, nil
-	}
-	return n, s.dir.Sync()
-}
-
-// Before returns the finished func for Prune of a lane whose cursors all lie in
-// segment n or later. Segments without a header are another program's to prune.
-func Before(n uint64) func(first []byte) bool {
-	return func(first []byte) bool {
-		h, ok := parseHeader(first)
-		return ok && h.Segment < n
-	}
 }
