@@ -56,7 +56,7 @@ func openCache(ctx context.Context, c Config) (*cache, error) {
 	dir := filepath.Join(c.State, "cache")
 	log := c.Log.With("store", "cache")
 	s, err := openStore(ctx, c.disk, dir, log, false)
-	if err != nil && ctx.Err() == nil && !troubled(err) {
+	if err != nil && ctx.Err() == nil && !refuses(err) && !errors.Is(err, errHeld) {
 		log.Error("the cache of verdicts is begun anew: look at the disk", "folder", dir, "error", err)
 		if err := c.disk.store.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("remove broken cache: %w", err)

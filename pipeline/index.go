@@ -338,7 +338,8 @@ func (x *index) setDevice(ctx context.Context, tree, dev string) error {
 }
 
 // close leaves an index that cannot be written as it is: at the next start the
-// journal's tail is read into it, or it is built anew.
+// journal's tail is read into it, or it is built anew. It lets go of its folder
+// when the disk no longer refuses.
 func (x *index) close() error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()

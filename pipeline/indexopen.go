@@ -28,7 +28,7 @@ func openIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*inde
 	}
 	if why == nil {
 		x, err := tryIndex(ctx, d, dir, log)
-		if err == nil || ctx.Err() != nil || refuses(err) {
+		if err == nil || ctx.Err() != nil || refuses(err) || errors.Is(err, errHeld) {
 			return x, err
 		}
 		why = err

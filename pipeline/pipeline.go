@@ -107,7 +107,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // stopped while it opened
 		}
-		if err == nil || ctx.Err() != nil || !refuses(err) {
+		if err == nil || ctx.Err() != nil || !refuses(err) && !errors.Is(err, errHeld) {
 			return err
 		}
 		p.mu.Lock()

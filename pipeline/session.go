@@ -285,11 +285,11 @@ func (c *consumer) record(ctx, hand context.Context, outs []Outcome) bool {
 			}
 			return true
 		}
-		c.heed(writesLedger, err)
 		if !failing {
 			failing = true
 			c.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", len(outs), "error", err)
 		}
+		c.heed(writesLedger, err)
 		c.moved.Store(time.Now().UnixNano()) // the disk does not let it, it is not stuck
 		t := time.NewTimer(500 * time.Millisecond)
 		select {

@@ -4,8 +4,10 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -19,9 +21,26 @@ type store struct {
 	disk *patient
 	hurt *damaged
 	log  *slog.Logger
+
+	writes sync.WaitGroup // those that run, also those that nobody waits for any more
 }
 
+// errHeld says that somebody holds a store: this very process, since the disk
+// refused it. That is no damage.
+var errHeld = errors.New("it is still held since the disk refused it: make room on the disk, or mend it, and where it was mounted anew start certpush again")
+
 func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOnly bool) (*store, error) {
+	// Pebble says of a folder that is held, and of one that is damaged, in no way
+	// that can be told apart.
+	if _, err := d.store.Stat(filepath.Join(dir, "LOCK")); err == nil {
+		lock, err := d.store.Lock(filepath.Join(dir, "LOCK"))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errHeld, err)
+		}
+		if err := lock.Close(); err != nil {
+			return nil, fmt.Errorf("try store's lock: %w", err)
+		}
+	}
 	s := &store{disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
 	return s, s.do(ctx, func() (err error) {
 		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, ReadOnly: readOnly})
@@ -37,7 +56,7 @@ const letGo = 2 * time.Second
 // that is damaged it never does.
 func (s *store) do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	s.writes.Go(func() { done <- f() })
 	select {
 	case err := <-done:
 		return err
@@ -55,13 +74,19 @@ func (s *store) do(ctx context.Context, f func() error) error {
 	}
 }
 
-// shut closes the store. One that is damaged, or whose disk refuses, is left as
-// it is.
+// shut closes the store. One that is damaged is left as it is; one whose disk
+// refuses is let go of when it no longer does.
 func (s *store) shut() error {
 	if s.hurt.is() {
 		return nil // said already
 	}
 	if why := s.disk.stalled(); why != nil {
+		go func() {
+			s.writes.Wait()
+			if err := s.db.Close(); err != nil {
+				s.log.Warn("close store", "error", err)
+			}
+		}()
 		return fmt.Errorf("close store: make room on its disk, or mend it: %w", why)
 	}
 	return s.db.Close()

@@ -118,22 +118,36 @@ func (d *folder) Open(name string, flag int) (File, error) {
 	}
 	f, err := d.root.OpenFile(name, flag, 0o640)
 	if err != nil {
-		return nil, err
+		return nil, d.where(err)
 	}
 	return file{f, filepath.Join(d.dir, name), flag&(os.O_WRONLY|os.O_RDWR) != 0}, nil
 }
 
 // Lstat implements Folder.
-func (d *folder) Lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }
+func (d *folder) Lstat(name string) (fs.FileInfo, error) {
+	st, err := d.root.Lstat(name)
+	return st, d.where(err)
+}
 
 // List implements Folder.
 func (d *folder) List() ([]fs.DirEntry, error) { return os.ReadDir(d.dir) }
 
 // Rename implements Folder.
-func (d *folder) Rename(from, to string) error { return d.root.Rename(from, to) }
+func (d *folder) Rename(from, to string) error { return d.where(d.root.Rename(from, to)) }
 
 // Remove implements Folder.
-func (d *folder) Remove(name string) error { return d.root.Remove(name) }
+func (d *folder) Remove(name string) error { return d.where(d.root.Remove(name)) }
+
+// where has an error of os.Root name the file in full: an operator has to find it.
+func (d *folder) where(err error) error {
+	if bad, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: bad.Op, Path: filepath.Join(d.dir, bad.Path), Err: bad.Err}
+	}
+	if bad, ok := errors.AsType[*os.LinkError](err); ok {
+		return &os.LinkError{Op: bad.Op, Old: filepath.Join(d.dir, bad.Old), New: filepath.Join(d.dir, bad.New), Err: bad.Err}
+	}
+	return err
+}
 
 // Sync implements Folder.
 func (d *folder) Sync() error { return syncDir(d.dir) }
