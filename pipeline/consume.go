@@ -59,6 +59,8 @@ type consumer struct {
 	mu      sync.Mutex
 	opened  map[*push]*list.Element
 	retries retryHeap
+	parked  []*push // their hash takes long, and gave way
+	resumed time.Time
 	woken   chan struct{} // a retry came
 	counts  map[string]int64
 	refused map[string]error // what the disk refuses now, by what it keeps us from
@@ -221,6 +223,9 @@ func (c *consumer) dispatch(ctx context.Context) error {
 func (c *consumer) next(ctx context.Context) *push {
 	for {
 		c.turn++
+		if p := c.resume(false); p != nil {
+			return p
+		}
 		due, wait := c.due(time.Now())
 		if due != nil && c.turn%2 == 0 {
 			return due
@@ -233,6 +238,9 @@ func (c *consumer) next(ctx context.Context) *push {
 		}
 		if due != nil {
 			return due
+		}
+		if p := c.resume(true); p != nil {
+			return p
 		}
 		t := time.NewTimer(wait)
 		live, backlog := c.live.queue, c.backlog.queue
@@ -285,7 +293,7 @@ func (c *consumer) fresh() *push {
 func (c *consumer) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.retries) >= maxHeld
+	return len(c.retries)+len(c.parked) >= maxHeld
 }
 
 // due takes the retry that is due, or tells how long until one is.
@@ -297,7 +305,7 @@ func (c *consumer) due(now time.Time) (*push, time.Duration) {
 	}
 	// Where so many wait that no new line is taken they are tried at once: good
 	// samples are behind them.
-	if wait := c.retries[0].due.Sub(now); wait > 0 && len(c.retries) < maxHeld {
+	if wait := c.retries[0].due.Sub(now); wait > 0 && len(c.retries)+len(c.parked) < maxHeld {
 		return nil, wait
 	}
 	return heap.Pop(&c.retries).(*push), 0

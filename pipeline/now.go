@@ -151,7 +151,9 @@ func (n *now) session(ctx context.Context, batch []*push, last bool) (left []*pu
 		for _, p := range batch {
 			out := &Outcome{Scanner: n.c.Name, Path: p.sample.Path, Tries: 1}
 			p.began, outs[p] = time.Now(), out
-			switch n.opener.open(p, out) {
+			switch n.opener.open(ctx, p, out, func() bool { return false }) {
+			case unfinished:
+				return // ctx has ended
 			case later:
 				out.Outcome, out.Reason = Dead, p.reason
 			case ready:

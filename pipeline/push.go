@@ -3,10 +3,12 @@
 package pipeline
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -40,6 +42,7 @@ type push struct {
 	file *os.File // while in flight
 	stat watch.Stat
 	sum  [32]byte
+	part *reading // of a sample whose hash was interrupted
 	// version of the scanner that the verdict is remembered under; "": it is not.
 	version string
 	began   time.Time // of the first try
@@ -59,10 +62,20 @@ type push struct {
 type way int
 
 const (
-	ready   way = iota // the file is open, hashed, and the version of its line
-	settled            // there is an outcome already
-	later              // another's lease is on it, or reading failed: again later
+	ready      way = iota // the file is open, hashed, and the version of its line
+	settled               // there is an outcome already
+	later                 // another's lease is on it, or reading failed: again later
+	unfinished            // hashing was interrupted, it goes on where it was
 )
+
+// reading is how far the hash of a file has come.
+type reading struct {
+	hash hash.Hash
+	read int64
+	stat watch.Stat
+}
+
+var errInterrupted = errors.New("reading is interrupted")
 
 // opener opens samples beneath their trees.
 type opener struct {
@@ -102,8 +115,9 @@ func (o *opener) tree(path string) (root string, limit int64, ok bool) {
 }
 
 // open opens p's file, holds it against its line and hashes it. It fills out for
-// settled, and p.reason for later.
-func (o *opener) open(p *push, out *Outcome) way {
+// settled, and p.reason for later. What takes long is unfinished as soon as
+// enough says so, or ctx has ended.
+func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() bool) way {
 	s := p.sample
 	skip := func(reason string) way {
 		out.Outcome, out.Reason = Skipped, reason
@@ -143,10 +157,15 @@ func (o *opener) open(p *push, out *Outcome) way {
 		p.shut()
 		return skip(ReasonTooLarge)
 	}
-	if err := o.hash(p); err != nil {
+	if err := o.hash(ctx, p, enough); err != nil {
+		// A file system whose sizes lie changes nothing: its file cannot be read.
+		moved := errors.Is(err, io.ErrUnexpectedEOF) && p.moved()
 		p.shut()
-		if errors.Is(err, io.ErrUnexpectedEOF) {
+		if moved {
 			return skip(ReasonChanged)
+		}
+		if errors.Is(err, errInterrupted) {
+			return unfinished
 		}
 		p.reason, p.local = describe(ReasonUnreadable, err), true
 		return later
@@ -162,19 +181,36 @@ func changed(s Sample, st watch.Stat) bool {
 }
 
 // hash reads the file through ReadAt, so that the descriptor that may be passed
-// on stands at 0.
-func (o *opener) hash(p *push) error {
+// on stands at 0. A sparse file of terabytes costs its owner nothing and us hours,
+// so the hash can be interrupted after each read; it goes on where it was while
+// the file is the same.
+func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
+	r := p.part
+	p.part = nil
+	if r == nil {
+		r = &reading{hash: sha256.New(), stat: p.stat}
+	} else if !r.stat.Same(p.stat) {
+		// One that is written all the time would begin anew each time: it is read in one go.
+		r, enough = &reading{hash: sha256.New(), stat: p.stat}, func() bool { return false }
+	}
 	buf := o.bufs.Get().(*[]byte)
 	defer o.bufs.Put(buf)
-	h := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(p.file, 0, p.stat.Size), *buf)
-	if err != nil {
-		return fmt.Errorf("read sample: %w", err)
+	for r.read < p.stat.Size {
+		if ctx.Err() != nil || enough() {
+			p.part = r
+			return errInterrupted
+		}
+		n, err := p.file.ReadAt((*buf)[:min(int64(len(*buf)), p.stat.Size-r.read)], r.read)
+		r.hash.Write((*buf)[:n]) // it never fails
+		r.read += int64(n)
+		if errors.Is(err, io.EOF) && r.read < p.stat.Size {
+			return fmt.Errorf("read sample: it ends at %d of %d bytes: %w", r.read, p.stat.Size, io.ErrUnexpectedEOF)
+		}
+		if err != nil && r.read < p.stat.Size {
+			return fmt.Errorf("read sample: %w", err)
+		}
 	}
-	if n < p.stat.Size {
-		return io.ErrUnexpectedEOF
-	}
-	h.Sum(p.sum[:0])
+	r.hash.Sum(p.sum[:0])
 	return nil
 }
 

@@ -32,7 +32,7 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 				p.began = time.Now()
 			}
 			out := c.outcomeOf(p)
-			w := c.opener.open(p, &out)
+			w := c.opener.open(hand, p, &out, c.enough(ctx, len(all) > 0))
 			if w == ready && c.remembered(hand, p, &out) {
 				w = settled
 			}
@@ -62,6 +62,8 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 			done = c.settle(hand, p, given[i], &outs[i], len(inside) == 1)
 		} else if before[i] == later {
 			c.unread(p)
+		} else if before[i] == unfinished {
+			c.park(p)
 		}
 		if done {
 			finished, record = append(finished, p), append(record, outs[i])

@@ -154,7 +154,8 @@ func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *Failure) {
 
 // shunned is 1 while the address is to be tried last.
 func (a *address) shunned(now int64) int {
-	if failed := a.failed.Load(); failed != 0 && now-failed < int64(shun) {
+	// The clock may have been set back since.
+	if failed := a.failed.Load(); failed != 0 && now >= failed && now-failed < int64(shun) {
 		return 1
 	}
 	return 0

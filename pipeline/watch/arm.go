@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -157,13 +158,21 @@ func (t *tree) ensure(path string, at place) bool {
 	if vanished(err) || errors.Is(err, errMoved) {
 		return false
 	}
-	if t.source == source {
+	if t.source == source && !t.beyond(path, err) {
 		t.set.set(t.set.put(path), at, age, added, err)
 		if watchLimit(err) {
 			t.set.limit = err
 		}
 	}
 	return true
+}
+
+// beyond tells if the path of a folder above path is too long for the system
+// already, as path's is: the first of them stands for all below. Their paths
+// would take gigabytes in a tree that is deep enough. The caller holds mu.
+func (t *tree) beyond(path string, err error) bool {
+	above := t.set.get(filepath.Dir(path))
+	return errors.Is(err, syscall.ENAMETOOLONG) && (above == nil || errors.Is(above.failed, syscall.ENAMETOOLONG))
 }
 
 // vanished tells if err means that a path leads to nothing any more.

@@ -15,6 +15,15 @@ import (
 // chunk is how many entries of a folder are told at once.
 const chunk = 4096
 
+// maxPath is the longest path of a folder, in bytes, that is entered. A path costs
+// memory and time wherever it goes, and folders can be nested without end; what
+// Windows can hold at all fits.
+const maxPath = 32 << 10
+
+// ErrTooLong is in the Err of a Folder that was not entered, for its path is
+// longer than 32 KiB.
+var ErrTooLong = errors.New("its path is longer than 32 KiB")
+
 // Entry is one name in a folder that is not a directory. Anything but a regular
 // file is there too: Stat.Mode tells.
 type Entry struct {
@@ -41,7 +50,7 @@ type Folder struct {
 // The error is visit's, ctx's, or says that under is not in the tree; after it
 // the scope is still in doubt, sweep it again. A folder
 // that could not be read is told in Folder.Err and does not end the walk; if it is
-// gone, Err is fs.ErrNotExist.
+// gone, Err is fs.ErrNotExist, and if its path is too long, ErrTooLong.
 func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(Folder) error) error {
 	if tree < 0 || tree >= len(w.trees) || !within(under, w.trees[tree].Path) {
 		return fmt.Errorf("sweep %q: it is not in the tree", under)
@@ -99,9 +108,14 @@ func (t *tree) unread(f Folder) {
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	e := t.set.get(f.Path)
+	first := e == nil || e.failed == nil
 	if t.armed {
 		t.set.fail(t.set.put(f.Path), f.Err)
+	}
+	t.mu.Unlock()
+	if first && errors.Is(f.Err, ErrTooLong) {
+		t.w.skipped(t, f.Path, "path_too_long")
 	}
 }
 
@@ -123,14 +137,17 @@ type walker struct {
 	visit func(Folder) error
 }
 
-// level is a folder on the way down: the directories in it still to come.
+// level is a folder on the way down: the directories in it still to come. Its
+// path is the first size bytes of the way: a path for each level would be
+// gigabytes in a tree that is deep enough.
 type level struct {
-	rel   string
+	size  int
 	names []string
 }
 
 func walk(ctx context.Context, root, rel string, w walker) error {
-	stack := []level{{rel: "", names: []string{rel}}}
+	var way []byte
+	stack := []level{{names: []string{rel}}}
 	for len(stack) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -142,7 +159,7 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 		}
 		name := top.names[len(top.names)-1]
 		top.names = top.names[:len(top.names)-1]
-		next := inside(top.rel, name)
+		next := inside(string(way[:top.size]), name)
 		if next != rel && w.skip(join(root, next), next) {
 			continue
 		}
@@ -151,7 +168,10 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 			return err
 		}
 		if len(names) > 0 {
-			stack = append(stack, level{next, names})
+			if way = append(way[:0], next...); next == "." {
+				way = way[:0]
+			}
+			stack = append(stack, level{len(way), names})
 		}
 	}
 	return nil
@@ -161,7 +181,12 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 // visit's or ctx's.
 func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 	path := join(root, rel)
-	f, dev, err := enter(root, rel, path, w)
+	var f *os.File
+	var dev uint64
+	err := ErrTooLong
+	if len(path) <= maxPath {
+		f, dev, err = enter(root, rel, path, w)
+	}
 	if err != nil {
 		return nil, w.visit(Folder{Path: path, Last: true, Err: fmt.Errorf("list folder: %w", err)})
 	}

@@ -30,6 +30,8 @@ type tree struct {
 	check chan struct{} // wakes tend before its time
 	hurry chan struct{} // wakes look
 
+	unsure int // tend's: how often to look for lost watches yet
+
 	arming sync.Mutex // held while watches change; never taken by the reader
 
 	// mu guards what follows. It is never held over a call to the system.
@@ -145,8 +147,11 @@ func (t *tree) tend(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	swept := time.Now()
+	m := openMounts()
+	defer m.close()
 	for {
 		t.speak()
+		t.remounted(m)
 		t.inspect(ctx, &readers)
 		if time.Since(swept) >= retry {
 			swept = time.Now()

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// second is a pipeline in a process of its own, which can be halted, given other
+// limits and weighed. It is the test's own binary, run for the same test.
+type second struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	told  chan struct{} // closed when it has told everything
+
+	mu   sync.Mutex
+	outs map[string]map[string]int // path, then outcome and reason: how often
+	all  int
+	sums map[string]float64 // metrics at the end, and "peak": bytes of memory at most
+	logs bytes.Buffer
+}
+
+const (
+	secondDrop  = "CERTPUSH_TEST_SECOND_DROP"
+	secondState = "CERTPUSH_TEST_SECOND_STATE"
+	secondLimit = "CERTPUSH_TEST_SECOND_WATCHES"
+)
+
+// full is how large a test is: all of it takes too long for every day.
+func full(short, soak int) int {
+	if os.Getenv("SOAK") != "" {
+		return soak
+	}
+	return short
+}
+
+// start2 runs a second process over drop; set may change its command.
+func start2(t *testing.T, drop string, set ...func(*exec.Cmd)) *second {
+	t.Helper()
+	s := &second{t: t, told: make(chan struct{}), outs: map[string]map[string]int{}, sums: map[string]float64{}}
+	s.cmd = exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	s.cmd.Env = append(os.Environ(), secondDrop+"="+drop, secondState+"="+filepath.Join(t.TempDir(), "state"))
+	for _, f := range set {
+		f(s.cmd)
+	}
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.ExtraFiles = []*os.File{to}
+	s.cmd.Stderr = logOf{s}
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	err = s.cmd.Start()
+	to.Close()
+	if err != nil {
+		from.Close()
+		t.Skipf("no second process to be had here: %v", err)
+	}
+	go s.hear(from)
+	t.Cleanup(func() {
+		s.cmd.Process.Kill() // where the test did not get to its end
+		<-s.told
+		if t.Failed() {
+			t.Logf("log of the second process:\n%s", s.logged())
+		}
+	})
+	return s
+}
+
+// logOf is where the second process logs.
+type logOf struct{ s *second }
+
+func (l logOf) Write(b []byte) (int, error) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.s.logs.Write(b)
+}
+
+// hear takes what serve tells.
+func (s *second) hear(from *os.File) {
+	defer close(s.told)
+	defer from.Close()
+	for in := bufio.NewScanner(from); in.Scan(); {
+		kind, rest, _ := strings.Cut(in.Text(), " ")
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			s.t.Errorf("the second process told %q", in.Text())
+			continue
+		}
+		text, _ := strconv.Unquote(quoted) // it was quoted just now
+		value := strings.TrimPrefix(rest[len(quoted):], " ")
+		s.mu.Lock()
+		if kind == "sum" {
+			s.sums[text], err = strconv.ParseFloat(value, 64)
+		} else {
+			if s.outs[text] == nil {
+				s.outs[text] = map[string]int{}
+			}
+			s.outs[text][value]++
+			s.all++
+		}
+		s.mu.Unlock()
+		if err != nil {
+			s.t.Errorf("the second process told %q", in.Text())
+		}
+	}
+}
+
+func (s *second) logged() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logs.String()
+}
+
+// await waits until n outcomes are there.
+func (s *second) await(n int) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("%d outcomes", n), 5*time.Millisecond, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.all >= n
+	})
+}
+
+// until waits for a condition that it looks at every so often.
+func (s *second) until(what string, every time.Duration, ok func() bool) {
+	s.t.Helper()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	end := time.After(time.Duration(full(120, 3600)) * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-s.told:
+			s.t.Fatalf("the second process ended; waited for %s, have %d outcomes", what, s.all)
+		case <-end:
+			s.t.Fatalf("waited in vain for %s, have %d outcomes", what, s.all)
+		}
+	}
+}
+
+// sweep asks for one.
+func (s *second) sweep() {
+	s.t.Helper()
+	if _, err := io.WriteString(s.stdin, "sweep\n"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// halt stops the second process in good order and returns its metrics.
+func (s *second) halt() map[string]float64 {
+	s.t.Helper()
+	s.stdin.Close()
+	<-s.told
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Fatalf("the second process: %v\n%s", err, s.logged())
+	}
+	return maps.Clone(s.sums)
+}
+
+// missed holds the outcomes against the files below drop: how many have none.
+// Each file has exactly one when once is set, and is done.
+func (s *second) missed(drop string, once bool) (files, missed int) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := filepath.WalkDir(drop, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		done := s.outs[path]["done"]
+		if done == 0 {
+			missed++
+		}
+		if once && (done != 1 || len(s.outs[path]) > 1) && missed < 10 {
+			s.t.Errorf("%q: %v, want done once", path, s.outs[path])
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return files, missed
+}
+
+// serve is the second process: it runs until its input ends. It is false in the
+// first one.
+func serve(t *testing.T) bool {
+	drop := os.Getenv(secondDrop)
+	if drop == "" {
+		return false
+	}
+	if limit := os.Getenv(secondLimit); limit != "" {
+		if err := os.WriteFile("/proc/sys/user/max_inotify_watches", []byte(limit), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := bufio.NewWriter(os.NewFile(3, "told"))
+	var mu sync.Mutex
+	metrics := prometheus.NewRegistry()
+	p, err := New(Config{
+		State: os.Getenv(secondState), Trees: []Tree{{Path: drop, Name: "drop"}}, Journal: Journal{MinFree: -1}, Registry: metrics,
+		Scanners: []Scanner{{Name: "none", Type: "discard", Workers: 16}},
+		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Outcome: func(o Outcome) {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintf(out, "out %q %s\n", o.Path, strings.TrimSpace(o.Outcome+" "+map[bool]string{true: o.Reason}[o.Outcome != Done]))
+			out.Flush()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); { // each line asks for a sweep
+			if err := p.Sweep(""); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	if err := p.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range sums(t, metrics) {
+		fmt.Fprintf(out, "sum %q %g\n", name, value)
+	}
+	fmt.Fprintf(out, "sum %q %d\n", "peak", peak(t))
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// sums gathers the counters, each under its name and the value of its last label.
+func sums(t *testing.T, metrics prometheus.Gatherer) map[string]float64 {
+	t.Helper()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			label := ""
+			for _, l := range m.GetLabel() {
+				if l.GetName() != "tree" && l.GetName() != "scanner" {
+					label = " " + l.GetValue()
+				}
+			}
+			all[f.GetName()+label] += m.GetCounter().GetValue()
+		}
+	}
+	return all
+}
+
+// peak is the most memory that this process had.
+func peak(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "VmHWM:")
+	kib, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// ownNamespace gives the second process a user namespace, and there a limit of
+// watches.
+func ownNamespace(watches int) func(*exec.Cmd) {
+	return func(cmd *exec.Cmd) {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", secondLimit, watches))
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}
+	}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mounts tells of mounts that come and go. nil knows of none.
+type mounts struct {
+	fd   int
+	last []string // those at and below the tree
+}
+
+func openMounts() *mounts {
+	// The runtime's own poller would take the changes away from us.
+	fd, err := again(func() (int, error) { return unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil // without /proc a sweep finds what events miss
+	}
+	return &mounts{fd: fd}
+}
+
+func (m *mounts) close() {
+	if m != nil {
+		unix.Close(m.fd) // it was only read
+	}
+}
+
+// changed tells if any mount came or went since the last call, and if the mounts
+// at and below dir are others than before.
+func (m *mounts) changed(dir string) (below, any bool) {
+	if m == nil {
+		return false, false
+	}
+	first := m.last == nil
+	fds := []unix.PollFd{{Fd: int32(m.fd), Events: unix.POLLPRI}}
+	n, err := unix.Poll(fds, 0)
+	if any = err == nil && n > 0; !any && !first {
+		return false, false
+	}
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false, any
+	}
+	now := []string{}
+	for line := range bytes.Lines(text) {
+		// ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...; a blank in a path is \040.
+		words := strings.Fields(string(line))
+		if len(words) > 4 && within(unescape(words[4]), dir) {
+			now = append(now, strings.Join(words[:5], " "))
+		}
+	}
+	below = !first && !slices.Equal(now, m.last)
+	m.last = now
+	return below, any
+}
+
+// unescape reads \NNN, by which /proc writes blanks and line ends in a path.
+func unescape(s string) string {
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b = append(b, byte(n))
+				i += 3
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
