@@ -43,6 +43,7 @@ const (
 	secondDrop  = "CERTPUSH_TEST_SECOND_DROP"
 	secondState = "CERTPUSH_TEST_SECOND_STATE"
 	secondLimit = "CERTPUSH_TEST_SECOND_WATCHES"
+	secondHalf  = "CERTPUSH_TEST_SECOND_HALF"
 )
 
 // full is how large a test is: all of it takes too long for every day.
@@ -222,6 +223,7 @@ func serve(t *testing.T) bool {
 	metrics := prometheus.NewRegistry()
 	p, err := New(Config{
 		State: os.Getenv(secondState), Trees: []Tree{{Path: drop, Name: "drop"}}, Journal: Journal{MinFree: -1}, Registry: metrics,
+		Half:     map[string]Half{"producer": ProducerOnly}[os.Getenv(secondHalf)],
 		Scanners: []Scanner{{Name: "none", Type: "discard", Workers: 16}},
 		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Outcome: func(o Outcome) {
@@ -292,6 +294,9 @@ func peak(t *testing.T) int64 {
 	}
 	return kib << 10
 }
+
+// producerOnly leaves the consumer out of the second process.
+func producerOnly(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, secondHalf+"=producer") }
 
 // ownNamespace gives the second process a user namespace, and there a limit of
 // watches.

@@ -85,7 +85,7 @@ func openRoot(root string) (int, error) {
 
 // openBelow opens rel below the folder dir and follows no link on the way. It
 // asks the kernel to hold the line and, where the kernel cannot (before 5.6, or
-// forbidden by a filter, or too long a path), goes step by step.
+// forbidden by a filter), goes step by step.
 func openBelow(dir int, rel string, flags int) (int, error) {
 	fd, err := resolve(dir, rel, flags)
 	if errors.Is(err, unix.ENOTDIR) && flags&unix.O_DIRECTORY != 0 {
@@ -97,17 +97,49 @@ func openBelow(dir int, rel string, flags int) (int, error) {
 	return fd, err
 }
 
+// resolve has the kernel walk rel, in pieces where it is longer than one call takes.
 func resolve(dir int, rel string, flags int) (int, error) {
-	if len(rel) < unix.PathMax-1 {
-		fd, err := again(func() (int, error) {
-			return unix.Openat2(dir, rel, &unix.OpenHow{
-				Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
-				Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
-			})
-		})
-		if err == nil || (!errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.E2BIG)) {
-			return fd, err
+	at, rest := dir, rel
+	defer func() {
+		if at != dir {
+			unix.Close(at)
 		}
+	}()
+	for len(rest) >= unix.PathMax-1 {
+		cut := strings.LastIndexByte(rest[:unix.PathMax-1], '/')
+		if cut <= 0 {
+			return -1, unix.ENAMETOOLONG
+		}
+		next, err := beneath(at, rest[:cut], unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return stepOn(dir, rel, flags, err)
+		}
+		if at != dir {
+			unix.Close(at)
+		}
+		at, rest = next, rest[cut+1:]
+	}
+	fd, err := beneath(at, rest, flags)
+	if err != nil {
+		return stepOn(dir, rel, flags, err)
+	}
+	return fd, nil
+}
+
+// beneath opens rel below the folder dir in one call.
+func beneath(dir int, rel string, flags int) (int, error) {
+	return again(func() (int, error) {
+		return unix.Openat2(dir, rel, &unix.OpenHow{
+			Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		})
+	})
+}
+
+// stepOn goes step by step where the kernel cannot; any other error is its answer.
+func stepOn(dir int, rel string, flags int, err error) (int, error) {
+	if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.E2BIG) {
+		return -1, err
 	}
 	return stepBelow(dir, rel, flags)
 }

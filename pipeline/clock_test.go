@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// jumps is a clock that runs, is set back a day, and ahead a year, and back.
+func jumps() []time.Time {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	day, year := 24*time.Hour, 365*24*time.Hour
+	return []time.Time{at, at.Add(time.Minute), at.Add(-day), at.Add(-day + time.Minute), at.Add(year), at.Add(year + time.Minute), at.Add(2 * time.Minute), at.Add(day)}
+}
+
+// TestClockJumpsInTheJournal: segments keep the order of their cutting, lines are
+// pushed in it, and nothing is pruned but what is finished and more than is kept.
+func TestClockJumpsInTheJournal(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *Config) { c.Journal.CutEvery, c.Journal.Keep = time.Hour, 1000 })
+	l.start()
+	l.swept()
+	var paths []string
+	for i, now := range jumps() {
+		paths = append(paths, l.write(fmt.Sprint(i), "x"))
+		l.judged(paths[i])
+		lane := l.p.producer.lanes.Lane(journal.Live)
+		must(t, lane.Cut(now))
+		l.p.producer.prune(l.c.Journal.Keep)
+	}
+	all := l.sealed()
+	if len(all) != len(paths) {
+		t.Fatalf("%d segments sealed, %d left: %q", len(paths), len(all), all)
+	}
+	var order []string
+	for _, s := range l.lines("live") { // in the order of the names
+		order = append(order, s.Path)
+	}
+	if !slices.Equal(order, paths) {
+		t.Errorf("order %q, want %q", order, paths)
+	}
+	// Only their number and the cursors count, never their age. The next line takes
+	// the cursor past the last of them.
+	paths = append(paths, l.write("next", "x"))
+	l.judged(paths...)
+	l.until("three are kept", func() bool { l.p.producer.prune(3); return len(l.sealed()) <= 3 })
+	if left := l.sealed(); !slices.Equal(left, all[len(all)-3:]) {
+		t.Errorf("left %q of %q", left, all)
+	}
+	l.halt()
+	l.start() // nothing is pushed again, whatever the time is
+	l.swept()
+	l.judged(l.write("last", "x"))
+	l.halt()
+	if n := len(l.outcomes()); n != len(paths)+1 {
+		t.Errorf("%d outcomes of %d files", n, len(paths)+1)
+	}
+}
+
+// TestClockJumpsInTheLedger: it is cut when the day is another, in either
+// direction; names keep their order, and no more is pruned than keep says.
+func TestClockJumpsInTheLedger(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	led, err := openLedger(journal.OS, dir, 5, slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer led.close()
+	for i, now := range jumps() {
+		must(t, led.record([]Outcome{{Time: now, Scanner: "s", Path: fmt.Sprint("/", i), Outcome: Done}}))
+		must(t, led.tend(now, []mark{led.end()}))
+	}
+	must(t, led.record([]Outcome{{Scanner: "s", Path: "/last", Outcome: Done}}))
+	names, err := filepath.Glob(filepath.Join(dir, ledgerBase+".*.log"))
+	must(t, err)
+	slices.Sort(names)
+	var days, order []string
+	for _, name := range append(names, filepath.Join(dir, ledgerBase)) {
+		days = append(days, strings.TrimPrefix(filepath.Base(name), ledgerBase))
+		text, err := os.ReadFile(name)
+		must(t, err)
+		for line := range strings.Lines(string(text)) {
+			var o struct{ Path string }
+			must(t, json.Unmarshal([]byte(line), &o))
+			order = append(order, o.Path)
+		}
+	}
+	if len(names) != 5 {
+		t.Errorf("kept %q, want five", days)
+	}
+	want := []string{"/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/last"}
+	if len(order) == 0 || !slices.Equal(order, want[len(want)-len(order):]) {
+		t.Errorf("order %q in %q", order, days)
+	}
+}
