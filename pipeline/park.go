@@ -20,6 +20,7 @@ const (
 func (c *consumer) enough(ctx context.Context, joined bool) func() bool {
 	begun := time.Now()
 	return func() bool {
+		c.moved.Store(time.Now().UnixNano()) // it reads on: it is not stuck
 		return time.Since(begun) > turnFor && (joined || ctx.Err() != nil || c.wanted())
 	}
 }

@@ -12,6 +12,10 @@ import (
 // counts as stuck. A disk that refuses is waited for, and does not count.
 const tendStuck = time.Minute
 
+// streamFor is how long one huge sample may be on its way to a scanner. Where
+// nothing comes through any more the try's own timeout ends it.
+const streamFor = 12 * time.Hour
+
 // Stuck is nil while the pipeline moves, or has no reason to. It says what does
 // not move although it should: only a start anew helps then. It takes the locks
 // that the work takes, so where two of them wait for each other it does not
@@ -42,6 +46,9 @@ func (c *consumer) stuck(now time.Time) error {
 	}
 	at := time.Unix(0, c.moved.Load())
 	limit := 2*c.c.Timeout + c.c.BackoffMax + time.Minute
+	if s.InFlight > 0 {
+		limit += streamFor
+	}
 	if c.c.Rate.N > 0 {
 		limit += c.c.Rate.Per / time.Duration(c.c.Rate.N)
 	}

@@ -18,7 +18,7 @@ func TestStuckIsWhatCouldMove(t *testing.T) {
 	l.start()
 	l.swept()
 	c := l.p.consumers[0]
-	longAgo := func() { c.moved.Store(time.Now().Add(-time.Hour).UnixNano()) }
+	longAgo := func() { c.moved.Store(time.Now().Add(-24 * time.Hour).UnixNano()) }
 	longAgo()
 	if err := l.p.Stuck(); err != nil {
 		t.Errorf("with nothing to push: %v", err)
@@ -32,7 +32,7 @@ func TestStuckIsWhatCouldMove(t *testing.T) {
 	}
 	longAgo()
 	if err := l.p.Stuck(); err == nil || !strings.Contains(err.Error(), "1 samples wait for scanner clam") {
-		t.Errorf("after an hour: %v", err)
+		t.Errorf("after a day: %v", err)
 	}
 	if err := l.p.Pause("clam"); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func loadForeign(d Folder) ([]foreign, error) {
 		if len(w) != 3 {
 			continue
 		}
-		if n, err := strconv.ParseUint(w[0], 10, 64); err == nil {
+		if n, err := strconv.ParseUint(w[0], 10, 64); err == nil && n > 0 && n <= maxSegment {
 			known = append(known, foreign{n, w[1], w[2]})
 		}
 	}
@@ -180,11 +180,7 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 	if err != nil || !whole && len(line) < MaxLine {
 		return 0, false, err
 	}
-	if h, ok := parseHeader(line); ok {
-		return h.Segment, false, nil
-	}
-	sum := sha256.Sum256(line)
-	id += "-" + hex.EncodeToString(sum[:8])
+	id = identity(id, line)
 	top := last
 	for _, k := range c.known {
 		if k.base == c.base && k.id == id {
@@ -194,9 +190,20 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 			top = max(top, k.number)
 		}
 	}
+	// One whose number is not above those before it, as a copy that somebody put
+	// here, would never be read under its own: it counts as another program's.
+	if h, ok := parseHeader(line); ok && h.Segment > last {
+		return h.Segment, false, nil
+	}
 	if c.silent {
 		return 0, false, nil
 	}
 	c.known = append(c.known, foreign{top + 1, c.base, id})
 	return top + 1, true, nil
+}
+
+// identity names a segment by its file and its first line.
+func identity(id string, first []byte) string {
+	sum := sha256.Sum256(first)
+	return id + "-" + hex.EncodeToString(sum[:8])
 }

@@ -77,6 +77,9 @@ type header struct {
 
 const format = 1
 
+// maxSegment is the highest number that is believed: there is always a next one.
+const maxSegment = 1 << 62
+
 func (h header) line() []byte {
 	return fmt.Appendf(nil, "{\"segment\":%d,\"lane\":%q,\"format\":%d}\n", h.Segment, h.Lane, h.Format)
 }
@@ -88,5 +91,5 @@ func parseHeader(line []byte) (header, bool) {
 	if len(line) == 0 || len(line) > 200 || line[0] != '{' || json.Unmarshal(line, &h) != nil {
 		return h, false
 	}
-	return h, h.Segment > 0 && h.Format == format
+	return h, h.Segment > 0 && h.Segment <= maxSegment && h.Format == format
 }

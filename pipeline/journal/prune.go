@@ -5,6 +5,7 @@ package journal
 import (
 	"fmt"
 	"os"
+	"slices"
 )
 
 // Prune deletes the oldest sealed segments of which finished, told the first
@@ -23,13 +24,18 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 	if err != nil {
 		return 0, err
 	}
+	known, err := loadForeign(s.dir)
+	if err != nil {
+		return 0, err
+	}
 	behind := 0
 	for _, name := range names {
-		line, _, err := FirstLine(s.dir, name)
+		line, id, err := s.first(name)
 		if err != nil {
 			return 0, err
 		}
-		if !finished(line) {
+		// What readers number otherwise than it says itself is not ours to judge.
+		if slices.ContainsFunc(known, func(k foreign) bool { return k.base == s.c.Base && k.id == id }) || !finished(line) {
 			break
 		}
 		behind++
@@ -44,6 +50,22 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 		return 0, nil
 	}
 	return n, s.dir.Sync()
+}
+
+// first returns a segment's first line, and how readers know a foreign one.
+func (s *Series) first(name string) (line []byte, id string, err error) {
+	f, err := s.dir.Open(name, os.O_RDONLY)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	if id, err = f.ID(); err != nil {
+		return nil, "", fmt.Errorf("identify segment %s: %w", name, err)
+	}
+	if line, _, err = firstLine(f, name); err != nil {
+		return nil, "", err
+	}
+	return line, identity(id, line), nil
 }
 
 // Before returns the finished func for Prune of a lane whose cursors all lie in

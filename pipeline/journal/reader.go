@@ -239,7 +239,7 @@ func (r *Reader) open(s Segment) error {
 	}
 	if s.Active {
 		// It may have been cut since the listing; then this is another one.
-		if n, _, err := r.cat.number(s.Name, 0); err != nil || n != s.Number {
+		if n, _, err := r.cat.number(s.Name, s.Number-1); err != nil || n != s.Number {
 			return errors.Join(err, f.Close())
 		}
 	}

@@ -23,6 +23,7 @@ type Series struct {
 
 	turn chan struct{} // held by who commits, cuts or prunes; guards the fields up to mu
 	f    File
+	top  uint64 // of the sealed segments' numbers at open
 	seg  uint64 // number of the active segment; without headers, of this process's own count
 	size int64  // of the active segment, as far as we know it
 	head int64  // length of its header
@@ -83,26 +84,24 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 }
 
 // countFrom sets the number that a new active segment would get: above every
-// header's and above every number that a reader gave a segment without one.
+// sealed one's, as readers number them, and above every number that a reader
+// gave a segment without one.
 func (s *Series) countFrom(names []string) error {
-	known, err := loadForeign(s.dir)
+	c, err := openCatalog(s.dir, s.c.Base)
 	if err != nil {
 		return err
 	}
-	for _, k := range known {
+	for _, k := range c.known {
 		s.seg = max(s.seg, k.number+1)
 	}
 	for _, name := range names {
-		line, _, err := FirstLine(s.dir, name)
+		n, _, err := c.number(name, s.top)
 		if err != nil {
 			return err
 		}
-		if h, ok := parseHeader(line); ok {
-			s.seg = max(s.seg, h.Segment+1)
-		} else {
-			s.seg++
-		}
+		s.top = max(s.top, n)
 	}
+	s.seg = max(s.seg, s.top+1)
 	return nil
 }
 
@@ -150,8 +149,8 @@ func (s *Series) begin() error {
 }
 
 // ensureHeader reads the active segment's number, or writes the header of an
-// empty one. A segment that another program began keeps its lines: it is sealed
-// as it is.
+// empty one. A segment that another program began, or whose number is not above
+// all others, keeps its lines: it is sealed as it is.
 func (s *Series) ensureHeader() error {
 	if s.c.Lane == "" {
 		return nil
@@ -169,7 +168,7 @@ func (s *Series) ensureHeader() error {
 	if err != nil {
 		return err
 	}
-	if h, ok := parseHeader(line); ok {
+	if h, ok := parseHeader(line); ok && h.Segment > s.top {
 		s.seg, s.head = h.Segment, int64(len(line))+1
 		return nil
 	}
