@@ -43,7 +43,8 @@ type consumer struct {
 	limit   *rate.Limiter
 	cache   *cache // nil: verdicts are not remembered
 
-	again func(path string) // hands a changed path back to settle
+	again func(path string)        // hands a changed path back to settle
+	stray func(path string, at At) // tells of a line whose path led to no file
 	told  func(Outcome)
 
 	live, backlog *lane

@@ -265,6 +265,18 @@ func (x *index) forget(ctx context.Context, folder string, seen []uint64, since 
 	})
 }
 
+// forgetLine drops path if it is known from the line at.
+func (x *index) forgetLine(ctx context.Context, path string, at At) error {
+	if e, ok, err := x.get(path); err != nil || !ok || e.at != at {
+		return err
+	}
+	// A newer version that is noted just now goes with it: that costs a repeated push.
+	if err := x.do(ctx, func() error { return x.db.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
+		return fmt.Errorf("forget in index: %w", err)
+	}
+	return nil
+}
+
 // forgetLines drops what is known from journal lines that cannot be read. It
 // goes over the whole index, a second for three million files.
 func (x *index) forgetLines(ctx context.Context, all []damage) error {

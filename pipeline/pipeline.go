@@ -237,7 +237,7 @@ func (p *Pipeline) openConsumers(led *ledger, dirs *folders, tails map[string]jo
 			return nil, err
 		}
 		if prod != nil {
-			c.again = prod.watcher.Again
+			c.again, c.stray = prod.watcher.Again, prod.stray
 		}
 		all = append(all, c)
 	}

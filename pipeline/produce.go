@@ -43,13 +43,15 @@ type producer struct {
 	room    chan struct{}   // closed while there is room to take in
 	full    error           // why there is none
 	swept   []time.Time     // when each tree's last sweep ended
+	strays  []stray         // to be forgotten
+	strayed chan struct{}   // wakes forgetStrays
 	damaged []damage        // unreadable lines whose samples are to be journaled again
 
 	tended atomic.Int64 // when tend came round last, unix nanoseconds
 }
 
 func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors journal.Folder, m *metrics) (*producer, error) {
-	p := &producer{c: c, log: c.Log, lanes: lanes, cursors: cursors, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees))}
+	p := &producer{c: c, log: c.Log, lanes: lanes, cursors: cursors, m: m, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees)), strayed: make(chan struct{}, 1)}
 	close(p.room)
 	for _, t := range c.Trees {
 		m.lost.WithLabelValues(t.Name) // shown as 0 before the first
@@ -118,6 +120,7 @@ func (p *producer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.takeIn(ctx) })
 	g.Go(func() error { return p.sweeps(ctx) })
 	g.Go(func() error { return p.tend(ctx) })
+	g.Go(func() error { return p.forgetStrays(ctx) })
 	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.prune(p.c.Journal.Keep) }) })
 	return g.Wait()
 }

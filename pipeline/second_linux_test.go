@@ -147,16 +147,27 @@ func (s *second) await(n int) {
 // until waits for a condition that it looks at every so often.
 func (s *second) until(what string, every time.Duration, ok func() bool) {
 	s.t.Helper()
+	patiently(s.t, what, every, func() bool {
+		select {
+		case <-s.told:
+			s.t.Fatalf("the second process ended; waited for: %s", what)
+		default:
+		}
+		return ok()
+	})
+}
+
+// patiently is waitFor for what takes a while on a busy machine.
+func patiently(t *testing.T, what string, every time.Duration, ok func() bool) {
+	t.Helper()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	end := time.After(time.Duration(full(120, 3600)) * time.Second)
+	end := time.After(time.Duration(full(180, 3600)) * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:
-		case <-s.told:
-			s.t.Fatalf("the second process ended; waited for %s, have %d outcomes", what, s.all)
 		case <-end:
-			s.t.Fatalf("waited in vain for %s, have %d outcomes", what, s.all)
+			t.Fatalf("waited in vain for: %s", what)
 		}
 	}
 }

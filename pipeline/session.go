@@ -324,6 +324,9 @@ func (c *consumer) tell(p *push, out Outcome, now time.Time) {
 	if out.Reason == ReasonChanged && c.again != nil {
 		c.again(out.Path)
 	}
+	if out.strayed() && c.stray != nil {
+		c.stray(out.Path, out.At)
+	}
 	if c.told != nil {
 		c.told(out)
 	}

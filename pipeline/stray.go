@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import "context"
+
+// stray is a line whose path led nowhere, or to no file, when it was pushed.
+type stray struct {
+	path string
+	at   At
+}
+
+// strayed tells if an outcome says that the path led to no file at that moment. A
+// folder that was moved away may be moved back, with the same version in it.
+func (o Outcome) strayed() bool {
+	switch o.Outcome {
+	case Gone:
+		return true
+	case Skipped:
+		return o.Reason != ReasonChanged && o.Reason != ReasonTooLarge && o.Reason != ReasonOutside
+	}
+	return false
+}
+
+// stray takes a line that strayed. It never blocks: the index may be waiting for
+// its disk, and pushing goes on.
+func (p *producer) stray(path string, at At) {
+	p.mu.Lock()
+	p.strays = append(p.strays, stray{path, at})
+	p.mu.Unlock()
+	select {
+	case p.strayed <- struct{}{}:
+	default:
+	}
+}
+
+// forgetStrays has the index forget what strayed, so that it is journaled when it
+// comes back; and it may be back already.
+//
+// A crash before the index has it on disk: should the same version come back, it
+// stays with the outcome that it has.
+func (p *producer) forgetStrays(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.strayed:
+		}
+		p.mu.Lock()
+		all := p.strays
+		p.strays = nil
+		p.mu.Unlock()
+		for _, s := range all {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := p.index.forgetLine(ctx, s.path, s.at); err != nil {
+				p.log.Error("index cannot forget a file that is gone; should it come back unchanged it is not pushed again: look at the disk", "path", s.path, "error", err)
+			}
+			p.watcher.Again(s.path)
+		}
+	}
+}
