@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// model is a journal, its ledger and two consumers on a disk that forgets,
+// driven step by step without a goroutine or a clock of its own, beside what must
+// hold: a line that was appended is there for each scanner until that scanner's
+// outcome is recorded, whatever the order of cuts, reads, crashes and prunes.
+type model struct {
+	t     *testing.T
+	c     Config
+	met   *metrics
+	d     *disktest.Disk
+	draw  *rand.Rand
+	trace []string
+	now   time.Time
+	wrong func(floor uint64) uint64 // a mutation: prunes by another floor
+
+	prod      *producer
+	consumers []*consumer
+	led       *ledger
+	closers   []func() error
+
+	next     int
+	appended map[string]At              // paths whose Append returned, and where their lines lie
+	recorded map[string]map[string]bool // by scanner: paths whose outcome was told
+	maybe    map[string]bool            // scanner and path: recorded as the power was cut
+	marks    map[string]journal.Pos     // the index's, on disk
+
+	say   func(format string, args ...any)
+	found bool // a mutation showed
+}
+
+var modelScanners = []string{"one", "two"}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, met: newMetrics(), d: disktest.New(), draw: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1800000000, 0),
+		appended: map[string]At{}, recorded: map[string]map[string]bool{}, maybe: map[string]bool{}, marks: map[string]journal.Pos{}}
+	m.say = t.Errorf
+	for _, name := range modelScanners {
+		m.recorded[name] = map[string]bool{}
+		m.c.Scanners = append(m.c.Scanners, Scanner{Name: name, Type: "discard"})
+	}
+	m.c.State, m.c.Log = rigState, slog.New(slog.DiscardHandler)
+	m.open()
+	return m
+}
+
+// open starts on what the disk holds.
+func (m *model) open() {
+	m.t.Helper()
+	c := m.c
+	c.disk.Disk = m.d
+	c, err := c.withDefaults()
+	m.must(err)
+	c.disk.Disk = m.d
+	dirs, err := openFolders(c)
+	m.must(err)
+	l, err := journal.OpenLanes(journal.Config{Disk: m.d, Dir: c.Journal.Dir, First: 1, CutSize: 900}, time.Minute, c.Log)
+	m.must(err)
+	m.led, err = openLedger(m.d, rigState+"/ledger", 1, c.Log)
+	m.must(err)
+	m.closers = []func() error{l.Close, m.led.close}
+	m.prod = &producer{c: c, log: c.Log, lanes: l, cursors: dirs.cursors, index: &index{durable: m.marks}}
+	m.consumers = nil
+	for _, s := range c.Scanners {
+		k, err := newConsumer(c, s, m.led, dirs, m.met, func(lane string) journal.Tail { return l.Lane(lane) })
+		m.must(err)
+		m.consumers = append(m.consumers, k)
+		m.closers = append(m.closers, k.close)
+	}
+}
+
+func (m *model) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatalf("%v\nafter %s", err, strings.Join(m.trace, ", "))
+	}
+}
+
+// crash goes on with what a power cut left.
+func (m *model) crash(left *disktest.Disk) {
+	m.t.Helper()
+	for _, shut := range m.closers {
+		_ = shut() // nobody knows of it any more
+	}
+	m.d = left
+	m.open()
+}
+
+// steps are what may happen, each by its name.
+var steps = []struct {
+	name string
+	do   func(m *model, lane string, c *consumer)
+}{
+	{"append", func(m *model, lane string, _ *consumer) { m.append(lane) }},
+	{"cut", func(m *model, lane string, _ *consumer) {
+		m.now = m.now.Add(time.Duration(m.draw.IntN(3)-1) * time.Minute) // clocks are set back too
+		_ = m.prod.lanes.Lane(lane).Cut(m.now)                           // it may be refused
+	}},
+	{"read", func(m *model, lane string, c *consumer) { m.read(c, lane) }},
+	{"record", func(m *model, _ string, c *consumer) { m.record(c) }},
+	{"save", func(_ *model, _ string, c *consumer) { _ = c.saveCursors() }}, // it may be refused
+	{"note", func(m *model, lane string, _ *consumer) { m.marks[lane] = m.prod.lanes.Lane(lane).Durable() }},
+	{"prune", func(m *model, _ string, _ *consumer) { m.prune(m.draw.IntN(2)) }},
+	{"tend", func(m *model, _ string, _ *consumer) {
+		_ = m.led.series.Cut(m.now) // it may be refused
+		var need []mark
+		for _, k := range m.consumers {
+			need = append(need, loadMark(k.cursors, k.markFile))
+		}
+		_ = m.led.tend(time.Now(), need) // the same
+	}},
+}
+
+func (m *model) append(lane string) {
+	m.next++
+	path := fmt.Sprintf("/t/%d", m.next)
+	s := sampleOf(path, int64(m.next), watch.Time{Sec: 1})
+	if at, _, err := m.prod.lanes.Lane(lane).Append(s.appendLine(nil)); err == nil {
+		m.appended[path] = At{lane, at}
+	}
+}
+
+// read hands out one line.
+func (m *model) read(c *consumer, lane string) bool {
+	l := c.live
+	if lane == journal.Backlog {
+		l = c.backlog
+	}
+	line, ok, err := l.r.Next()
+	if from, to, gap := l.r.Missed(); gap {
+		m.say("%s: lines from %s to %s of lane %s are missing\nafter %s", c.c.Name, from, to, lane, strings.Join(m.trace, ", "))
+	}
+	if err != nil || !ok {
+		return false
+	}
+	return c.handOut(m.t.Context(), l, line)
+}
+
+// record finishes one of the lines in hand, not always the oldest.
+func (m *model) record(c *consumer) bool {
+	var hand []*push
+	for _, l := range []*lane{c.live, c.backlog} {
+		for e := l.open.Front(); e != nil; e = e.Next() {
+			hand = append(hand, e.Value.(*push))
+		}
+	}
+	if len(hand) == 0 {
+		return false
+	}
+	p := hand[m.draw.IntN(len(hand))]
+	out := c.outcomeOf(p)
+	out.Outcome = Gone
+	ended, end := context.WithCancel(m.t.Context())
+	end() // one attempt
+	c.told = func(o Outcome) {
+		if m.recorded[c.c.Name][o.Path] {
+			m.say("%s has two outcomes from %s\nafter %s", o.Path, c.c.Name, strings.Join(m.trace, ", "))
+		}
+		m.recorded[c.c.Name][o.Path] = true
+	}
+	c.finish(ended, ended, []*push{p}, []Outcome{out})
+	return true
+}
+
+func (m *model) prune(keep int) {
+	if m.wrong == nil {
+		m.prod.prune(keep)
+		return
+	}
+	for _, lane := range lanes {
+		if floor, err := cursorFloor(m.prod.cursors, lane, m.c.Scanners, Both); err == nil {
+			_, _ = m.prod.lanes.Lane(lane).Prune(keep, journal.Before(m.wrong(floor)))
+		}
+	}
+}
+
+// step does one thing. In the middle of it the power may be cut, or an operation
+// of the disk fail.
+func (m *model) step(i int, lane string, c *consumer, mishap string) {
+	m.trace = append(m.trace, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", mishap, steps[i].name, lane, c.c.Name)))
+	var left *disktest.Disk
+	nth, n := 1+m.draw.IntN(4), 0
+	d := m.d
+	d.Before = func(disktest.Op) error {
+		if n++; n != nth {
+			return nil
+		}
+		switch mishap {
+		case "crash in":
+			left = d.Cut(m.draw.IntN(3) * 50)
+		case "fault in":
+			return syscall.EIO
+		}
+		return nil
+	}
+	before, marks, told := maps.Clone(m.appended), maps.Clone(m.marks), maps.Clone(m.recorded[c.c.Name])
+	steps[i].do(m, lane, c)
+	d.Before = nil
+	if left == nil {
+		return
+	}
+	// What came of it after the cut never was, and what it recorded may be or not.
+	for path := range m.recorded[c.c.Name] {
+		if !told[path] {
+			m.maybe[c.c.Name+path] = true
+		}
+	}
+	m.appended, m.marks, m.recorded[c.c.Name] = before, marks, told
+	m.crash(left)
+}
+
+// unnoted holds that every line that the index may lack is there for it.
+func (m *model) unnoted() {
+	m.t.Helper()
+	there := map[string]bool{}
+	for _, lane := range lanes {
+		r, err := m.prod.lanes.NewReader(lane, m.marks[lane], m.c.Log)
+		m.must(err)
+		for {
+			line, ok, err := r.Next()
+			m.must(err)
+			if !ok {
+				break
+			}
+			s, err := parseLine(line.Text)
+			m.must(err)
+			there[s.Path] = true
+		}
+		m.must(r.Close())
+	}
+	for path, at := range m.appended {
+		if !at.Before(m.marks[at.Lane]) && !there[path] {
+			m.say("%s is lost to the index\nafter %s", path, strings.Join(m.trace, ", "))
+		}
+	}
+}
+
+// drain reads on until each scanner has an outcome for every line there is, and
+// holds that none is missing.
+func (m *model) drain() {
+	m.t.Helper()
+	m.unnoted()
+	for _, c := range m.consumers {
+		for _, lane := range lanes {
+			for m.read(c, lane) {
+			}
+		}
+		for m.record(c) {
+		}
+		for path := range m.appended {
+			if !m.recorded[c.c.Name][path] && !m.maybe[c.c.Name+path] {
+				m.say("%s is lost to %s\nafter %s", path, c.c.Name, strings.Join(m.trace, ", "))
+			}
+		}
+	}
+}
+
+// TestRetention draws what happens by chance, from a seed for each run.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(150) {
+		m := newModel(t, seed)
+		m.play(60)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func (m *model) play(n int) {
+	for range n {
+		mishap := ""
+		switch m.draw.IntN(12) {
+		case 0:
+			mishap = "crash in"
+		case 1:
+			mishap = "fault in"
+		case 2:
+			m.trace = append(m.trace, "crash")
+			m.crash(m.d.Cut(m.draw.IntN(3) * 50))
+		}
+		m.step(m.draw.IntN(len(steps)), lanes[m.draw.IntN(2)], m.consumers[m.draw.IntN(2)], mishap)
+	}
+	m.drain()
+}
+
+// TestRetentionInEveryOrder tries all orders of three steps, the power cut in none
+// or in one of them, on a journal of which one scanner has read more than the
+// other.
+func TestRetentionInEveryOrder(t *testing.T) {
+	t.Parallel()
+	const long = 3
+	orders := long + 1 // the step that the power is cut in, or none
+	for range long {
+		orders *= len(steps)
+	}
+	for order := range orders {
+		m := newModel(t, uint64(order))
+		for range 3 {
+			m.append(journal.Live)
+			m.must(m.prod.lanes.Lane(journal.Live).Cut(m.now))
+		}
+		for i, c := range m.consumers {
+			for range 1 + i {
+				m.read(c, journal.Live)
+				m.record(c)
+			}
+			m.must(c.saveCursors())
+		}
+		cut := order % (long + 1)
+		for n, rest := 0, order/(long+1); n < long; n++ {
+			mishap := ""
+			if n == cut {
+				mishap = "crash in"
+			}
+			m.step(rest%len(steps), journal.Live, m.consumers[n%2], mishap)
+			rest /= len(steps)
+		}
+		m.drain()
+		if t.Failed() {
+			t.Fatalf("order %d", order)
+		}
+	}
+}
+
+// TestRetentionFindsAMutation: a prune by a floor that is one too high must show.
+func TestRetentionFindsAMutation(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(150) {
+		m := newModel(t, seed)
+		m.say = func(string, ...any) { m.found = true }
+		m.wrong = func(floor uint64) uint64 { return floor + 1 }
+		if m.play(60); m.found {
+			return
+		}
+	}
+	t.Error("no run shows that segments are pruned ahead of a cursor")
+}
