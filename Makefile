@@ -75,6 +75,7 @@ soak: deps fuzz build ## what takes longer: each fuzz target, power cuts of a vi
 		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends qemu-system-x86 busybox-static cpio e2fsprogs
 	./testdata/powercut.sh ./certpush $(CUTS)
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
+	SOAK=$(SOAK) $(GO) test -run 'StoppedProcess|NestedFolders|WatchLimit|SwappedForALink|ThousandsOfLevels|ManyFiles|Burst' -timeout 0 -v ./pipeline ./pipeline/watch
 	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
 
 packages: ## build .deb and .rpm for amd64 and arm64 into dist/

@@ -195,7 +195,7 @@ func opens(t *testing.T, dir string) func() int {
 }
 
 // TestFolderSwappedForALink: a folder and a link to a folder outside change places
-// all the time, while files of the same names come in. No file of outside is ever
+// 20,000 times, 100,000 times in a soak, while files of the same names come in. No file of outside is ever
 // opened, and none of the tree's is missed.
 func TestFolderSwappedForALink(t *testing.T) {
 	t.Parallel()
