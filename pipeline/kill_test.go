@@ -22,8 +22,7 @@ const childEnv = "CERTPUSH_TEST_CHILD"
 // TestMain lets the test binary be the service that TestKill9 kills.
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(childEnv); addr != "" {
-		c := Config{State: os.Args[1], Trees: []Tree{{Path: os.Args[2]}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
-		clamd(addr, func(s *Scanner) { s.Workers = killWorkers })(&c)
+		c := killConfig(os.Args[1], os.Args[2], addr)
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		p, err := New(c)
 		if err == nil {
@@ -36,6 +35,24 @@ func TestMain(m *testing.M) {
 }
 
 const killWorkers = 3
+
+func killConfig(state, drop, addr string) Config {
+	c := Config{State: state, Trees: []Tree{{Path: drop}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
+	clamd(addr, func(s *Scanner) { s.Workers = killWorkers })(&c)
+	return c
+}
+
+// tellStory logs what the state knows of a file that did not arrive.
+func tellStory(t *testing.T, c Config, path string) {
+	p, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	story, err := p.Why(context.Background(), path)
+	t.Logf("%s: %+v %v", path, story, err)
+	proof, err := p.Verify(context.Background(), false)
+	t.Logf("verify: %+v %v", proof, err)
+}
 
 // killFor is how long TestKill9 goes on where SOAK does not say: a plain run
 // stays short, CI takes its minute.
@@ -109,24 +126,31 @@ func TestKill9(t *testing.T) {
 	}
 	n := <-written
 	cmd := start()
+	missing := -1
 	defer func() {
 		cmd.Process.Kill() // the test is over
 		cmd.Wait()         // it was killed
+		if missing >= 0 {
+			t.Logf("%d kills, %d files, the first that did not arrive is %d", kills, n, missing)
+			tellStory(t, killConfig(state, drop, d.Addr()), filepath.Join(drop, fmt.Sprint(missing%50), fmt.Sprint(missing)))
+		}
 	}()
 	have := map[[32]byte]int{}
-	count := func() (missing int) {
+	all := func() bool {
 		clear(have)
 		for _, r := range d.Received() {
 			have[r.SHA256]++
 		}
+		missing = -1
 		for i := range n {
 			if have[sha256.Sum256(fmt.Appendf(nil, "sample %d", i))] == 0 {
-				missing++
+				missing = i
+				return false
 			}
 		}
-		return missing
+		return true
 	}
-	waitFor(t, "every file at the scanner", func() bool { return len(d.Received()) >= n && count() == 0 })
+	waitFor(t, "every file at the scanner", func() bool { return len(d.Received()) >= n && all() })
 	repeated := 0
 	for i := range n {
 		repeated += have[sha256.Sum256(fmt.Appendf(nil, "sample %d", i))] - 1
