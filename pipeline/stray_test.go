@@ -21,6 +21,7 @@ func TestMovedAwayAndBack(t *testing.T) {
 	dir, away := filepath.Dir(path), filepath.Join(t.TempDir(), "away")
 	l.start()
 	l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
+	l.swept() // the sweep itself would forget what is gone
 	must(t, os.Rename(dir, away))
 	d.Set(scantest.Proper)
 	if o := l.await(1)[0]; o.Outcome != Gone {
