@@ -32,7 +32,7 @@ demo: build ## watch a folder, drop files, show their verdicts; needs no scanner
 	@./testdata/demo.sh
 
 test: deps lint ## install what the tests need (root on Debian), then run every test
-	$(GO) test -race -parallel 16 -timeout 15m ./...
+	$(GO) test -race -parallel 8 -timeout 20m ./...
 
 # As root on Debian; elsewhere the tests with real components skip and say why.
 deps:

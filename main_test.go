@@ -95,7 +95,7 @@ func run(ts *testscript.TestScript, args []string) int {
 }
 
 // awaitLimit is far more than any wait should take: a test that needs it fails.
-const awaitLimit = 30 * time.Second
+const awaitLimit = 90 * time.Second
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2)

@@ -69,7 +69,7 @@ const rigState = "/state"
 
 func newRig(t testing.TB, drop string) *rig {
 	r := &rig{t: t, drop: drop, files: disktest.New(), store: vfs.NewCrashableMem(), scanner: scantest.Start(t, "unix"), told: newTold()}
-	r.config = rigConfig(drop, disk{r.files, r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
+	r.config = rigConfig(drop, disk{Disk: r.files, store: r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
 	l := &lab{}
 	r.config.Log = slog.New(slog.NewTextHandler(&guarded{l}, nil))
 	t.Cleanup(func() {
@@ -268,7 +268,7 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		say("%d pushes are repeated, workers are 2", len(repeated))
 	}
 	now := newTold()
-	p, err := New(rigConfig(drop, disk{c.files, c.store}, Scanner{Type: "discard"}, now))
+	p, err := New(rigConfig(drop, disk{Disk: c.files, store: c.store}, Scanner{Type: "discard"}, now))
 	if err != nil {
 		t.Fatal(err)
 	}

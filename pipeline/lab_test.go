@@ -87,7 +87,7 @@ func (l *lab) halt() {
 		if err != nil {
 			l.t.Errorf("run: %v", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		l.t.Error("the pipeline did not stop")
 	}
 	if l.t.Failed() {
@@ -117,12 +117,12 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(30 * time.Second)
+	late := time.After(90 * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("waited 30 s for: %s", what)
+			t.Fatalf("waited 90 s for: %s", what)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package pipeline
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,6 +17,9 @@ import (
 type patient struct {
 	vfs.FS
 	log *slog.Logger
+	// told is set while an operation is being tried again, for who waits for the
+	// store to open.
+	told *atomic.Pointer[error]
 
 	mu      sync.Mutex
 	refused int   // operations that are being tried again
@@ -54,9 +58,11 @@ func (p *patient) trouble(n int, err error) {
 	switch {
 	case was == 0:
 		p.why = err
+		p.told.Store(&err)
 		p.log.Error("a store cannot be written; what needs it waits, pushing goes on: make room on its disk, or mend it", "error", err)
 	case p.refused == 0:
 		p.why = nil
+		p.told.Store(nil)
 		p.log.Info("a store can be written again")
 	}
 }

@@ -41,7 +41,7 @@ func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOn
 			return nil, fmt.Errorf("try store's lock: %w", err)
 		}
 	}
-	s := &store{disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
+	s := &store{disk: &patient{FS: d.store, log: log, told: d.told}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
 	return s, s.do(ctx, func() (err error) {
 		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, ReadOnly: readOnly})
 		return err

@@ -8,15 +8,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // mounts tells of mounts that come and go. nil knows of none.
 type mounts struct {
-	fd   int
-	last []string // those at and below the tree
+	fd     int
+	last   []string  // those at and below the tree
+	unsure time.Time // when one of them may have been another, last
 }
+
+// unsureEvery is how often it is taken that a mount at or below the tree is
+// another, where the system gives numbers again.
+const unsureEvery = time.Minute
 
 func openMounts() *mounts {
 	// The runtime's own poller would take the changes away from us.
@@ -49,17 +55,34 @@ func (m *mounts) changed(dir string) (below, any bool) {
 	if err != nil {
 		return false, any
 	}
-	now := []string{}
+	now, told := []string{}, true
 	for line := range bytes.Lines(text) {
 		// ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...; a blank in a path is \040.
 		words := strings.Fields(string(line))
 		if len(words) > 4 && within(unescape(words[4]), dir) {
-			now = append(now, strings.Join(words[:5], " "))
+			id, ok := mountID(unescape(words[4]))
+			told = told && ok
+			now = append(now, strings.Join(append(words[:5], id), " "))
 		}
 	}
 	below = !first && !slices.Equal(now, m.last)
+	if !first && !below && !told && time.Since(m.unsure) > unsureEvery {
+		below, m.unsure = true, time.Now()
+	}
 	m.last = now
 	return below, any
+}
+
+// mountID returns a number that no mount had before; ok is false where the kernel
+// (before 6.8) gives none. Those in mountinfo are given again, so that what was
+// unmounted and mounted again looks the same.
+func mountID(point string) (id string, ok bool) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, point, unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID_UNIQUE, &st)
+	if err != nil || st.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
+		return "", false
+	}
+	return strconv.FormatUint(st.Mnt_id, 10), true
 }
 
 // unescape reads \NNN, by which /proc writes blanks and line ends in a path.
