@@ -23,8 +23,8 @@ type disk struct {
 
 // folders are the open folders of the state.
 type folders struct {
-	journal, cursors journal.Folder
-	first            uint64 // number of the first segment in an empty journal
+	state, journal, cursors journal.Folder
+	first                   uint64 // number of the first segment in an empty journal
 }
 
 // openFolders opens what c names, and makes what is missing.
@@ -35,14 +35,10 @@ func openFolders(c Config) (_ *folders, err error) {
 			err = errors.Join(fmt.Errorf("open state: %w", err), f.close())
 		}
 	}()
-	top, err := c.disk.OpenFolder(c.State)
-	if err != nil {
+	if f.state, err = c.disk.OpenFolder(c.State); err != nil {
 		return nil, err
 	}
-	f.first = firstSegment(top)
-	if err := top.Close(); err != nil {
-		return nil, err
-	}
+	f.first = firstSegment(f.state)
 	if f.journal, err = c.disk.OpenFolder(c.Journal.Dir); err != nil {
 		return nil, err
 	}
@@ -64,7 +60,7 @@ func firstSegment(state journal.Folder) uint64 {
 
 func (f *folders) close() error {
 	var errs []error
-	for _, d := range []journal.Folder{f.journal, f.cursors} {
+	for _, d := range []journal.Folder{f.state, f.journal, f.cursors} {
 		if d != nil {
 			errs = append(errs, d.Close())
 		}

@@ -151,7 +151,7 @@ func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
 	first := 0
 	for i, name := range names {
 		head, err := headOf(l.dir, name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("read ledger: %w", err)
 		}
 		if m.head != "" && head == m.head {
@@ -167,7 +167,12 @@ func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
 		if i == 0 {
 			from = m.offset
 		}
-		if err := readOutcomes(l.dir, name, from, each); err != nil {
+		err := readOutcomes(l.dir, name, from, each)
+		if errors.Is(err, fs.ErrPermission) {
+			l.log.Error("ledger segment cannot be read; lines that it tells of may be pushed again: let the user that certpush runs as read it", "segment", name, "error", err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -107,7 +107,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // stopped while it opened
 		}
-		if err == nil || ctx.Err() != nil || !refuses(err) && !errors.Is(err, errHeld) {
+		if err == nil || ctx.Err() != nil || !refuses(err) && !errors.Is(err, errHeld) && !errors.Is(err, errInside) {
 			return err
 		}
 		p.mu.Lock()
@@ -158,19 +158,20 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	if p.c.Half != ConsumerOnly {
 		l, err := journal.OpenLanes(journal.Config{Disk: p.c.disk, Dir: p.c.Journal.Dir, First: dirs.first, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
 		if err != nil {
-			return err
+			return inside(err)
 		}
 		closers = append(closers, l.Close)
 		for _, lane := range lanes {
 			tails[lane] = l.Lane(lane)
 		}
 		if prod, err = newProducer(ctx, p.c, l, dirs.cursors, p.m); err != nil {
-			return err
+			return inside(err)
 		}
 		closers = append(closers, prod.close)
 		run = append(run, prod.Run)
 	}
 	var consumers []*consumer
+	var led *ledger
 	if p.c.Half != ProducerOnly {
 		if p.c.Half == ConsumerOnly {
 			for _, lane := range lanes {
@@ -179,13 +180,13 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 				run = append(run, f.Run)
 			}
 		}
-		led, err := openLedger(p.c.disk, filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
+		led, err = openLedger(p.c.disk, filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
 		if err != nil {
-			return err
+			return inside(err)
 		}
 		closers = append(closers, led.close)
 		if consumers, err = p.openConsumers(led, dirs, tails, prod); err != nil {
-			return err
+			return inside(err)
 		}
 		for _, c := range consumers {
 			closers = append(closers, c.close)
@@ -205,6 +206,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			}
 		}
 	}
+	tellForeign(p.c, dirs, led)
 	p.mu.Lock()
 	p.started, p.producer, p.consumers = time.Now(), prod, consumers
 	again := p.trouble != nil
@@ -217,7 +219,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	for _, r := range run {
 		g.Go(func() error { return r(ctx) })
 	}
-	return g.Wait()
+	return inside(g.Wait())
 }
 
 // openConsumers makes a consumer for each scanner, and puts the cursors of

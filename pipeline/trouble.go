@@ -5,7 +5,19 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 )
+
+// errInside says that one of the state's own files may not be read or written,
+// although the folder may be: it is waited for.
+var errInside = errors.New("a file of the state is not ours to use: let the user that certpush runs as read and write it")
+
+func inside(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", errInside, err)
+	}
+	return err
+}
 
 // What a disk can keep a consumer from, as Ready says it.
 const (

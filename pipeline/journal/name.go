@@ -56,6 +56,12 @@ func parseSealed(base, name string) (sealedName, bool) {
 	return n, true
 }
 
+// IsSealed reports whether name is that of a sealed segment of base.
+func IsSealed(base, name string) bool {
+	_, ok := parseSealed(base, name)
+	return ok
+}
+
 // next returns the name of a cut at now that sorts after last, even when the
 // clock was set back. The zero last is before all names.
 func (n sealedName) next(now time.Time) sealedName {

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// maxForeign is how many entries of one folder are named one by one.
+const maxForeign = 20
+
+// tellForeign names what lies in the state's folders and is none of ours, and what
+// is ours and cannot be read. It is left alone: whoever put it there may need it.
+func tellForeign(c Config, dirs *folders, led *ledger) {
+	tellForeignIn(dirs.state, c.Log, func(e fs.DirEntry) bool { return ofState(c, e) })
+	tellForeignIn(dirs.journal, c.Log, func(e fs.DirEntry) bool {
+		return e.Name() == filepath.Base(c.State) && below(c.Journal.Dir, c.State) || ofSeries(e, ".segments", journal.Base(journal.Live), journal.Base(journal.Backlog))
+	})
+	tellForeignIn(dirs.cursors, c.Log, ofCursors)
+	if led != nil {
+		tellForeignIn(led.dir, c.Log, func(e fs.DirEntry) bool { return ofSeries(e, ledgerBase, triesBase) })
+	}
+}
+
+func tellForeignIn(d journal.Folder, log *slog.Logger, ours func(fs.DirEntry) bool) {
+	entries, err := d.List()
+	if err != nil {
+		log.Warn("folder of the state cannot be listed: look at its permissions and at the disk", "folder", d.Path(), "error", err)
+		return
+	}
+	n := 0
+	for _, e := range entries {
+		path := filepath.Join(d.Path(), e.Name())
+		switch {
+		case e.Name() == "lost+found" || strings.HasSuffix(e.Name(), ".lock"): // of the file system, and locks
+		case !ours(e):
+			if n++; n <= maxForeign {
+				log.Warn("a file that is none of ours lies in the state; it is left alone: move it away", "file", path, "kind", e.Type().String())
+			}
+		case e.Type().IsRegular():
+			f, err := d.Open(e.Name(), os.O_RDONLY)
+			if err == nil {
+				f.Close()
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				log.Error("a file of the state cannot be read; it is left alone: let the user that certpush runs as read it, or mend the disk", "file", path, "error", err)
+			}
+		}
+	}
+	if n > maxForeign {
+		log.Warn("more files that are none of ours lie in the state; they are left alone: move them away", "folder", d.Path(), "more", n-maxForeign)
+	}
+}
+
+// ofState reports whether e belongs into the state folder itself: our folders,
+// the service's token and its socket, and a log that it may have been told to
+// write there.
+func ofState(c Config, e fs.DirEntry) bool {
+	name := strings.TrimSuffix(e.Name(), ".new")
+	if e.IsDir() {
+		return slices.Contains([]string{"ledger", "cursors", "index", "cache"}, name) || strings.HasPrefix(name, "index.broken-") || below(filepath.Join(c.State, name), c.Journal.Dir)
+	}
+	if e.Type()&fs.ModeSocket != 0 {
+		return true
+	}
+	return e.Type().IsRegular() && (name == "admin.token" || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
+}
+
+// ofSeries reports whether e is a segment of one of these series, or the list of
+// another program's.
+func ofSeries(e fs.DirEntry, names ...string) bool {
+	return e.Type().IsRegular() && slices.ContainsFunc(names, func(base string) bool {
+		return strings.TrimSuffix(e.Name(), ".new") == base || journal.IsSealed(base, e.Name())
+	})
+}
+
+// ofCursors reports whether e belongs to a scanner, also one that is configured
+// no more.
+func ofCursors(e fs.DirEntry) bool {
+	name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".new"), ".removed")
+	if _, ok := parseDamage(name); ok {
+		return true
+	}
+	return e.Type().IsRegular() && slices.ContainsFunc(append([]string{"mark", "paused"}, lanes...), func(kind string) bool { return strings.HasSuffix(name, "."+kind) })
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// TestForeignFilesAreNamedAndLeftAlone in each folder of the state; our own are
+// not named, whatever they are called.
+func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *Config) { c.Journal.CutSize = 500 })
+	l.start()
+	l.swept()
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		l.judged(l.write(name, name))
+	}
+	l.halt()
+	l.start()
+	l.swept()
+	l.halt()
+	if strings.Contains(l.logged(), "none of ours") {
+		t.Error("our own files are called foreign")
+	}
+	var foreign []string
+	for _, name := range []string{
+		"notes.txt", "journal/core.1234", "journal/monitor.log.bak", "journal/monitor.log.20261122-1200.log/", "journal/backlog.log.20269999-9999.log",
+		"cursors/readme", "cursors/hashlist.live.orig", "ledger/verdicts.log.gz", "ledger/sub/", "esc\x1b[2J",
+	} {
+		path := filepath.Join(l.c.State, name)
+		foreign = append(foreign, path)
+		if strings.HasSuffix(name, "/") {
+			must(t, os.Mkdir(path, 0o700))
+			continue
+		}
+		must(t, os.WriteFile(path, []byte("not ours"), 0o600))
+	}
+	must(t, os.Symlink("/etc/passwd", filepath.Join(l.c.State, "journal", "backlog.log.20261122-1201.log")))
+	foreign = append(foreign, filepath.Join(l.c.State, "journal", "backlog.log.20261122-1201.log"))
+	l.start()
+	last := l.write("last", "last")
+	l.judged(last)
+	l.halt()
+	for _, path := range foreign {
+		if n := strings.Count(l.logged(), strings.ReplaceAll(path, "\x1b", `\x1b`)); n != 1 {
+			t.Errorf("%q is named %d times", path, n)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("it was not left alone: %v", err)
+		}
+	}
+	if n := strings.Count(l.logged(), "none of ours"); n != len(foreign) {
+		t.Errorf("%d warnings for %d files", n, len(foreign))
+	}
+	if n := len(l.ledgerLines()); n != 6 {
+		t.Errorf("%d outcomes for 6 files", n)
+	}
+}
+
+// locked is a disk on which one file may not be opened, as where somebody else
+// owns it. The tests run as root, whom no mode stops.
+type locked struct {
+	journal.Disk
+	mu   sync.Mutex
+	name string
+}
+
+func (d *locked) set(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.name = name
+}
+
+// OpenFolder implements journal.Disk.
+func (d *locked) OpenFolder(dir string) (journal.Folder, error) {
+	f, err := d.Disk.OpenFolder(dir)
+	return &lockedFolder{f, d}, err
+}
+
+type lockedFolder struct {
+	journal.Folder
+	d *locked
+}
+
+// Open implements journal.Folder.
+func (f *lockedFolder) Open(name string, flag int) (journal.File, error) {
+	path := filepath.Join(f.Path(), name)
+	f.d.mu.Lock()
+	refused := f.d.name != "" && strings.HasSuffix(path, f.d.name)
+	f.d.mu.Unlock()
+	if refused {
+		return nil, &fs.PathError{Op: "openat", Path: path, Err: fs.ErrPermission}
+	}
+	return f.Folder.Open(name, flag)
+}
+
+// TestAFileOfTheStateCannotBeRead: it is named, the service lives, and loses
+// nothing; what it cannot do without is waited for.
+func TestAFileOfTheStateCannotBeRead(t *testing.T) {
+	for _, name := range []string{"journal/monitor.log", "journal/backlog.log", "journal/SEALED", "journal/.segments", "ledger/verdicts.log", "cursors/hashlist.live", "cursors/hashlist.mark"} {
+		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
+			t.Parallel()
+			d := &locked{Disk: journal.OS}
+			l := newLab(t, func(c *Config) {
+				c.disk, c.Journal.CutSize = disk{d, vfs.Default}, 500
+			})
+			l.start()
+			l.swept()
+			var paths []string
+			for _, file := range []string{"a", "b", "c", "d", "e"} {
+				paths = append(paths, l.write(file, file))
+				l.judged(paths...)
+			}
+			l.until("cursor", func() bool {
+				_, err := os.Stat(filepath.Join(l.c.State, "cursors", "hashlist.mark"))
+				return err == nil
+			})
+			l.halt()
+			if name == "journal/SEALED" {
+				name = "journal/" + filepath.Base(l.sealed()[0])
+			}
+			d.set(name)
+			l.start()
+			paths = append(paths, l.write("last", "last"))
+			l.until("its name in the log", func() bool {
+				return strings.Contains(l.logged(), filepath.Join(l.c.State, name)) || name == "journal/.segments"
+			})
+			d.set("")
+			l.judged(paths...)
+			l.until("nothing waits", func() bool {
+				s := l.p.Status().Scanners
+				return len(s) == 1 && s[0].Waiting == 0
+			})
+			l.halt()
+			if n := len(l.lines("live")) + len(l.lines("backlog")); n != len(paths) {
+				t.Errorf("%d lines for %d files", n, len(paths))
+			}
+		})
+	}
+}
