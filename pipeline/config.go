@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -140,7 +139,6 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Journal.MinFree, 256<<20)
 	or(&c.Ledger.Keep, 400)
 	or(&c.disk, disk{Disk: journal.OS, store: vfs.Default})
-	c.disk.told = new(atomic.Pointer[error])
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -18,7 +17,6 @@ import (
 type disk struct {
 	journal.Disk
 	store vfs.FS
-	told  *atomic.Pointer[error] // why a store waits for it
 }
 
 // folders are the open folders of the state.

@@ -289,8 +289,10 @@ func (h *health) tryCanary(ctx context.Context) error {
 		}
 		return err
 	}
-	h.judgedNow(1)
 	blind := errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm)
+	if !blind { // a wrong verdict is no proof that a failed try is not the scanner's fault
+		h.judgedNow(1)
+	}
 	h.mu.Lock()
 	was := h.s.blind
 	h.s.blind = blind

@@ -3,9 +3,9 @@
 package pipeline
 
 import (
+	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,13 +17,11 @@ import (
 type patient struct {
 	vfs.FS
 	log *slog.Logger
-	// told is set while an operation is being tried again, for who waits for the
-	// store to open.
-	told *atomic.Pointer[error]
 
 	mu      sync.Mutex
 	refused int   // operations that are being tried again
 	why     error // of the first of them
+	end     context.CancelCauseFunc
 }
 
 // retryEvery is how long a refused operation waits.
@@ -58,11 +56,12 @@ func (p *patient) trouble(n int, err error) {
 	switch {
 	case was == 0:
 		p.why = err
-		p.told.Store(&err)
+		if p.end != nil {
+			p.end(err)
+		}
 		p.log.Error("a store cannot be written; what needs it waits, pushing goes on: make room on its disk, or mend it", "error", err)
 	case p.refused == 0:
 		p.why = nil
-		p.told.Store(nil)
 		p.log.Info("a store can be written again")
 	}
 }
@@ -72,6 +71,16 @@ func (p *patient) stalled() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.why
+}
+
+// unlessStalled returns a context that also ends, with the reason, when the disk
+// begins to refuse: whoever opens a store says so, instead of waiting.
+func (p *patient) unlessStalled(ctx context.Context) context.Context {
+	ctx, end := context.WithCancelCause(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end = end
+	return ctx
 }
 
 func (p *patient) opened(open func() (vfs.File, error)) (f vfs.File, err error) {

@@ -317,9 +317,6 @@ func (p *Pipeline) Ready() error {
 		if p.trouble != nil {
 			return fmt.Errorf("the state cannot be opened: %w", p.trouble)
 		}
-		if err := p.c.disk.told.Load(); err != nil {
-			return fmt.Errorf("the state cannot be opened: %w", *err)
-		}
 		return errors.New("not running")
 	}
 	var errs []error

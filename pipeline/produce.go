@@ -42,6 +42,7 @@ type producer struct {
 	claims  map[string]bool // paths that a sweep is journaling
 	room    chan struct{}   // closed while there is room to take in
 	full    error           // why there is none
+	refused atomic.Int64    // appends that are being tried again
 	swept   []time.Time     // when each tree's last sweep ended
 	strays  []stray         // to be forgotten
 	strayed chan struct{}   // wakes forgetStrays
@@ -274,6 +275,10 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 		lines[i] = s.appendLine(make([]byte, 0, 192+len(f.path)))
 	}
 	first, after, err := p.lanes.Lane(lane).Append(lines...)
+	if err != nil {
+		p.refused.Add(1)
+		defer p.refused.Add(-1)
+	}
 	for err != nil {
 		p.fail(fmt.Errorf("append to journal: %w", err))
 		t := time.NewTimer(tendEvery)
@@ -375,9 +380,7 @@ func (p *producer) look() {
 	switch {
 	case short != nil:
 		p.fail(short)
-	case was != nil:
-		// Whatever stopped the intake is tried once more: an append that fails again
-		// stops it again.
+	case was != nil && p.refused.Load() == 0: // else who appends tries it each second
 		p.log.Info("intake goes on; a sweep takes in what was missed")
 		p.mu.Lock()
 		p.full = nil

@@ -41,11 +41,26 @@ func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOn
 			return nil, fmt.Errorf("try store's lock: %w", err)
 		}
 	}
-	s := &store{disk: &patient{FS: d.store, log: log, told: d.told}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
-	return s, s.do(ctx, func() (err error) {
+	s := &store{disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
+	err := s.do(s.disk.unlessStalled(ctx), func() (err error) {
 		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, ReadOnly: readOnly})
 		return err
 	})
+	if err != nil && !s.hurt.is() {
+		go s.release() // it may come to be open yet, when nobody waits for it any more
+	}
+	return s, err
+}
+
+// release closes the store when all that was begun has ended.
+func (s *store) release() {
+	s.writes.Wait()
+	if s.db == nil {
+		return
+	}
+	if err := s.db.Close(); err != nil {
+		s.log.Warn("close store", "error", err)
+	}
 }
 
 // letGo is how long a write may still take when nobody wants it any more.
@@ -81,12 +96,7 @@ func (s *store) shut() error {
 		return nil // said already
 	}
 	if why := s.disk.stalled(); why != nil {
-		go func() {
-			s.writes.Wait()
-			if err := s.db.Close(); err != nil {
-				s.log.Warn("close store", "error", err)
-			}
-		}()
+		go s.release()
 		return fmt.Errorf("close store: make room on its disk, or mend it: %w", why)
 	}
 	return s.db.Close()

@@ -136,6 +136,11 @@ func (f *listFile) refresh() {
 	if f.info != nil && os.SameFile(f.info, info) && f.info.Size() == info.Size() && f.info.ModTime().Equal(info.ModTime()) {
 		return
 	}
+	if !info.Mode().IsRegular() {
+		// A pipe without a writer would hold whoever opens it, a device might never end.
+		f.info, f.err = nil, fmt.Errorf("read list: %s: it is no regular file: name a file", f.path)
+		return
+	}
 	l, err := readList(f.path)
 	f.info, f.err = info, err
 	if err == nil {

@@ -19,8 +19,11 @@ import (
 // unnamed is the signature of a listed hash that has no name.
 const unnamed = "hashlist"
 
-// maxLine bounds one line of a list file, in bytes.
-const maxLine = 64 << 10
+const (
+	maxLine   = 64 << 10   // bytes of one line of a list file
+	maxList   = 2 << 30    // bytes of a list file
+	maxListed = 10_000_000 // hashes in it; each takes about 100 bytes of memory
+)
 
 // list is the content of one list file.
 type list struct {
@@ -40,7 +43,9 @@ func readList(path string) (*list, error) {
 	l := &list{names: map[[sha256.Size]byte]string{}}
 	hash := sha256.New()
 	var row columns
-	lines := bufio.NewScanner(io.TeeReader(f, hash))
+	// It may grow faster than it is read.
+	bounded := &io.LimitedReader{R: f, N: maxList}
+	lines := bufio.NewScanner(io.TeeReader(bounded, hash))
 	lines.Buffer(make([]byte, 0, 4<<10), maxLine)
 	number := 0
 	for lines.Scan() {
@@ -58,8 +63,14 @@ func readList(path string) (*list, error) {
 			return nil, fmt.Errorf("read list: %s:%d: %w", path, number, err)
 		}
 		if ok {
-			l.names[sum] = name
+			l.names[sum] = strings.Clone(name) // not the whole line with it
 		}
+		if len(l.names) > maxListed {
+			return nil, fmt.Errorf("read list: %s:%d: more than %d hashes: keep the newest", path, number, maxListed)
+		}
+	}
+	if bounded.N <= 0 {
+		return nil, fmt.Errorf("read list: %s:%d: it is longer than %d GiB: keep the newest hashes", path, number, maxList>>30)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read list: %s:%d: %w", path, number+1, err)

@@ -180,7 +180,7 @@ func (c *conn) judge(id int, subject string, body []byte) bool {
 	text := "OK"
 	switch {
 	case crash:
-		s.hangUp()
+		s.crash()
 		return false
 	case behaviour == Sick:
 		text = "Can't allocate memory ERROR"

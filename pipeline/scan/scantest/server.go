@@ -71,6 +71,7 @@ type Server struct {
 	marker    string
 	failOn    string
 	crashOn   string
+	outage    time.Duration
 	streamMax int64
 	delay     time.Duration
 	version   string
@@ -111,6 +112,11 @@ func shortDir(t testing.TB) string {
 func (s *Server) listen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	select {
+	case <-s.ended:
+		return nil
+	default:
+	}
 	if s.listener != nil {
 		return nil
 	}
@@ -204,6 +210,29 @@ func (s *Server) SetFailOn(text string) { s.set(func() { s.failOn = text }) }
 
 // SetCrashOn has files that hold text answered by closing every connection; "" none.
 func (s *Server) SetCrashOn(text string) { s.set(func() { s.crashOn = text }) }
+
+// SetOutage has nothing listen for this long after each crash; 0: it listens on.
+func (s *Server) SetOutage(d time.Duration) { s.set(func() { s.outage = d }) }
+
+// crash closes every connection, and listens again after the outage.
+func (s *Server) crash() {
+	s.mu.Lock()
+	outage := s.outage
+	s.mu.Unlock()
+	if outage > 0 {
+		s.unlisten()
+		s.wg.Go(func() {
+			select {
+			case <-time.After(outage):
+				if err := s.listen(); err != nil {
+					s.t.Errorf("listen again: %v", err)
+				}
+			case <-s.ended:
+			}
+		})
+	}
+	s.hangUp()
+}
 
 // SetStreamMax has streams over this many bytes refused as clamd does; 0: none.
 func (s *Server) SetStreamMax(bytes int64) { s.set(func() { s.streamMax = bytes }) }
