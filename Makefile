@@ -6,7 +6,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.
 # Held at a version, so that a new linter breaks no build.
 GOLANGCI := golangci-lint@v2.5.0
 # What the tests run: a C compiler for -race, and the real scanner and its own client.
-DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan
+INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
+SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
+DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd
 CONFIG := packaging/certpush.toml
 NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
 NFPM := CONFIG=$(CONFIG) $(NFPM_OF)
@@ -71,8 +73,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 	done
 
 soak: deps fuzz build ## what takes longer: each fuzz target, power cuts of a virtual machine, and for SOAK each kill -9 and steady memory
-	@command -v qemu-system-x86_64 cpio busybox >/dev/null && dpkg -s busybox-static >/dev/null || \
-		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends qemu-system-x86 busybox-static cpio e2fsprogs
+	@dpkg -s $(SOAK_PACKAGES) >/dev/null 2>&1 || \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(SOAK_PACKAGES)
 	./testdata/powercut.sh ./certpush $(CUTS)
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
 	SOAK=$(SOAK) $(GO) test -run 'StoppedProcess|NestedFolders|WatchLimit|SwappedForALink|ThousandsOfLevels|ManyFiles|Burst' -timeout 0 -v ./pipeline ./pipeline/watch
@@ -96,9 +98,10 @@ repos: packages ## make signed apt and yum repositories of the packages in dist/
 
 # Root on Debian: it boots containers.
 test-install: ## install, upgrade, kill and remove the packages under a real systemd
-	@command -v systemd-nspawn mmdebstrap dpkg-scanpackages apt-ftparchive gpg createrepo_c lintian >/dev/null || \
-		{ apt-get -o DPkg::Lock::Timeout=300 -q update && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends \
-			systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian >/dev/null; }
+	@if ! dpkg -s $(INSTALL_PACKAGES) >/dev/null 2>&1; then \
+		apt-get -o DPkg::Lock::Timeout=300 -q update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(INSTALL_PACKAGES) >/dev/null; \
+	fi
 	@$(MAKE) --no-print-directory packages ARCHS=amd64 PACKAGE_VERSION=0.0.1 >/dev/null
 	@# An rpm whose configuration differs, to see .rpmnew.
 	@rm -rf .install && mkdir .install && sed '1i # An older one.' packaging/certpush.toml >.install/older.toml
