@@ -79,7 +79,9 @@ func (p *patient) unlessStalled(ctx context.Context) context.Context {
 	ctx, end := context.WithCancelCause(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.end = end
+	if p.end = end; p.why != nil {
+		end(p.why)
+	}
 	return ctx
 }
 

@@ -99,7 +99,8 @@ func (s *store) shut() error {
 		go s.release()
 		return fmt.Errorf("close store: make room on its disk, or mend it: %w", why)
 	}
-	return s.db.Close()
+	// It may be the first that the disk refuses: a stop does not wait for that.
+	return s.do(s.disk.unlessStalled(context.Background()), s.db.Close)
 }
 
 // damaged is Pebble's logger. It drops the chatter, and where Pebble would end

@@ -5,13 +5,18 @@
 package pipeline
 
 import (
+	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -68,4 +73,40 @@ func TestSyncFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAStopDoesNotWaitForTheDisk that refuses what closing a store writes. The
+// store lets go of its folder when the disk no longer refuses.
+func TestAStopDoesNotWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	var failing atomic.Bool
+	d := disk{store: errorfs.Wrap(vfs.NewCrashableMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))}
+	log := slog.New(slog.DiscardHandler)
+	s, err := openStore(t.Context(), d, "store", log, false)
+	must(t, err)
+	must(t, s.db.Set([]byte("a"), []byte("b"), pebble.NoSync))
+	failing.Store(true)
+	ended := make(chan error, 1)
+	go func() { ended <- s.shut() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("closed on a disk that refuses: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the stop waits for the disk")
+	}
+	if _, err := openStore(t.Context(), d, "store", log, false); !errors.Is(err, errHeld) {
+		t.Errorf("opened while it is held: %v", err)
+	}
+	failing.Store(false)
+	waitFor(t, "the folder", func() bool {
+		s, err := openStore(t.Context(), d, "store", log, false)
+		return err == nil && s.shut() == nil
+	})
 }
