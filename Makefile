@@ -9,6 +9,7 @@ GOLANGCI := golangci-lint@v2.5.0
 INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
 SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd
+WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32
 CONFIG := packaging/certpush.toml
 NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
 NFPM := CONFIG=$(CONFIG) $(NFPM_OF)
@@ -22,7 +23,7 @@ ARCHS ?= amd64 arm64
 SUITES ?= bookworm trixie
 CUTS ?= 10
 
-.PHONY: help build demo test deps lint bench fuzz soak packages repos test-install
+.PHONY: help build demo test deps lint bench fuzz soak packages repos test-install test-windows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -115,3 +116,11 @@ test-install: ## install, upgrade, kill and remove the packages under a real sys
 	@lintian --allow-root --fail-on error,warning dist/*.deb
 	@./packaging/repos.sh dist .install/new
 	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done
+
+test-windows: ## run the tests of the Windows program under Wine
+	@if ! dpkg -s $(WINDOWS_PACKAGES) >/dev/null 2>&1; then \
+		apt-get -o DPkg::Lock::Timeout=300 -q update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(WINDOWS_PACKAGES) >/dev/null; \
+	fi
+	@rm -rf .wine && testdata/wine/prefix.sh .wine
+	WINEPREFIX=$(CURDIR)/.wine GOOS=windows CGO_ENABLED=0 $(GO) test -timeout 10m -exec $(CURDIR)/testdata/wine/run.sh ./...
