@@ -68,7 +68,7 @@ func (d *told) size() int { return len(d.all()) }
 const rigState = "/state"
 
 func newRig(t testing.TB, drop string) *rig {
-	r := &rig{t: t, drop: drop, files: disktest.New(), store: vfs.NewCrashableMem(), scanner: scantest.Start(t, "unix"), told: newTold()}
+	r := &rig{t: t, drop: drop, files: disktest.New(), store: vfs.NewCrashableMem(), scanner: scantest.Start(t, scantest.Networks()[0]), told: newTold()}
 	r.config = rigConfig(drop, disk{Disk: r.files, store: r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
 	l := &lab{}
 	r.config.Log = slog.New(slog.NewTextHandler(&guarded{l}, nil))
@@ -372,6 +372,9 @@ func on(kind, name string) func(disktest.Op) bool {
 // TestMutationsAreFound takes one sync after the other out of the program: a
 // cut must show that it is missing. docs/crash-safety.md lists them.
 func TestMutationsAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute, and its disk is the same on every system")
+	}
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			drop := t.TempDir()

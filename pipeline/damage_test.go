@@ -53,7 +53,7 @@ func (l *lab) sealed() []string {
 }
 
 func TestTheSegmentOfTheCursorIsDeleted(t *testing.T) {
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	l := newLab(t, clamd(d.Addr()), func(c *Config) { c.Journal.CutSize = 1500 })
 	l.start()
 	l.swept()
@@ -219,7 +219,7 @@ func TestTheLedgerHoldsGarbage(t *testing.T) {
 // Samples that the scanner is slow with keep no others waiting while workers are
 // free.
 func TestSlowSamplesKeepNoneWaiting(t *testing.T) {
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 8 }))
 	l.start()
 	l.swept()

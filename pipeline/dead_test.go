@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -217,7 +218,7 @@ func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
 	asked := d.Count(scantest.EICAR())
 	l.until("a cached verdict", func() bool { // remembering does not wait
 		n := len(l.outcomes())
-		l.write("again"+time.Now().String(), eicar())
+		l.write(fmt.Sprint("again", n), eicar())
 		return l.await(n + 1)[n].Cached
 	})
 	all := l.outcomes()
@@ -241,7 +242,7 @@ func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
 	d.SetVersion("ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026")
 	l.until("a verdict of the new version", func() bool {
 		n := len(l.outcomes())
-		l.write("new"+time.Now().String(), eicar())
+		l.write(fmt.Sprint("new", n), eicar())
 		return !l.await(n + 1)[n].Cached
 	})
 	if l.p.Status().Scanners[0].Version != "ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026" {

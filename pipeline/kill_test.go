@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 const killWorkers = 3
 
 func killConfig(state, drop, addr string) Config {
-	c := Config{State: state, Trees: []Tree{{Path: drop}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
+	c := Config{State: state, Trees: []Tree{{Path: drop, Settle: 20 * time.Millisecond}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
 	clamd(addr, func(s *Scanner) { s.Workers = killWorkers })(&c)
 	return c
 }
@@ -95,7 +95,7 @@ func killFor(t *testing.T) time.Duration {
 func TestKill9(t *testing.T) {
 	t.Parallel()
 	long := killFor(t)
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetDelay(2 * time.Millisecond)
 	state, drop := filepath.Join(t.TempDir(), "state"), t.TempDir()
 	start := func() *exec.Cmd {

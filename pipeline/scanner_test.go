@@ -29,7 +29,7 @@ func clamd(addr string, set ...func(*Scanner)) func(*Config) {
 // TestRealClamd: clean, EICAR, over the stream limit, and clamd killed and
 // restarted in the middle; by descriptor and by stream.
 func TestRealClamd(t *testing.T) {
-	for _, way := range []string{"unix", "tcp"} {
+	for _, way := range scantest.Networks() {
 		t.Run(way, func(t *testing.T) {
 			d := scantest.Clamd(t, "StreamMaxLength 1M")
 			addr := d.UnixAddr
@@ -84,7 +84,7 @@ func TestRealClamd(t *testing.T) {
 // counts; a bad sample never stops good ones; a try counts only when the scanner
 // judged something since.
 func TestFinePrint03SessionsAndTries(t *testing.T) {
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetCrashOn("poison")
 	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 8 }))
 	poison := l.write("0-poison", "this is poison")
@@ -117,7 +117,7 @@ func TestScannerMisbehaves(t *testing.T) {
 		"twice": scantest.Duplicate, "alien": scantest.Alien, "extra": scantest.Extra, "torn": scantest.Torn, "read timeout": scantest.ReadTimeout,
 	}
 	for name, b := range cases {
-		for _, network := range []string{"unix", "tcp"} {
+		for _, network := range scantest.Networks() {
 			t.Run(name+"/"+network, func(t *testing.T) {
 				t.Parallel()
 				misbehave(t, b, network)
@@ -166,7 +166,7 @@ func misbehave(t *testing.T, b scantest.Behaviour, network string) {
 
 // TestScannerDiesAndComesBack again and again while samples are pushed.
 func TestScannerDiesAndComesBack(t *testing.T) {
-	for _, network := range []string{"unix", "tcp"} {
+	for _, network := range scantest.Networks() {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
 			d := scantest.Start(t, network)
@@ -205,7 +205,7 @@ func TestScannerDiesAndComesBack(t *testing.T) {
 func TestASampleThatFellsTheScanner(t *testing.T) {
 	t.Parallel()
 	const tries = 6 // a good one may be alone with the scanner when it falls, but not as often
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetCrashOn("poison")
 	d.SetOutage(60 * time.Millisecond)
 	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers, s.Tries = 8, tries }))
@@ -233,7 +233,7 @@ func TestASampleThatFellsTheScanner(t *testing.T) {
 // TestAGigabyteOfReplyTakesNoMemory: a reply is read up to a bound, and no
 // further. It runs alone, for it looks at the memory of the whole process.
 func TestAGigabyteOfReplyTakesNoMemory(t *testing.T) {
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 4 }))
 	l.start()
 	l.until("the scanner", func() bool { return l.p.Ready() == nil })
@@ -263,7 +263,7 @@ func TestAGigabyteOfReplyTakesNoMemory(t *testing.T) {
 }
 
 func TestBlindScannerIsSaid(t *testing.T) {
-	d := scantest.Start(t, "unix")
+	d := scantest.Start(t, scantest.Networks()[0])
 	d.Set(scantest.Blind)
 	l := newLab(t, clamd(d.Addr()))
 	l.start()
@@ -296,7 +296,7 @@ func TestScannerDownAtStart(t *testing.T) {
 // none of it raw.
 func TestHostileNamesReachTheLedger(t *testing.T) {
 	l := newLab(t)
-	names := []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}
+	names := hostileNames()
 	for _, n := range names {
 		l.write(n, "x"+n)
 	}

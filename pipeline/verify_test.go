@@ -44,12 +44,13 @@ func TestVerifyCountsEachFile(t *testing.T) {
 	l.write("a/large", strings.Repeat("x", 200))
 	l.write("a/x.part", "part")
 	l.write("empty", "")
-	if err := os.Symlink("a/good", filepath.Join(l.drop, "link")); err != nil {
-		t.Skip("no symbolic links here:", err)
+	excluded := int64(2)
+	if symlink("a/good", filepath.Join(l.drop, "link")) {
+		excluded++
 	}
 	l.await(3)
 	v := l.verify(false)
-	if v.Files != 3 || v.Done != 1 || v.Dead != 1 || v.Skipped != 1 || v.Waiting != 0 || v.Excluded != 3 || v.Trees != 1 || !v.Proven() {
+	if v.Files != 3 || v.Done != 1 || v.Dead != 1 || v.Skipped != 1 || v.Waiting != 0 || v.Excluded != excluded || v.Trees != 1 || !v.Proven() {
 		t.Errorf("%+v", v)
 	}
 	if err := l.p.Pause("clam"); err != nil {
@@ -178,7 +179,7 @@ func TestVerifyMissesALostSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, err := p.Verify(context.Background(), false)
-	if err != nil || v.Unaccounted != 1 || v.Waiting != 1 || !strings.HasSuffix(v.List[0].Sample.Path, "/a") || v.List[0].Scanner != "clam" {
+	if err != nil || v.Unaccounted != 1 || v.Waiting != 1 || filepath.Base(v.List[0].Sample.Path) != "a" || v.List[0].Scanner != "clam" {
 		t.Fatalf("%+v %v", v, err)
 	}
 	if err := os.Remove(filepath.Join(l.c.State, "cursors", "clam.paused")); err != nil {

@@ -42,7 +42,7 @@ func TestWhyTellsTheWholeStory(t *testing.T) {
 	l := newLab(t, failing(d))
 	l.start()
 	l.swept()
-	bad, good := l.write("bad\x1b\xff\n", "bad sample"), l.write("good", eicar())
+	bad, good := l.write(hostileNames()[0], "bad sample"), l.write("good", eicar())
 	all := l.await(2)
 	l.until("a saved cursor", func() bool { return len(l.why(bad).Waiting) == 0 })
 	s := l.why(bad)

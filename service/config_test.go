@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +18,22 @@ import (
 )
 
 // written writes text as a configuration file and returns its path.
+// written is a file that holds text, each path from the root as this system
+// writes it.
 func written(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "certpush.toml")
+	rootedKeys := regexp.MustCompile(`(?m)^(\s*(?:path|state|to|lists)\s*=\s*\[?["'])/`)
+	text = rootedKeys.ReplaceAllString(text, "${1}"+filepath.VolumeName(path)+"/")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// rooted is an absolute path as this system writes it.
+func rooted(path string) string {
+	return filepath.FromSlash(filepath.VolumeName(os.TempDir()) + path)
 }
 
 // full is every key of DESIGN section 5 with its default.
@@ -94,6 +104,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	// What the long file writes out, the pipeline fills in.
 	b.Pipeline.Trees[0].Name, b.Pipeline.Trees[0].Include = "samples", []string{"**"}
 	b.Pipeline.Scanners[0].MaxSize = 25 << 20
+	b.Pipeline.State = rooted("/var/lib/certpush")
 	a.File, b.File = "", ""
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("full:\n%+v\nshort:\n%+v", a, b)
@@ -101,9 +112,9 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	want := Settings{
 		Listen: "127.0.0.1:9440", Log: LogSettings{To: "auto"},
 		Pipeline: pipeline.Config{
-			State: "/var/lib/certpush", Ledger: pipeline.Ledger{Keep: 400},
+			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Keep: 400},
 			Trees: []pipeline.Tree{{
-				Name: "samples", Path: "/srv/samples", Include: []string{"**"}, Settle: 500 * time.Millisecond, SettleLimit: time.Hour,
+				Name: "samples", Path: rooted("/srv/samples"), Include: []string{"**"}, Settle: 500 * time.Millisecond, SettleLimit: time.Hour,
 				MinSize: 1, Sweep: time.Hour, Engine: "auto",
 			}},
 			Journal: pipeline.Journal{Dir: "journal", CutEvery: time.Minute, CutSize: 64 << 20, Keep: 1440, MinFree: 256 << 20},
@@ -159,7 +170,7 @@ to = "/var/log/certpush/certpush.log"
 	if b := s.Pipeline.Scanners[1]; b.Name != "b" || len(b.Lists) != 1 {
 		t.Errorf("scanner %+v", b)
 	}
-	if s.Log != (LogSettings{slog.LevelDebug, "/var/log/certpush/certpush.log", true}) {
+	if s.Log != (LogSettings{slog.LevelDebug, filepath.ToSlash(rooted("/var/log/certpush/certpush.log")), true}) {
 		t.Errorf("log %+v", s.Log)
 	}
 }
@@ -205,7 +216,7 @@ func TestFlagsOverruleTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Pipeline.Trees) != 2 || s.Pipeline.Trees[1].Path != dir+"/b" || s.Pipeline.Journal.Dir != dir+"/log" || s.Pipeline.State != "/var/lib/certpush" {
+	if len(s.Pipeline.Trees) != 2 || s.Pipeline.Trees[1].Path != filepath.Join(dir, "b") || s.Pipeline.Journal.Dir != filepath.Join(dir, "log") || s.Pipeline.State != defaultState() {
 		t.Errorf("%+v", s.Pipeline)
 	}
 	want := []pipeline.Scanner{{Name: "clamd", Type: "clamd", Addresses: []string{"tcp:10.0.0.5:3310"}, Workers: 7, Queue: 9}}
@@ -254,6 +265,19 @@ func TestAFileThatIsMissingOrNotToBeTrustedIsRefused(t *testing.T) {
 	}
 }
 
+// symlink makes a link, or skips the test where there are none: on Windows it
+// takes a right, and Wine says that it made one and makes none.
+func symlink(t *testing.T, to, path string) {
+	t.Helper()
+	err := os.Symlink(to, path)
+	if err == nil {
+		_, err = os.Lstat(path)
+	}
+	if err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+}
+
 // A tree's own path may be a link: what it leads to counts.
 func TestATreeThatLeadsToTheStateIsRefused(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -264,9 +288,7 @@ func TestATreeThatLeadsToTheStateIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := filepath.Join(dir, "link")
-	if err := os.Symlink(filepath.Join(dir, "real"), link); err != nil {
-		t.Skip(err)
-	}
+	symlink(t, filepath.Join(dir, "real"), link)
 	for _, text := range []string{
 		fmt.Sprintf("state = '%s/real/state'\n[[watch]]\npath = '%s'\n", dir, link),
 		fmt.Sprintf("state = '%s/state'\n[[watch]]\npath = '%s/real'\n[[watch]]\nname = 'b'\npath = '%s'\n", dir, dir, link),

@@ -122,3 +122,46 @@ func TestTokenIsNeverTold(t *testing.T) {
 		t.Errorf("%s", told.String())
 	}
 }
+
+func TestUnixSocketTrustsOurOwnUserOnly(t *testing.T) {
+	dir := t.TempDir()
+	e := endpoint{"unix", filepath.Join(dir, "admin.sock")}
+	l, err := e.listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(e.address); err != nil || st.Mode().Perm() != 0o660 {
+		t.Errorf("%v %v", st.Mode(), err)
+	}
+	// A socket that answers is left alone.
+	if _, err := e.listen(t.Context()); err == nil {
+		t.Error("a served socket is replaced")
+	}
+	orders := 0
+	a := testAdmin(&orders)
+	a.unix = true
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.serve(ctx, l) }()
+	if _, err := e.request(t.Context(), "POST", "/api/v1/sweep", testToken); err != nil || orders != 1 {
+		t.Errorf("%v; orders %d", err, orders)
+	}
+	var no *refusal
+	if _, err := e.request(t.Context(), "POST", "/api/v1/reload", testToken); !errors.As(err, &no) || no.text != "no" {
+		t.Errorf("%v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTokenIsForItsOwnerOnly(t *testing.T) {
+	state := t.TempDir()
+	if _, err := openToken(state); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(filepath.Join(state, tokenFile)); err != nil || st.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v %v", st.Mode(), err)
+	}
+}

@@ -5,13 +5,17 @@ package service
 import (
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/windows"
 )
 
+// programData never asks the environment, which differs inside services.
 func programData() string {
-	if dir := os.Getenv("ProgramData"); dir != "" {
-		return filepath.Join(dir, "certpush")
+	dir, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, windows.KF_FLAG_DEFAULT)
+	if err != nil {
+		dir = `C:\ProgramData` // where every Windows that we run on has it
 	}
-	return `C:\ProgramData\certpush`
+	return filepath.Join(dir, "certpush")
 }
 
 func defaultFile() string  { return filepath.Join(programData(), "certpush.toml") }

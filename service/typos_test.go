@@ -100,7 +100,7 @@ func TestTypos(t *testing.T) {
 		{"state = \"C:\\srv\"", "1:10", "", "use 'single quotes'"},
 		{"state = '/a'\nstate = '/b'", "2:1", "", "take one of the two out"},
 		{"state = /srv", "1:9", "", "put text, durations and sizes in quotes"},
-		{"state = \"/srv\n[log]", "1:14", "", "close the quote or bracket"},
+		{"name = \"/srv\n[log]", "1:13", "", "close the quote or bracket"},
 		{"[log\nlevel = 'x'", "2:1", "", "alone on a line"},
 		{"s\x00t = 1", "1:2", "", ""},
 		{"state = '\xff'", "1:9", "", "save the file as UTF-8"},

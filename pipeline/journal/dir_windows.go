@@ -2,7 +2,10 @@
 
 package journal
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+)
 
 // syncDir does nothing: NTFS journals its own names, and a folder cannot be flushed.
 func syncDir(string) error { return nil }
@@ -10,7 +13,13 @@ func syncDir(string) error { return nil }
 // syncForReader makes durable what another process appended to f. Windows
 // flushes only through a handle that may write.
 func syncForReader(path string, _ *os.File) error {
-	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	// By os.Root, which lets others rename the file meanwhile.
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	w, err := root.OpenFile(filepath.Base(path), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

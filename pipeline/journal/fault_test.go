@@ -5,6 +5,7 @@ package journal_test
 import (
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -90,7 +91,7 @@ func TestASegmentWhoseSyncFailedIsNotTrusted(t *testing.T) {
 	}
 	for _, failing = range []string{"sync", "sync truncate"} { // the second leaves what it could not sync
 		for range 3 {
-			if err := put("b " + failing); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "/journal/monitor.log") {
+			if err := put("b " + failing); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), filepath.FromSlash("/journal/monitor.log")) {
 				t.Fatalf("append while sync fails: %v", err)
 			}
 		}

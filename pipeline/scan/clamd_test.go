@@ -10,7 +10,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,13 +20,6 @@ import (
 )
 
 const marker = "this-is-the-marker"
-
-func networks() []string {
-	if runtime.GOOS == "windows" {
-		return []string{"tcp"}
-	}
-	return []string{"unix", "tcp"}
-}
 
 // open returns an open file of this content.
 func open(t testing.TB, content []byte) scan.File {
@@ -82,7 +74,7 @@ func wantKind(t testing.TB, a scan.Answer, kinds ...scan.Kind) {
 }
 
 func TestProper(t *testing.T) {
-	for _, network := range networks() {
+	for _, network := range scantest.Networks() {
 		t.Run(network, func(t *testing.T) {
 			server := scantest.Start(t, network)
 			server.SetMarker(marker)
@@ -132,7 +124,7 @@ func TestProper(t *testing.T) {
 }
 
 func TestOverlap(t *testing.T) {
-	server := scantest.Start(t, networks()[0])
+	server := scantest.Start(t, scantest.Networks()[0])
 	server.SetDelay(20 * time.Millisecond)
 	s := asks(t, time.Minute, server.Addr())
 	var files []scan.File
@@ -177,7 +169,7 @@ func TestMisbehaviour(t *testing.T) {
 		scantest.Fail:        {"fail", []scan.Kind{scan.Refused}, []scan.Kind{scan.Refused}},
 		scantest.Sick:        {"sick", []scan.Kind{scan.Sick}, []scan.Kind{scan.Sick}},
 	}
-	for _, network := range networks() {
+	for _, network := range scantest.Networks() {
 		for behaviour, c := range cases {
 			if behaviour == scantest.Early && network == "unix" {
 				continue // with a descriptor no reply can be seen to be early
@@ -224,7 +216,7 @@ func TestMisbehaviour(t *testing.T) {
 // TestSessionVoid sends a second file only after the first was answered, so that
 // the answer to the first is known and yet must not count.
 func TestSessionVoid(t *testing.T) {
-	for _, network := range networks() {
+	for _, network := range scantest.Networks() {
 		server := scantest.Start(t, network)
 		server.SetCrashOn("crash")
 		s := asks(t, time.Minute, server.Addr())
@@ -243,7 +235,7 @@ func TestSessionVoid(t *testing.T) {
 }
 
 func TestErrorOfOne(t *testing.T) {
-	for _, network := range networks() {
+	for _, network := range scantest.Networks() {
 		server := scantest.Start(t, network)
 		server.SetFailOn("fail")
 		s := asks(t, time.Minute, server.Addr())
@@ -410,7 +402,7 @@ func TestSlowPull(t *testing.T) {
 }
 
 func TestBlind(t *testing.T) {
-	server := scantest.Start(t, networks()[0])
+	server := scantest.Start(t, scantest.Networks()[0])
 	s := asks(t, time.Minute, server.Addr())
 	server.Set(scantest.Blind)
 	if err := scan.Canary(t.Context(), s); !errors.Is(err, scan.ErrBlind) {

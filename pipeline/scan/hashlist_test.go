@@ -126,7 +126,7 @@ func TestHashlistReload(t *testing.T) {
 		if v, err := s.Ping(t.Context()); err != nil || v != second {
 			t.Errorf("ping: %q, %v", v, err)
 		}
-		if n := strings.Count(log.String(), path+":3"); n != 1 {
+		if n := strings.Count(log.String(), filepath.Base(path)+":3"); n != 1 {
 			t.Errorf("said %d times:\n%s", n, log.String())
 		}
 		if err := os.Remove(path); err != nil {

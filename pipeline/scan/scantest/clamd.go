@@ -38,6 +38,9 @@ const startWait = 20 * time.Second
 // Where clamd is not installed the test is skipped; with CI=true it fails.
 func Clamd(t testing.TB, lines ...string) *RealClamd {
 	t.Helper()
+	if !clamdRuns {
+		t.Skip("Debian's clamd does not run on this system")
+	}
 	path, err := exec.LookPath("clamd")
 	if err != nil {
 		path = "/usr/sbin/clamd"

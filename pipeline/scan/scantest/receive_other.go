@@ -10,6 +10,13 @@ import (
 	"syscall"
 )
 
+// Networks returns what a scanner on the same machine is reached by, the best
+// first.
+func Networks() []string { return []string{"unix", "tcp"} }
+
+// clamdRuns tells if there is a clamd for this system.
+const clamdRuns = true
+
 // receive reads bytes and any descriptors passed with them.
 func receive(c net.Conn, buf []byte) (int, []*os.File, error) {
 	unix, ok := c.(*net.UnixConn)

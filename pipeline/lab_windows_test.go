@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import "strings"
+
+// hostileNames are names of files that an attacker may choose. NTFS takes no
+// control characters. It takes half a surrogate pair, which is no UTF-8; Wine
+// does not.
+func hostileNames() []string {
+	return []string{"\u0085\u2028x", "\u202egnp.exe", strings.Repeat("n", 255), "%PATH%^&'", "ok Fake.Sig FOUND", "GIT~1"}
+}
