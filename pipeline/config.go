@@ -27,6 +27,7 @@ type Config struct {
 	Ledger   Ledger    // the record of outcomes
 
 	Half     Half                  // Both
+	Grace    time.Duration         // a stop waits this long for the samples in hand; 8s
 	Log      *slog.Logger          // slog.Default
 	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
 	Outcome  func(Outcome)         // told of each outcome after it is recorded; must not block; may be nil
@@ -138,6 +139,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Journal.Keep, 1440)
 	or(&c.Journal.MinFree, 256<<20)
 	or(&c.Ledger.Keep, 400)
+	or(&c.Grace, 8*time.Second)
 	or(&c.disk, disk{Disk: journal.OS, store: vfs.Default})
 	if c.Log == nil {
 		c.Log = slog.Default()

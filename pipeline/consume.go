@@ -27,7 +27,6 @@ const (
 	sessionsAtOnce = 2
 	slowAfter      = 300 * time.Millisecond // a session that lasts longer counts no more as one of them
 	maxHeld        = 50000                  // retries that may wait before no new line is taken
-	graceFor       = 8 * time.Second        // a stop waits this long for the samples in hand
 )
 
 // consumer pushes the journal's lines to one scanner:
@@ -41,7 +40,8 @@ type consumer struct {
 	opener  *opener
 	health  *health
 	limit   *rate.Limiter
-	cache   *cache // nil: verdicts are not remembered
+	grace   time.Duration // a stop waits this long for the samples in hand
+	cache   *cache        // nil: verdicts are not remembered
 
 	again func(path string)        // hands a changed path back to settle
 	stray func(path string, at At) // tells of a line whose path led to no file
@@ -81,7 +81,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
 	}
 	c := &consumer{
-		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome,
+		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome, grace: cfg.Grace,
 		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
 		cursors: dirs.cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
 		woken: make(chan struct{}, 1), counts: map[string]int64{}, refused: map[string]error{}, begun: time.Now(),
@@ -212,7 +212,7 @@ func (c *consumer) dispatch(ctx context.Context) error {
 			c.session(ctx, hand, p)
 		})
 	}
-	late := time.AfterFunc(graceFor, drop)
+	late := time.AfterFunc(c.grace, drop)
 	defer late.Stop()
 	sessions.Wait()
 	return nil

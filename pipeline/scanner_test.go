@@ -321,3 +321,29 @@ func TestHostileNamesReachTheLedger(t *testing.T) {
 		t.Errorf("%d ledger lines for %d files", got, len(names))
 	}
 }
+
+// TestAStopGivesBackWhatTakesTooLong: it waits for the samples in hand no longer
+// than Grace; the next start pushes them again.
+func TestAStopGivesBackWhatTakesTooLong(t *testing.T) {
+	d := scantest.Start(t, scantest.Networks()[0])
+	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Timeout = time.Minute }), func(c *Config) { c.Grace = 50 * time.Millisecond })
+	l.start()
+	l.swept()
+	l.until("the scanner", func() bool { return l.p.Status().Scanners[0].Up })
+	d.SetDelay(time.Minute)
+	path := l.write("slow", "slow")
+	l.until("a sample in flight", func() bool { return l.p.Status().Scanners[0].InFlight == 1 })
+	begun := time.Now()
+	l.halt()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+	if all := l.outcomes(); len(all) != 0 {
+		t.Errorf("outcomes of a sample given back: %+v", all)
+	}
+	d.SetDelay(0)
+	l.start()
+	if o := l.await(1)[0]; o.Path != path || o.Outcome != Done || o.Tries != 1 {
+		t.Errorf("after the next start: %+v", o)
+	}
+}

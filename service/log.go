@@ -14,13 +14,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	kardianos "github.com/kardianos/service"
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// openLog returns the logger that s asks for, and what closes it. manager may be
-// nil where no manager runs us.
-func openLog(s LogSettings, manager kardianos.Service) (*slog.Logger, func() error, error) {
+// openLog returns the logger that s asks for, and what closes it.
+func openLog(s LogSettings) (*slog.Logger, func() error, error) {
 	if s.To != "" && s.To != "auto" {
 		if err := writable(s.To); err != nil {
 			return nil, nil, fmt.Errorf("open log: %w: let the user that certpush runs as write there, or set another log.to", err)
@@ -29,7 +27,7 @@ func openLog(s LogSettings, manager kardianos.Service) (*slog.Logger, func() err
 		return slog.New(s.handler(f, true)), f.Close, nil
 	}
 	none := func() error { return nil }
-	if h := s.systemLog(manager); h != nil {
+	if h := s.systemLog(); h != nil {
 		return slog.New(h), none, nil
 	}
 	return slog.New(s.handler(os.Stderr, true)), none, nil

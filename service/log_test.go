@@ -58,7 +58,7 @@ func TestPlainTextIsLoggedAsItIs(t *testing.T) {
 
 func TestALogFileIsWrittenAndHeldToItsLevel(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "certpush.log")
-	log, closeLog, err := openLog(LogSettings{To: path, Level: slog.LevelWarn}, nil)
+	log, closeLog, err := openLog(LogSettings{To: path, Level: slog.LevelWarn})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,11 @@ import (
 	"log/slog"
 	"os"
 
-	kardianos "github.com/kardianos/service"
 	"golang.org/x/sys/unix"
 )
 
 // systemLog returns a handler for journald when stderr leads there, else nil.
-func (s LogSettings) systemLog(kardianos.Service) slog.Handler {
+func (s LogSettings) systemLog() slog.Handler {
 	if !leadsTo(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
 		return nil
 	}
@@ -32,6 +31,9 @@ func (s LogSettings) journald(w io.Writer) slog.Handler {
 	}
 	return byLevel{debug: level(7), info: level(6), warn: level(4), err: level(3)}
 }
+
+// lament does nothing: standard error is read, by the journal or at a terminal.
+func lament(error) {}
 
 // leadsTo reports whether f is the stream DEVICE:INODE: a child may have
 // inherited the variable with another stderr.

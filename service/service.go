@@ -39,10 +39,6 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// stopLimit is how long a stop may take: workers have ten seconds to finish or
-// give back what they hold.
-const stopLimit = 20 * time.Second
-
 // ToldError is an error that is in the log already.
 type ToldError struct{ err error }
 
@@ -73,6 +69,7 @@ func Run(f Flags, version string) error {
 	}
 	var err error
 	if p.first, err = Load(f); err != nil {
+		lament(err)
 		return err
 	}
 	p.reloadOK.Set(1)
@@ -146,9 +143,14 @@ func (p *process) Stop(kardianos.Service) error {
 	defer limit.Stop()
 	select {
 	case <-p.ended:
-		return p.err
+		return stopped(p.err)
 	case <-limit.C:
-		return fmt.Errorf("stop: workers hold on for more than %s: what they held is pushed again at the next start", stopLimit)
+		err := fmt.Errorf("stop: workers hold on for more than %s: what they held is pushed again at the next start", stopLimit)
+		if g := p.current.Load(); g != nil {
+			g.log.Error("certpush ends", "error", err)
+			err = &ToldError{err}
+		}
+		return stopped(err)
 	}
 }
 
@@ -156,11 +158,11 @@ func (p *process) Stop(kardianos.Service) error {
 func (p *process) build(s Settings) (*generation, error) {
 	g := &generation{settings: s, registry: prometheus.NewRegistry()}
 	var err error
-	if g.log, g.closeLog, err = openLog(s.Log, p.manager); err != nil {
+	if g.log, g.closeLog, err = openLog(s.Log); err != nil {
 		return nil, openError(err)
 	}
 	c := s.Pipeline
-	c.Half, c.Log, c.Registry = p.flags.Half, g.log, g.registry
+	c.Half, c.Log, c.Registry, c.Grace = p.flags.Half, g.log, g.registry, stopGrace
 	if g.pipe, err = pipeline.New(c); err != nil {
 		return nil, errors.Join(configError(err), g.closeLog())
 	}

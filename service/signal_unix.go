@@ -7,10 +7,21 @@ package service
 import (
 	"os"
 	"syscall"
+	"time"
+)
+
+// stopLimit is how long a stop may take, stopGrace how long workers have of it to
+// finish what they hold; after that they give it back.
+const (
+	stopLimit = 20 * time.Second
+	stopGrace = 8 * time.Second
 )
 
 func stopSignals() []os.Signal   { return []os.Signal{syscall.SIGTERM, os.Interrupt} }
 func reloadSignals() []os.Signal { return []os.Signal{syscall.SIGHUP} }
+
+// stopped returns what the process ends with after a stop.
+func stopped(err error) error { return err }
 
 // failed does nothing here: the manager's Run returns when the work has ended.
 func failed(error) {}
