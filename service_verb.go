@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -38,7 +39,7 @@ func serviceVerb() *cobra.Command {
 	}
 	fileFlag(dropin, &f)
 	group.AddCommand(dropin,
-		byHand("install", "register this program with systemd, where no package did", func(cmd *cobra.Command) error {
+		byHand("install", "register this program with the service manager, where no package did", func(cmd *cobra.Command) error {
 			return installer.Install(cmd.OutOrStdout())
 		}),
 		byHand("uninstall", "undo install; configuration and state are kept", func(cmd *cobra.Command) error {
@@ -52,6 +53,16 @@ func serviceVerb() *cobra.Command {
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 			return err
 		}))
+	var quiet bool
+	configure := byHand("configure", "set account, rights, recovery and delayed start of the service (Windows)", func(cmd *cobra.Command) error {
+		out := cmd.OutOrStdout()
+		if quiet {
+			out = io.Discard
+		}
+		return installer.Configure(out)
+	})
+	configure.Flags().BoolVar(&quiet, "quiet", false, "say nothing unless it fails")
+	group.AddCommand(configure)
 	for _, action := range []string{"start", "stop", "restart"} {
 		group.AddCommand(byHand(action, action+" the service", func(*cobra.Command) error { return installer.Control(action) }))
 	}
@@ -63,7 +74,7 @@ func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Comman
 	return &cobra.Command{Use: name, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		err := do(cmd)
 		if errors.Is(err, fs.ErrPermission) || err != nil && os.Geteuid() > 0 {
-			return fmt.Errorf("service %s: %w: run it as root: %w", name, err, fs.ErrPermission)
+			return fmt.Errorf("service %s: %w: %s: %w", name, err, installer.Rights, fs.ErrPermission)
 		}
 		if err != nil {
 			return fmt.Errorf("service %s: %w", name, err)

@@ -19,6 +19,9 @@ import (
 	"github.com/certpush/certpush/packaging"
 )
 
+// Rights is what to do where the system refuses.
+const Rights = "run it as root"
+
 const (
 	configPath = "/etc/certpush.toml"
 	usersPath  = "/etc/sysusers.d/certpush.conf"
@@ -91,27 +94,6 @@ func Install(out io.Writer) error {
 		return fmt.Errorf("register with systemd: %w", err)
 	}
 	fmt.Fprintln(out, "installed /etc/systemd/system/certpush.service: edit /etc/certpush.toml, then certpush service start")
-	return nil
-}
-
-// put writes a file where there is none.
-func put(out io.Writer, f File, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
-		return fmt.Errorf("make folder: %w", err)
-	}
-	w, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		fmt.Fprintf(out, "kept %s\n", f.Path)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", f.Path, err)
-	}
-	_, err = w.WriteString(f.Text)
-	if err = errors.Join(err, w.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", f.Path, err)
-	}
-	fmt.Fprintf(out, "wrote %s\n", f.Path)
 	return nil
 }
 
@@ -204,4 +186,9 @@ func Status() (string, error) {
 		return "running", nil
 	}
 	return "stopped", nil
+}
+
+// Configure is for Windows.
+func Configure(io.Writer) error {
+	return errors.New("on Linux the unit says it all: see systemctl cat certpush")
 }

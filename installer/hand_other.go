@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !linux
+//go:build !linux && !windows
 
 package installer
 
@@ -9,16 +9,22 @@ import (
 	"io"
 )
 
-var errHand = errors.New("installing by hand is for Linux with systemd: see the README for this system")
+// Rights is what to do where the system refuses.
+const Rights = "run it as root"
 
-// Install is for Linux.
+var errHand = errors.New("there is no service manager that certpush knows on this system: start certpush run by other means")
+
+// Install is for Linux and Windows.
 func Install(io.Writer) error { return errHand }
 
-// Uninstall is for Linux.
+// Uninstall is for Linux and Windows.
 func Uninstall(io.Writer) error { return errHand }
 
-// Control is for Linux.
+// Configure is for Windows.
+func Configure(io.Writer) error { return errHand }
+
+// Control is for Linux and Windows.
 func Control(string) error { return errHand }
 
-// Status is for Linux.
+// Status is for Linux and Windows.
 func Status() (string, error) { return "", errHand }

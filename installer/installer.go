@@ -10,14 +10,19 @@
 //
 //  1. Where a package installed certpush nothing is installed or uninstalled: a
 //     unit of ours would shadow the package's.
-//  2. The unit is the packaged one, with the program's own path.
+//  2. The unit is the packaged one, with the program's own path; the service of
+//     Windows is registered and configured as the MSI has it.
 //  3. Configuration and state outlive it.
 //  4. A drop-in loosens the unit only as far as the configuration needs, with
 //     the reason beside each line.
 package installer
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -80,4 +85,25 @@ func quoted(path string) string {
 func below(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// put writes a file where there is none.
+func put(out io.Writer, f File, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	w, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		fmt.Fprintf(out, "kept %s\n", f.Path)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.Path, err)
+	}
+	_, err = w.WriteString(f.Text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", f.Path, err)
+	}
+	fmt.Fprintf(out, "wrote %s\n", f.Path)
+	return nil
 }

@@ -34,3 +34,8 @@ var Sysctl string
 //
 //go:embed sysusers.conf
 var Users string
+
+// WindowsConfig is %ProgramData%\certpush\certpush.toml as installed.
+//
+//go:embed msi/certpush.toml
+var WindowsConfig string

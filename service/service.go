@@ -80,7 +80,7 @@ func Run(f Flags, version string) error {
 	if err != nil {
 		return fmt.Errorf("reach service manager: %w", err)
 	}
-	return p.manager.Run()
+	return p.run()
 }
 
 // process is the running service.

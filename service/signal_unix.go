@@ -20,6 +20,9 @@ const (
 func stopSignals() []os.Signal   { return []os.Signal{syscall.SIGTERM, os.Interrupt} }
 func reloadSignals() []os.Signal { return []os.Signal{syscall.SIGHUP} }
 
+// run runs the process until it is stopped or its work has ended.
+func (p *process) run() error { return p.manager.Run() }
+
 // stopped returns what the process ends with after a stop.
 func stopped(err error) error { return err }
 

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/windows"
@@ -20,9 +19,6 @@ func programData() string {
 
 func defaultFile() string  { return filepath.Join(programData(), "certpush.toml") }
 func defaultState() string { return programData() }
-
-// trusted accepts: the rights of %ProgramData%\certpush are the installer's.
-func trusted(*os.File) error { return nil }
 
 // limit is one limit of the system that watching depends on.
 type limit struct{ name, value string }
