@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	freeport VAR                       VAR and the port after it are free on loopback
 //	get, post ADDRESS PATH [HEADER]... an HTTP request to HOST:PORT or unix:/path: its status and body are stdout
 //	scantest real|fake|mute VAR        start a clamd, VAR is its address; where a real one is not installed the script is skipped
+//	inits TIME PROGRAM ARG...          what GODEBUG=inittrace=1 tells of it adds up to less than TIME
 //	send SIGNAL VERB                   TERM or HUP to each certpush in the background that runs VERB
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -62,6 +63,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "eicar": eicar, "exit": exit, "expand": expand, "freeport": freeport, "hostile": hostile,
+			"inits": inits,
 			"get": get, "post": post, "scantest": scanner, "send": send,
 		},
 	})
@@ -92,6 +94,31 @@ func run(ts *testscript.TestScript, args []string) int {
 	}
 	ts.Check(err)
 	return 0
+}
+
+// inits takes the best of ten runs: what a busy machine adds is not ours.
+func inits(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2)
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	best := time.Hour
+	for range 10 {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		var sum time.Duration
+		for _, clock := range regexp.MustCompile(`(?m)^init .*, ([0-9.]+ ms) clock,`).FindAllStringSubmatch(ts.ReadFile("stderr"), -1) {
+			d, err := time.ParseDuration(strings.ReplaceAll(clock[1], " ", ""))
+			ts.Check(err)
+			sum += d
+		}
+		if sum == 0 {
+			ts.Fatalf("nothing is told of initialisation")
+		}
+		best = min(best, sum)
+	}
+	ts.Logf("initialisation takes %s", best)
+	if best >= limit {
+		ts.Fatalf("initialisation takes %s: see which package, with GODEBUG=inittrace=1", best)
+	}
 }
 
 // awaitLimit is far more than any wait should take: a test that needs it fails.
