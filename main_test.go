@@ -64,7 +64,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "eicar": eicar, "exit": exit, "expand": expand, "freeport": freeport, "hostile": hostile,
 			"inits": inits,
-			"get": get, "post": post, "scantest": scanner, "send": send,
+			"get":   get, "post": post, "scantest": scanner, "send": send,
 		},
 	})
 }

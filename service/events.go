@@ -3,11 +3,8 @@
 package service
 
 import (
-	"bytes"
-	"context"
 	"log/slog"
 	"strings"
-	"sync"
 )
 
 // Ids of events whose message has none of its own.
@@ -17,34 +14,12 @@ const (
 	eventError   = 3
 )
 
-// eventHandler hands each record to the Windows Event Log with the id of its
-// message, which docs/event-ids.md lists.
-type eventHandler struct {
-	slog.Handler // writes to sink
-	sink         *eventSink
-}
-
-// eventSink holds one record's text on its way from the handler to report.
-type eventSink struct {
-	mu     sync.Mutex
-	text   bytes.Buffer
-	report func(level slog.Level, id uint32, text string) error
-}
-
-func newEventHandler(s LogSettings, report func(slog.Level, uint32, string) error) slog.Handler {
-	sink := &eventSink{report: report}
-	return &eventHandler{s.handler(&sink.text, false), sink}
-}
-
-// Handle implements slog.Handler.
-func (h *eventHandler) Handle(ctx context.Context, r slog.Record) error {
-	h.sink.mu.Lock()
-	defer h.sink.mu.Unlock()
-	h.sink.text.Reset()
-	if err := h.Handler.Handle(ctx, r); err != nil {
-		return err
-	}
-	return h.sink.report(r.Level, eventID(r.Message, r.Level), eventText(h.sink.text.String()))
+// events returns a handler that hands each record to the Windows Event Log with
+// the id of its message, which docs/event-ids.md lists.
+func (s LogSettings) events(report func(slog.Level, uint32, string) error) slog.Handler {
+	return s.each(func(r slog.Record, text string) error {
+		return report(r.Level, eventID(r.Message, r.Level), eventText(text))
+	})
 }
 
 // eventText makes text fit for the Event Log: one event takes less than 32 Ki
@@ -55,16 +30,6 @@ func eventText(text string) string {
 		text = strings.ToValidUTF8(text[:most], "") + " ..."
 	}
 	return strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "%", `\x25`)
-}
-
-// WithAttrs implements slog.Handler.
-func (h *eventHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &eventHandler{h.Handler.WithAttrs(attrs), h.sink}
-}
-
-// WithGroup implements slog.Handler.
-func (h *eventHandler) WithGroup(name string) slog.Handler {
-	return &eventHandler{h.Handler.WithGroup(name), h.sink}
 }
 
 // eventID is the id of a message in the Windows Event Log. Alarms hang on it: an

@@ -102,7 +102,7 @@ func TestEventsCarryLevelIDAndText(t *testing.T) {
 		text  string
 	}
 	var got []event
-	log := slog.New(newEventHandler(LogSettings{Level: slog.LevelInfo}, func(l slog.Level, id uint32, text string) error {
+	log := slog.New(LogSettings{Level: slog.LevelInfo}.events(func(l slog.Level, id uint32, text string) error {
 		got = append(got, event{l, id, text})
 		return nil
 	}))

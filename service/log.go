@@ -3,6 +3,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -102,47 +104,44 @@ func printable(text string) string {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// byLevel hands each record to the handler of its level, for systems that want
-// the level told outside of the text.
-type byLevel struct{ debug, info, warn, err slog.Handler }
-
-func (h byLevel) of(l slog.Level) slog.Handler {
-	switch {
-	case l >= slog.LevelError:
-		return h.err
-	case l >= slog.LevelWarn:
-		return h.warn
-	case l >= slog.LevelInfo:
-		return h.info
-	}
-	return h.debug
+// perRecord hands the text of each record to one call, for systems that want its
+// level told outside of the text.
+type perRecord struct {
+	slog.Handler // writes to sink
+	sink         *recordSink
 }
 
-// Enabled implements slog.Handler.
-func (h byLevel) Enabled(ctx context.Context, l slog.Level) bool { return h.of(l).Enabled(ctx, l) }
+// recordSink holds one record's text on its way to report.
+type recordSink struct {
+	mu     sync.Mutex
+	text   bytes.Buffer
+	report func(r slog.Record, text string) error
+}
+
+// each returns a handler of s that hands each record with its text, which ends in
+// a newline, to report. One at a time.
+func (s LogSettings) each(report func(r slog.Record, text string) error) slog.Handler {
+	sink := &recordSink{report: report}
+	return &perRecord{s.handler(&sink.text, false), sink}
+}
 
 // Handle implements slog.Handler.
-func (h byLevel) Handle(ctx context.Context, r slog.Record) error {
-	return h.of(r.Level).Handle(ctx, r)
+func (h *perRecord) Handle(ctx context.Context, r slog.Record) error {
+	h.sink.mu.Lock()
+	defer h.sink.mu.Unlock()
+	h.sink.text.Reset()
+	if err := h.Handler.Handle(ctx, r); err != nil {
+		return err
+	}
+	return h.sink.report(r, h.sink.text.String())
 }
 
 // WithAttrs implements slog.Handler.
-func (h byLevel) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return byLevel{h.debug.WithAttrs(attrs), h.info.WithAttrs(attrs), h.warn.WithAttrs(attrs), h.err.WithAttrs(attrs)}
+func (h *perRecord) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &perRecord{h.Handler.WithAttrs(attrs), h.sink}
 }
 
 // WithGroup implements slog.Handler.
-func (h byLevel) WithGroup(name string) slog.Handler {
-	return byLevel{h.debug.WithGroup(name), h.info.WithGroup(name), h.warn.WithGroup(name), h.err.WithGroup(name)}
-}
-
-// writerFunc writes one record for each call: the handlers of slog do so.
-type writerFunc func(line string) error
-
-// Write implements io.Writer.
-func (w writerFunc) Write(p []byte) (int, error) {
-	if err := w(string(p)); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+func (h *perRecord) WithGroup(name string) slog.Handler {
+	return &perRecord{h.Handler.WithGroup(name), h.sink}
 }

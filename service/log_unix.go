@@ -23,13 +23,19 @@ func (s LogSettings) systemLog() slog.Handler {
 
 // journald puts the level before each line as sd-daemon(3) has it.
 func (s LogSettings) journald(w io.Writer) slog.Handler {
-	level := func(n int) slog.Handler {
-		return s.handler(writerFunc(func(line string) error {
-			_, err := fmt.Fprintf(w, "<%d>%s", n, line)
-			return err
-		}), false)
-	}
-	return byLevel{debug: level(7), info: level(6), warn: level(4), err: level(3)}
+	return s.each(func(r slog.Record, text string) error {
+		priority := 7
+		switch {
+		case r.Level >= slog.LevelError:
+			priority = 3
+		case r.Level >= slog.LevelWarn:
+			priority = 4
+		case r.Level >= slog.LevelInfo:
+			priority = 6
+		}
+		_, err := fmt.Fprintf(w, "<%d>%s", priority, text)
+		return err
+	})
 }
 
 // lament does nothing: standard error is read, by the journal or at a terminal.

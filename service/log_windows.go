@@ -19,7 +19,7 @@ func (s LogSettings) systemLog() slog.Handler {
 	if report == nil {
 		return nil
 	}
-	return newEventHandler(s, report)
+	return s.events(report)
 }
 
 // eventReport returns what writes one event, nil where no service manager
