@@ -30,7 +30,11 @@ func TestConfigureOfTheServiceManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	defer s.Delete()
+	defer func() {
+		if err := s.Delete(); err != nil {
+			t.Error(err)
+		}
+	}()
 	dir := t.TempDir()
 	p := paths{exe: exe, folder: filepath.Join(dir, "state"), config: filepath.Join(dir, "state", "none.toml")}
 	if err := os.Mkdir(p.folder, 0o700); err != nil {
