@@ -9,6 +9,7 @@ GOLANGCI := golangci-lint@v2.5.0
 INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
 SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd
+MSI_PACKAGES := wixl msitools osslsigncode zip
 WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32
 CONFIG := packaging/certpush.toml
 NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
@@ -23,7 +24,7 @@ ARCHS ?= amd64 arm64
 SUITES ?= bookworm trixie
 CUTS ?= 10
 
-.PHONY: help build demo test deps lint bench fuzz soak packages repos test-install test-windows
+.PHONY: help build demo test deps lint bench fuzz soak packages repos msi test-install test-windows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -96,6 +97,13 @@ packages: ## build .deb and .rpm for amd64 and arm64 into dist/
 
 repos: packages ## make signed apt and yum repositories of the packages in dist/repos/; GPG_KEY names the key
 	@./packaging/repos.sh dist dist/repos
+
+msi: ## build the MSI and a zip for 64-bit Windows into dist/; SIGN_CERT and SIGN_KEY sign them
+	@if command -v apt-get >/dev/null && ! dpkg -s $(MSI_PACKAGES) >/dev/null 2>&1; then \
+		apt-get -o DPkg::Lock::Timeout=300 -q update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(MSI_PACKAGES) >/dev/null; \
+	fi
+	@GO=$(GO) ./packaging/msi/build.sh $(PACKAGE_VERSION) dist
 
 # Root on Debian: it boots containers.
 test-install: ## install, upgrade, kill and remove the packages under a real systemd
