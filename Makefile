@@ -10,7 +10,7 @@ INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg create
 SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd
 MSI_PACKAGES := wixl msitools osslsigncode zip
-WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32
+WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32 $(MSI_PACKAGES) clamav-daemon
 CONFIG := packaging/certpush.toml
 NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
 NFPM := CONFIG=$(CONFIG) $(NFPM_OF)
@@ -125,10 +125,11 @@ test-install: ## install, upgrade, kill and remove the packages under a real sys
 	@./packaging/repos.sh dist .install/new
 	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done
 
-test-windows: ## run the tests of the Windows program under Wine
+test-windows: ## run the tests of the Windows program under Wine, and install its MSI there; UPDATE=1 writes the golden tables
 	@if ! dpkg -s $(WINDOWS_PACKAGES) >/dev/null 2>&1; then \
 		apt-get -o DPkg::Lock::Timeout=300 -q update; \
 		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(WINDOWS_PACKAGES) >/dev/null; \
 	fi
 	@rm -rf .wine && testdata/wine/prefix.sh .wine
 	WINEPREFIX=$(CURDIR)/.wine GOOS=windows CGO_ENABLED=0 $(GO) test -timeout 10m -exec $(CURDIR)/testdata/wine/run.sh ./...
+	@GO=$(GO) ./packaging/msi/test-msi.sh $(PACKAGE_VERSION)
