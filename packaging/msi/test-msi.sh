@@ -117,6 +117,7 @@ done
 eval "$(sed -n "/^service_sid()/,/^}/p" "$here/build.sh")"
 is "$(service_sid TrustedInstaller)" S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464
 is "$(grep -o "S-1-5-80-[0-9-]*" "$here/golden/MsiLockPermissionsEx.idt" | sort -u)" "$(service_sid certpush)"
+grep -qF "$(service_sid certpush)" "$here/acceptance.ps1"
 # Nothing that a repair starts: whoever may ask for one could reach the console of
 # what the installer runs.
 is "$(awk -F"\t" "\$2 ~ /^[0-9]+\$/ && \$2 != 51 {print \$1}" "$work/CustomAction.idt")" Configure
