@@ -122,7 +122,10 @@ mend=(
 	"UPDATE InstallExecuteSequence SET Condition = 'BEGINS<>\"#4\" AND START_SERVICE<>\"0\"' WHERE Action = 'StartServices'"
 	# 1 normal, 32768: without the service there is no installation.
 	"UPDATE ServiceInstall SET ErrorControl = 32769"
-	"UPDATE InstallExecuteSequence SET Sequence = 5850 WHERE Action = 'Configure'"
+	# Not in a repair, which a user without rights may ask for: a program that the
+	# installer starts then is a way to its rights. (Whatever wixl is asked to put in
+	# between comes in another order each time.)
+	"INSERT INTO InstallExecuteSequence (Action, Condition, Sequence) VALUES ('Configure', 'NOT Installed', 5850)"
 	# The new one goes over the old one, whose files are counted then as still in use:
 	# the service is never deleted and made again, which fails while any console
 	# shows it. All in one transaction.
@@ -130,7 +133,7 @@ mend=(
 	"DELETE FROM Upgrade WHERE ActionProperty = 'OLDER'"
 	"INSERT INTO Upgrade (UpgradeCode, VersionMin, VersionMax, Attributes, ActionProperty) VALUES ('{0FC6A5C0-7D1B-4B0E-9A5D-6C0C8B0B6D10}', '0.0.0', '$numbers', 768, 'OLDER')"
 	"INSERT INTO InstallExecuteSequence (Action, Sequence) VALUES ('InstallExecute', 6500)"
-	"UPDATE InstallExecuteSequence SET Sequence = 6550 WHERE Action = 'RemoveExistingProducts'"
+	"INSERT INTO InstallExecuteSequence (Action, Sequence) VALUES ('RemoveExistingProducts', 6550)"
 	"INSERT INTO InstallExecuteSequence (Action, Sequence) VALUES ('RemoveEnvironmentStrings', 3300)"
 	"INSERT INTO InstallExecuteSequence (Action, Sequence) VALUES ('WriteEnvironmentStrings', 5200)"
 )

@@ -68,7 +68,8 @@ services="SYSTEM\\CurrentControlSet\\Services"
 # msi /i|/x FILE [PROPERTY=VALUE]... Its exit codes are Windows'"'"' modulo 256.
 msi() { wine msiexec "$1" "Z:${2//\//\\}" /qn /l*v "C:\\msi.log" "${@:3}"; }
 # Under Wine the service manager calls a service stopped while its process still
-# ends, and an installer that comes then finds the file in use.
+# ends, and an uninstall that comes then leaves the program. An upgrade first
+# unpacks the new one, which takes longer than that.
 ended() { not grep -qsF "$program" "/proc/[0-9]*/maps"; }
 stop() { wine net stop certpush; until_ok ended; }
 clamd_up() {
@@ -233,9 +234,8 @@ WITHIN=60 until_ok "[ \$(verdicts | grep -o \"waits-[0-9]*\" | sort -u | wc -l) 
 is "$(verdicts | grep waits- | grep -vc "\"verdict\":\"clean\"")" 0
 WITHIN=30 until_ok "certpush verify"
 '
-step "upgrade: the edited file and the state stay, and it runs on" '
+step "upgrade while it runs: the edited file and the state stay, and it runs on" '
 edited=$(sha256sum <"$data/certpush.toml")
-stop
 msi /i "$signed_msi"
 is "$(certpush version | cut -d" " -f2)" "$new"
 is "$(state)" RUNNING
