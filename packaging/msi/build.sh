@@ -117,9 +117,11 @@ mend=(
 	"INSERT INTO InstallExecuteSequence (Action, Condition, Sequence) VALUES ('ConfigFileDefault', 'NOT CONFIGFILE', 120)"
 	# What may be given on the command line reaches the installer's own process.
 	"UPDATE Property SET Value = 'BEGINS;CONFIGFILE;NEWER;OLDER;REMEMBERED;START_SERVICE;WINDOWS10' WHERE Property = 'SecureCustomProperties'"
-	# What an administrator disabled stays so.
-	"UPDATE InstallExecuteSequence SET Condition = 'BEGINS<>\"#4\"' WHERE Action = 'InstallServices'"
-	"UPDATE InstallExecuteSequence SET Condition = 'BEGINS<>\"#4\" AND START_SERVICE<>\"0\"' WHERE Action = 'StartServices'"
+	# A service that is there with the same command line is left as it is: its
+	# account, its start and what it depends on may be an administrator's choice. What
+	# he disabled is not started.
+	"UPDATE InstallExecuteSequence SET Condition = 'NOT BEGINS OR CONFIGFILE<>REMEMBERED' WHERE Action = 'InstallServices'"
+	"UPDATE InstallExecuteSequence SET Condition = 'START_SERVICE<>\"0\" AND BEGINS<>\"#4\"' WHERE Action = 'StartServices'"
 	# 1 normal, 32768: without the service there is no installation.
 	"UPDATE ServiceInstall SET ErrorControl = 32769"
 	# Not in a repair, which a user without rights may ask for: a program that the
@@ -149,15 +151,13 @@ table() {
 }
 # In PATH: = set at install, - taken out at uninstall, * for all users.
 table Environment 'Environment|Name|Value|Component_' 's72|l255|L255|s72' 'envPath|=-*PATH|[~];[INSTALLDIR]|cmpProgram'
-# SYSTEM and administrators do all; the service reads its configuration and changes
-# what else is in the folder; it cannot remove the folder itself, and others see
-# nothing. P: nothing is inherited from above. O and G take the folder from whoever
-# may have made it before. Not in an upgrade: whom an administrator let in stays in.
-full_rights='(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
+# The same rights as `certpush service configure` gives, before anything lies in the
+# folder, which every user may have made before: its owner is taken from him (O),
+# and nothing is inherited from above (P). In an upgrade they are there.
 sid=$(service_sid certpush)
 table MsiLockPermissionsEx 'MsiLockPermissionsEx|LockObject|Table|SDDLText|Condition' 's72|s72|s32|s0|S255' \
-	"lckData|DATADIR|CreateFolder|O:BAG:BAD:P$full_rights(A;;0x1201bf;;;$sid)(A;OICIIO;0x1301bf;;;$sid)|NOT OLDER" \
-	"lckConfig|filConfig|File|O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;$sid)|NOT OLDER"
+	"lckData|DATADIR|CreateFolder|O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;$sid)|NOT OLDER" \
+	"lckConfig|filConfig|File|O:BAD:PAI(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;$sid)|NOT OLDER"
 msibuild "$msi" "${flags[@]}"
 
 # 9 the package's own code, 12 and 13 when it was made and saved.

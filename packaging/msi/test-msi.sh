@@ -119,6 +119,8 @@ eval "$(sed -n "/^service_sid()/,/^}/p" "$here/build.sh")"
 is "$(service_sid TrustedInstaller)" S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464
 is "$(grep -o "S-1-5-80-[0-9-]*" "$here/golden/MsiLockPermissionsEx.idt" | sort -u)" "$(service_sid certpush)"
 grep -qF "$(service_sid certpush)" "$here/acceptance.ps1"
+# And the rights are those that service configure gives.
+for rights in $(grep -o "O:BAD:.*;;;S-1-5-80" "$here/golden/MsiLockPermissionsEx.idt"); do grep -qF "\"${rights%S-1-5-80}\"" installer/configure.go; done
 # Nothing that a repair starts: whoever may ask for one could reach the console of
 # what the installer runs.
 is "$(awk -F"\t" "\$2 ~ /^[0-9]+\$/ && \$2 != 51 {print \$1}" "$work/CustomAction.idt")" Configure
@@ -177,18 +179,20 @@ is "$(certpush version | cut -d" " -f2)" "$old"
 is "$(state)" RUNNING
 for file in LICENSE.txt third-party-licenses.txt; do [ -s "$c/Program Files/certpush/$file" ]; done
 tr -d "\r" <"$data/certpush.toml" | cmp - "$here/certpush.toml"
-value "$services\\certpush" ImagePath | grep -q "Program Files.certpush.certpush.exe\"\\? run -c \"C:.ProgramData.certpush.certpush.toml\"\$"
+value "$services\\certpush" ImagePath | grep -q "^\"C:.Program Files.certpush.certpush.exe\" run -c \"C:.ProgramData.certpush.certpush.toml\"\$"
 is "$(value "$services\\certpush" ObjectName)" "NT SERVICE\\certpush"
 is "$(value "$services\\certpush" Start)" 0x2
 is "$(value "$services\\EventLog\\Application\\certpush" EventMessageFile)" "%SystemRoot%\\System32\\EventCreate.exe"
 is "$(value "$services\\EventLog\\Application\\certpush" TypesSupported)" 0x7
 value "SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Environment" PATH | grep -qF "C:\\Program Files\\certpush"
+code=0; certpush service install || code=$?; is $code 1
+grep -q "the MSI installed certpush" "$work/wine.out"
+until_ok "[ -s \"$data/admin.token\" ]" # its state is where it should be
 '
-step "nine lines, and a dropped file is judged" '
+step "eight lines, and a dropped file is judged" '
 stop
 mkdir -p "$c/samples"
 cat >"$data/certpush.toml" <<EOF
-state = '"'C:\\ProgramData\\certpush'"'
 [[watch]]
 path = '"'C:\\samples'"'
 [scanner.clamav]
