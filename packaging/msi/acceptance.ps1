@@ -246,7 +246,7 @@ function Check-Service {
 function Check-Rights {
     Check 'the folder of configuration and state lets in SYSTEM, administrators and the service, nobody else' {
         Only-Ours $data
-        # Modify, but not: delete the folder itself, change rights, become owner.
+        # Modify, but not: change rights, become owner.
         $has = Mask $data
         Must (($has -band 0x1201bf) -eq 0x1201bf) ('the service has 0x{0:x}' -f $has)
         Must (($has -band 0xc0000) -eq 0) ('the service has 0x{0:x}' -f $has)
@@ -390,6 +390,13 @@ try {
         $null = Certpush 'verify'
     }
     $edited = [IO.File]::ReadAllText($config)
+    Check 'a repair that an administrator asks for leaves what was edited' {
+        $code = Installer ('/fa {0}' -f (Entries)[0].PSChildName)
+        Must ($code -eq 0) ('msiexec ended with {0}: see {1}' -f $code, $log)
+        Must ([IO.File]::ReadAllText($config) -eq $edited) 'the configuration is another one'
+        Wait-For 10 'the service is running' { (State) -eq 'Running' }
+        $null = Drop 'after-repair.bin' 'after a repair' 10
+    }
     Check 'uninstalled: service, program and event source are gone, configuration and state are kept' {
         Uninstall
         Must ((State) -eq 'gone') 'the service is there'

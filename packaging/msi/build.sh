@@ -70,6 +70,7 @@ folder=certpush-$full
 mkdir -p "$stage/zip/$folder/docs"
 cp "$stage"/{certpush.exe,certpush.toml,LICENSE.txt,third-party-licenses.txt} ./*.md "$stage/zip/$folder/"
 cp docs/*.md "$stage/zip/$folder/docs/"
+chmod -R u=rwX,go=rX "$stage/zip"
 find "$stage/zip" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 zip=$to/certpush-$full-windows-amd64.zip
 rm -f "$zip"
@@ -88,6 +89,7 @@ service_sid() {
 cp "$here"/certpush.{wxs,ico} "$stage/"
 cd "$stage"
 contents=$(sha256sum certpush.{exe,toml,wxs,ico} ./*.txt "$here/build.sh" | sed 's|  .*/|  |' | sha256sum)
+chmod 644 ./*.* && chmod 755 certpush.exe
 touch -d "@$SOURCE_DATE_EPOCH" ./*
 msi=$to/certpush-$full-x64.msi
 rm -f "$msi"
