@@ -327,10 +327,20 @@ func hashes(t testing.TB, drop string) map[string]string {
 	return all
 }
 
+// inMemory leaves a test out where it runs a second time, on another system: it
+// takes a minute, and its disk is the same everywhere.
+func inMemory(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("its disk is in memory and the same on every system")
+	}
+}
+
 // TestCrashAtEveryOperation cuts the power before each operation on the state's
 // files, and so also after each: once nothing that was not synced is left, once
 // half of what was appended.
 func TestCrashAtEveryOperation(t *testing.T) {
+	inMemory(t)
 	for _, share := range []int{0, 50} {
 		t.Run(fmt.Sprintf("left=%d%%", share), func(t *testing.T) {
 			drop := t.TempDir()
@@ -372,9 +382,7 @@ func on(kind, name string) func(disktest.Op) bool {
 // TestMutationsAreFound takes one sync after the other out of the program: a
 // cut must show that it is missing. docs/crash-safety.md lists them.
 func TestMutationsAreFound(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute, and its disk is the same on every system")
-	}
+	inMemory(t)
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			drop := t.TempDir()

@@ -312,6 +312,7 @@ func (m *model) drain() {
 
 // TestRetention draws what happens by chance, from a seed for each run.
 func TestRetention(t *testing.T) {
+	inMemory(t)
 	t.Parallel()
 	gone := 0
 	for seed := range uint64(100) {
@@ -348,6 +349,7 @@ func (m *model) play(n int) {
 // or in one of them, on a journal of which one scanner has read more than the
 // other.
 func TestRetentionInEveryOrder(t *testing.T) {
+	inMemory(t)
 	t.Parallel()
 	const long = 3
 	orders := long // the step that the power is cut in, but not the first, or none
@@ -385,6 +387,7 @@ func TestRetentionInEveryOrder(t *testing.T) {
 
 // TestRetentionFindsAMutation: a prune by a floor that is one too high must show.
 func TestRetentionFindsAMutation(t *testing.T) {
+	inMemory(t)
 	t.Parallel()
 	for seed := range uint64(150) {
 		m := newModel(t, seed)
