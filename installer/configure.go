@@ -57,6 +57,8 @@ type registered interface {
 	setRecovery(recovery) error
 	recoversExits() (bool, error) // recovery also after an exit with an error
 	setRecoversExits(bool) error
+	// sound tells if path belongs to an administrator, and inherits no rights.
+	sound(path string) (bool, error)
 	setRights(path, sddl string) error
 }
 
@@ -111,13 +113,21 @@ func adjust[T comparable](out io.Writer, name string, wanted func(was T) T, get 
 	return nil
 }
 
+// rights sets those of path unless they are sound already: what an administrator
+// granted beyond ours stays.
 func rights(out io.Writer, r registered, path, sddl string) error {
-	err := r.setRights(path, sddl)
+	is, err := r.sound(path)
+	if err == nil && !is {
+		err = r.setRights(path, sddl)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the configuration is elsewhere
 	}
 	if err != nil {
 		return fmt.Errorf("set rights of %s: %w", path, err)
+	}
+	if is {
+		return nil
 	}
 	fmt.Fprintf(out, "rights of %s are set\n", path)
 	return nil

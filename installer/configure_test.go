@@ -40,18 +40,19 @@ func (f *fake) get(name string) error {
 	return nil
 }
 
-func (f *fake) image() (string, error)        { return f.img, f.get("image") }
-func (f *fake) setImage(s string) error       { return f.set("image", func() { f.img = s }) }
-func (f *fake) account() (string, error)      { return f.acct, f.get("account") }
-func (f *fake) setAccount(s string) error     { return f.set("account", func() { f.acct = s }) }
-func (f *fake) delayed() (bool, error)        { return f.late, f.get("delayed") }
-func (f *fake) setDelayed(b bool) error       { return f.set("delayed", func() { f.late = b }) }
-func (f *fake) sidType() (uint32, error)      { return f.sid, f.get("sid") }
-func (f *fake) setSIDType(n uint32) error     { return f.set("sid", func() { f.sid = n }) }
-func (f *fake) recovery() (recovery, error)   { return f.rec, f.get("recovery") }
-func (f *fake) setRecovery(r recovery) error  { return f.set("recovery", func() { f.rec = r }) }
-func (f *fake) recoversExits() (bool, error)  { return f.exits, f.get("exits") }
-func (f *fake) setRecoversExits(b bool) error { return f.set("exits", func() { f.exits = b }) }
+func (f *fake) image() (string, error)          { return f.img, f.get("image") }
+func (f *fake) setImage(s string) error         { return f.set("image", func() { f.img = s }) }
+func (f *fake) account() (string, error)        { return f.acct, f.get("account") }
+func (f *fake) setAccount(s string) error       { return f.set("account", func() { f.acct = s }) }
+func (f *fake) delayed() (bool, error)          { return f.late, f.get("delayed") }
+func (f *fake) setDelayed(b bool) error         { return f.set("delayed", func() { f.late = b }) }
+func (f *fake) sidType() (uint32, error)        { return f.sid, f.get("sid") }
+func (f *fake) setSIDType(n uint32) error       { return f.set("sid", func() { f.sid = n }) }
+func (f *fake) recovery() (recovery, error)     { return f.rec, f.get("recovery") }
+func (f *fake) setRecovery(r recovery) error    { return f.set("recovery", func() { f.rec = r }) }
+func (f *fake) recoversExits() (bool, error)    { return f.exits, f.get("exits") }
+func (f *fake) setRecoversExits(b bool) error   { return f.set("exits", func() { f.exits = b }) }
+func (f *fake) sound(path string) (bool, error) { return f.rights[path] != "", nil }
 func (f *fake) setRights(path, sddl string) error {
 	if strings.Contains(f.lacks, "rights") {
 		return f.refusal
@@ -84,8 +85,9 @@ func TestConfigureSetsAllOnce(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(f.rights)); !slices.Equal(got, []string{places().folder, places().config}) {
 		t.Errorf("rights of %q", got)
 	}
+	f.rights[places().folder] += "(A;OICI;FR;;;S-1-5-21-1)" // an administrator lets one more read
 	was := *f
-	if err := configure(f, places(), io.Discard); err != nil || f.sets != was.sets || f.img != was.img {
+	if err := configure(f, places(), io.Discard); err != nil || f.sets != was.sets || f.img != was.img || !strings.HasSuffix(f.rights[places().folder], "S-1-5-21-1)") {
 		t.Errorf("the second time: %v, %+v", err, f)
 	}
 }

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc/mgr"
+
+	"github.com/certpush/certpush/packaging"
 )
 
 const name = "certpush"
@@ -37,7 +41,44 @@ func Configure(out io.Writer) error {
 		return fmt.Errorf("open service: %w", err)
 	}
 	defer s.Close()
+	if err := adopt(p.config, out); err != nil {
+		return err
+	}
 	return configure(scm{s}, p, out)
+}
+
+// adopt puts a configuration aside that no administrator made: until our rights
+// are on it every user may make files below %ProgramData%, also before the
+// installation. Ours takes its place.
+func adopt(config string, out io.Writer) error {
+	sd, err := windows.GetNamedSecurityInfo(config, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask who owns %s: %w", config, err)
+	}
+	owner, _, err := sd.Owner()
+	if err != nil {
+		return fmt.Errorf("ask who owns %s: %w", config, err)
+	}
+	us, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return fmt.Errorf("ask who we are: %w", err)
+	}
+	if ofAdministrators(owner) || owner.Equals(us.User.Sid) {
+		return nil
+	}
+	if err := os.Rename(config, config+".untrusted"); err != nil {
+		return fmt.Errorf("put %s aside, which belongs to %s and to no administrator: %w", config, owner, err)
+	}
+	fmt.Fprintf(out, "%s belonged to %s, who is no administrator: it is now %s.untrusted; look at it, and write your own\n", config, owner, config)
+	return put(out, defaultConfig(config), 0o600)
+}
+
+// defaultConfig is the packaged configuration as Windows' editors read it.
+func defaultConfig(path string) File {
+	return File{path, strings.ReplaceAll(packaging.WindowsConfig, "\n", "\r\n")}
 }
 
 // here is where the service's files are.
@@ -200,6 +241,25 @@ func (r scm) recoversExits() (bool, error) {
 
 func (r scm) setRecoversExits(yes bool) error {
 	return known(r.s.SetRecoveryActionsOnNonCrashFailures(yes))
+}
+
+func (r scm) sound(path string) (bool, error) {
+	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
+	if err != nil {
+		return false, err
+	}
+	how, _, err := sd.Control()
+	if err != nil || how&windows.SE_DACL_PROTECTED == 0 {
+		return false, err
+	}
+	owner, _, err := sd.Owner()
+	return err == nil && ofAdministrators(owner), err
+}
+
+// ofAdministrators tells if what owner owns was made by an administrator or by
+// Windows.
+func ofAdministrators(owner *windows.SID) bool {
+	return owner != nil && (owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid))
 }
 
 func (r scm) setRights(path, sddl string) error {

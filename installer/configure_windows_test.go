@@ -3,6 +3,7 @@
 package installer
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,16 @@ func TestConfigureOfTheServiceManager(t *testing.T) {
 	}
 	if now, err := r.account(); err != nil || now != account {
 		t.Errorf("account %s, %v", now, err)
+	}
+	// Our own file is none that somebody planted.
+	if err := os.WriteFile(p.config, []byte("# ours"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := adopt(p.config, io.Discard); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(p.config); err != nil || string(text) != "# ours" {
+		t.Errorf("%q %v", text, err)
 	}
 	if _, err := os.ReadDir(p.folder); err != nil {
 		t.Errorf("an administrator is locked out: %v", err)

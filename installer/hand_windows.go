@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	kardianos "github.com/kardianos/service"
@@ -15,8 +14,6 @@ import (
 	"golang.org/x/sys/windows/registry"
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/mgr"
-
-	"github.com/certpush/certpush/packaging"
 )
 
 // Rights is what to do where the system refuses.
@@ -32,7 +29,7 @@ func packaged() error {
 		return nil //nolint:nilerr // without the key it did not
 	}
 	k.Close()
-	return errors.New("the MSI installed certpush: remove or repair it in Settings, Apps, or by msiexec")
+	return errors.New("the MSI installed certpush: remove it in Settings, Apps, or by msiexec /x")
 }
 
 // manager registers and unregisters through kardianos/service.
@@ -60,7 +57,7 @@ func Install(out io.Writer) error {
 	if err := (scm{}).setRights(p.folder, folderRights()); err != nil {
 		return fmt.Errorf("set rights of %s: %w", p.folder, err)
 	}
-	if err := put(out, File{p.config, strings.ReplaceAll(packaging.WindowsConfig, "\n", "\r\n")}, 0o600); err != nil {
+	if err := put(out, defaultConfig(p.config), 0o600); err != nil {
 		return err
 	}
 	m, err := manager(p)
