@@ -221,6 +221,19 @@ cp "$work/good" "$data/certpush.toml"
 echo "# An administrator was here." >>"$data/certpush.toml"
 certpush reload
 '
+step "a stop gives back the sample in hand within seconds; the next start pushes it" '
+kill -STOP "$(cat "$work/clamd.pid")"
+echo held >"$c/samples/held"
+until_ok "certpush status --json | grep -q \"\\\"in_flight\\\": *1\""
+begun=$EPOCHREALTIME
+stop
+# Two for the worker, four at most, and what Wine takes.
+awk "BEGIN {exit !($EPOCHREALTIME - $begun < 7)}"
+kill -CONT "$(cat "$work/clamd.pid")"
+is "$(verdicts | grep -c held)" 0
+wine net start certpush
+until_ok "verdicts | grep -q \"held.*clean\""
+'
 step "samples wait" '
 clamd_down
 for i in $(seq 50); do echo "$i" >"$c/samples/waits-$i"; done
