@@ -222,13 +222,17 @@ echo "# An administrator was here." >>"$data/certpush.toml"
 certpush reload
 '
 step "a stop gives back the sample in hand within seconds; the next start pushes it" '
+echo before >"$c/samples/before"
+until_ok "verdicts | grep -q \"before.*clean\"" # its first pings are over
+until_ok "certpush status | grep -q \"^clamav *up\""
 kill -STOP "$(cat "$work/clamd.pid")"
 echo held >"$c/samples/held"
 until_ok "certpush status --json | grep -q \"\\\"in_flight\\\": *1\""
 begun=$EPOCHREALTIME
 stop
 # Two for the worker, four at most, and what Wine takes.
-awk "BEGIN {exit !($EPOCHREALTIME - $begun < 7)}"
+echo "after $(awk "BEGIN {print $EPOCHREALTIME - $begun}") s"
+is "$(awk "BEGIN {print $EPOCHREALTIME - $begun < 7.5}")" 1
 kill -CONT "$(cat "$work/clamd.pid")"
 is "$(verdicts | grep -c held)" 0
 wine net start certpush
@@ -318,5 +322,32 @@ is "$(certpush version | cut -d" " -f2)" "$new"
 stop
 msi /x "$new_msi"
 [ -s "$data/certpush.toml" ]
+'
+step "from the zip, by hand: install, start, stop, uninstall" '
+mkdir -p "$c/Program Files/by hand"
+unzip -q -j "$work/new/"*.zip "*/certpush.exe" -d "$c/Program Files/by hand"
+byhand() { wine "C:\\Program Files\\by hand\\certpush.exe" service "$@"; }
+is "$(byhand status)" "not installed"
+code=0; byhand start || code=$?; not [ "$code" = 0 ]
+edited=$(sha256sum <"$data/certpush.toml")
+byhand install | grep -q "certpush service start"
+is "$(sha256sum <"$data/certpush.toml")" "$edited"
+value "$services\\certpush" ImagePath | grep -q "^\"C:.Program Files.by hand.certpush.exe\" run -c C:.ProgramData.certpush.certpush.toml\$"
+is "$(value "$services\\certpush" ObjectName)" "NT SERVICE\\certpush"
+value "$services\\EventLog\\Application\\certpush" EventMessageFile | grep -qi eventcreate
+code=0; byhand install || code=$?; not [ "$code" = 0 ]
+byhand start
+is "$(byhand status)" running
+echo byhand >"$c/samples/byhand"
+until_ok "verdicts | grep -q byhand"
+byhand restart
+byhand configure
+byhand stop
+is "$(byhand status)" stopped
+until_ok ended
+byhand uninstall
+is "$(byhand status)" "not installed"
+is "$(sha256sum <"$data/certpush.toml")" "$edited"
+not wine sc query certpush
 '
 echo "all of the MSI in $SECONDS s"
