@@ -4,7 +4,7 @@ package watch
 
 import (
 	"errors"
-	"path/filepath"
+	"io/fs"
 
 	"golang.org/x/sys/windows"
 )
@@ -16,12 +16,16 @@ func writer(root, rel string, st Stat, same *Stat) (finding, Stat) {
 	if same == nil || !st.Same(*same) {
 		return unsure, st
 	}
-	h, err := openHandle(filepath.Join(root, rel), windows.GENERIC_READ,
-		windows.FILE_SHARE_READ|windows.FILE_SHARE_DELETE, windows.FILE_FLAG_OPEN_REPARSE_POINT)
+	h, err := openBelow(root, rel, windows.GENERIC_READ|windows.SYNCHRONIZE, windows.FILE_SHARE_READ|windows.FILE_SHARE_DELETE)
+	if err != nil {
+		err = refuse(join(root, rel), err)
+	}
 	switch {
-	case errors.Is(err, windows.ERROR_SHARING_VIOLATION), errors.Is(err, windows.ERROR_LOCK_VIOLATION):
+	case errors.Is(err, ErrBusy):
 		return written, st
-	case errors.Is(err, windows.ERROR_FILE_NOT_FOUND), errors.Is(err, windows.ERROR_PATH_NOT_FOUND):
+	case errors.Is(err, ErrTaken):
+		return settled, st // it has its verdict, which is to be recorded
+	case errors.Is(err, fs.ErrNotExist), linked(err):
 		return missing, st
 	case err != nil:
 		return unsure, st

@@ -12,6 +12,14 @@ import (
 // now: a lease on Linux, a deny-read open on Windows. Try again later.
 var ErrBusy = errors.New("file is held by another program; try again later")
 
+// ErrTaken means that another anti-virus on this host has judged the file and keeps
+// it from being opened or read, or has removed it.
+var ErrTaken = errors.New("another anti-virus on this host keeps the file from being read")
+
+// Taken tells if err, of Open or of reading what it opened, is ErrTaken or what the
+// system says in its place.
+func Taken(err error) bool { return errors.Is(err, ErrTaken) || takenAway(err) }
+
 // Refusal is why Open will not open a path.
 type Refusal struct {
 	Reason string // symlink, fifo, socket, device, directory, outside or permission
@@ -45,7 +53,7 @@ func regular(path string, st Stat) error {
 
 // local refuses a rel that does not stay below its root by its own text.
 func local(root, rel string) error {
-	if !filepath.IsLocal(rel) {
+	if !stays(rel) {
 		return &Refusal{Reason: "outside", Path: root + string(filepath.Separator) + rel}
 	}
 	return nil

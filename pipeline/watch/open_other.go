@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !linux
+//go:build !linux && !windows
 
 package watch
 
@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 )
+
+// stays tells if rel, by its own text, names something below its root.
+func stays(rel string) bool { return filepath.IsLocal(rel) }
 
 // Open opens the file rel below root for reading. No link below root is
 // followed (root's own path may hold one), it never blocks, and it opens nothing
@@ -88,7 +91,7 @@ func straight(r *os.Root, root, rel string) (fs.FileInfo, error) {
 // refuse puts an error of the system into the words of Open.
 func refuse(path string, err error) error {
 	switch {
-	case busy(err):
+	case errors.Is(err, syscall.EAGAIN):
 		return ErrBusy
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return gone(path)

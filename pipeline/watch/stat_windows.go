@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -40,30 +42,41 @@ func Fstat(f *os.File) (Stat, error) {
 }
 
 func statPath(path string, flags uint32) (Stat, error) {
-	h, err := openHandle(path, windows.FILE_READ_ATTRIBUTES,
-		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, flags)
+	fail := func(err error) (Stat, error) { return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err} }
+	h, err := openHandle(path, windows.FILE_READ_ATTRIBUTES, shareAll, flags)
 	if err != nil {
-		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+		return fail(err)
 	}
 	defer windows.CloseHandle(h)
 	st, err := statHandle(h)
 	if err != nil {
-		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+		return fail(err)
 	}
 	return st, nil
 }
 
-// openHandle opens path as it stands; beyond 240 characters it needs the prefix
-// that turns the system's short limit off.
+// openHandle opens path as it lies.
 func openHandle(path string, access, share, flags uint32) (windows.Handle, error) {
-	if len(path) >= 240 && len(path) > 2 && path[1] == ':' {
-		path = `\\?\` + path
-	}
-	name, err := windows.UTF16PtrFromString(path)
+	name, err := windows.UTF16PtrFromString(long(path))
 	if err != nil {
-		return 0, err
+		return 0, windows.ERROR_INVALID_NAME
 	}
 	return windows.CreateFile(name, access, share, nil, windows.OPEN_EXISTING, flags, 0)
+}
+
+// long puts the prefix before a clean absolute path that turns the system's own
+// reading of it off: its limit of 260 characters, the devices it sees in names like
+// NUL and CON.txt, and its cutting of dots and spaces at the end.
+func long(path string) string {
+	switch {
+	case path != filepath.Clean(path) || strings.HasPrefix(path, `\\?\`) || strings.HasPrefix(path, `\\.\`):
+		return path
+	case strings.HasPrefix(path, `\\`):
+		return `\\?\UNC` + path[1:]
+	case drive(path):
+		return `\\?\` + path
+	}
+	return path
 }
 
 // basicInfo is FILE_BASIC_INFO: times in 100 ns since 1601.
@@ -84,11 +97,17 @@ func statHandle(h windows.Handle) (Stat, error) {
 		return Stat{}, err
 	}
 	mode := fs.FileMode(0o666)
-	switch {
-	case by.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 && !stored(h):
-		mode |= fs.ModeSymlink
-	case by.FileAttributes&windows.FILE_ATTRIBUTE_DIRECTORY != 0:
+	if by.FileAttributes&windows.FILE_ATTRIBUTE_DIRECTORY != 0 {
 		mode |= fs.ModeDir | 0o111
+	}
+	if by.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+		tag, err := reparseTag(h)
+		if err != nil {
+			return Stat{}, err
+		}
+		if kind := kindOf(tag); kind != 0 {
+			mode = 0o666 | kind
+		}
 	}
 	return Stat{
 		Size:  int64(by.FileSizeHigh)<<32 | int64(by.FileSizeLow),
@@ -105,13 +124,35 @@ type attributeTag struct {
 	attributes, tag uint32
 }
 
-// stored tells if a reparse point still holds its own content: deduplicated and
-// cloud files do, links and mount points do not. The bit is the name surrogate's.
-func stored(h windows.Handle) bool {
+// surrogate is the bit of a reparse tag that says: it stands for another name, as
+// links and mount points do. Without it the content is the file's own.
+const surrogate = 0x20000000
+
+// reparseTag returns the tag of an open file that is a reparse point, else 0.
+func reparseTag(h windows.Handle) (uint32, error) {
 	var t attributeTag
 	err := windows.GetFileInformationByHandleEx(h, windows.FileAttributeTagInfo,
 		(*byte)(unsafe.Pointer(&t)), uint32(unsafe.Sizeof(t)))
-	return err == nil && t.tag&0x20000000 == 0
+	if err != nil || t.attributes&windows.FILE_ATTRIBUTE_REPARSE_POINT == 0 {
+		return 0, err
+	}
+	return t.tag, nil
+}
+
+// kindOf tells what a reparse tag makes of a file; 0 where it stays what it is.
+func kindOf(tag uint32) fs.FileMode {
+	switch tag { // those of Unix files have no names in our libraries
+	case 0x80000023: // AF_UNIX
+		return fs.ModeSocket
+	case 0x80000024: // LX_FIFO
+		return fs.ModeNamedPipe
+	case 0x80000025, 0x80000026: // LX_CHR, LX_BLK
+		return fs.ModeDevice
+	}
+	if tag&surrogate != 0 {
+		return fs.ModeSymlink
+	}
+	return 0
 }
 
 func fromTicks(ticks int64) Time {
