@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 )
 
 var (
@@ -52,8 +50,12 @@ func (t *tree) look(ctx context.Context) {
 		t.order = t.order[1:]
 		at := t.jobs[path]
 		delete(t.jobs, path)
+		t.looking = true
 		t.mu.Unlock()
 		t.settleFolder(ctx, path, at)
+		t.mu.Lock()
+		t.looking = false
+		t.mu.Unlock()
 	}
 }
 
@@ -195,7 +197,7 @@ func (t *tree) clash(path string, at place, other *entry) error {
 
 // add sets one watch. Add follows links, so what was watched is held against
 // what was meant.
-func (t *tree) add(source *fsnotify.Watcher, path string, at place) error {
+func (t *tree) add(source source, path string, at place) error {
 	_ = source.Remove(path) // a watch under this path that outlived its directory
 	if err := source.Add(path); err != nil {
 		return err

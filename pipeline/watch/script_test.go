@@ -4,7 +4,9 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -135,7 +137,7 @@ func (r *receiver) doubted(why string) bool {
 func (r *receiver) idle() bool {
 	for _, t := range r.w.trees {
 		t.mu.Lock()
-		busy := len(t.jobs) > 0 || !t.ever
+		busy := len(t.jobs) > 0 || t.looking || !t.ever
 		t.mu.Unlock()
 		if busy {
 			return false
@@ -189,6 +191,7 @@ type script struct {
 // that system. A line "skip PATH REASON" demands that it was passed over, "maybe"
 // allows it. Paths start with /,
 // which is a fresh directory; the tree is /t. A word may be a quoted Go string.
+// A line "needs WHAT" before the steps skips the script where that is not to be had.
 func TestScript(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "watch", "*.txt"))
 	if err != nil || len(files) == 0 {
@@ -201,18 +204,20 @@ func TestScript(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			runScript(t, string(text))
+			for _, engine := range engines() {
+				t.Run(engine, func(t *testing.T) { runScript(t, engine, string(text)) })
+			}
 		})
 	}
 }
 
-func runScript(t *testing.T, text string) {
+func runScript(t *testing.T, engine, text string) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &script{t: t, dir: dir, files: map[string]*os.File{},
-		tree: Tree{Name: "t", Path: filepath.Join(dir, "t"), Settle: 50 * time.Millisecond}}
+		tree: Tree{Name: "t", Path: filepath.Join(dir, "t"), Settle: 50 * time.Millisecond, Engine: engine}}
 	t.Cleanup(func() {
 		for _, f := range s.files {
 			f.Close()
@@ -231,6 +236,8 @@ func runScript(t *testing.T, text string) {
 			want[block] = []string{}
 		case block != "":
 			want[block] = append(want[block], line)
+		case strings.HasPrefix(line, "needs "):
+			s.needs(strings.TrimPrefix(line, "needs "))
 		default:
 			words, err := fields(line)
 			if err == nil {
@@ -281,6 +288,66 @@ func (s *script) compare(want map[string][]string) {
 	if !slices.Equal(got, expected) {
 		s.t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(expected, "\n  "))
 	}
+}
+
+// needs skips the test where something is not to be had. It is tried, not looked up.
+func (s *script) needs(what string) {
+	s.t.Helper()
+	var missing error
+	switch what {
+	case "symlinks":
+		missing = noSymlinks(s.t)
+	case "any byte in names":
+		missing = os.Mkdir(filepath.Join(s.t.TempDir(), "\n\xff"), 0o755)
+	case "names of Windows":
+		missing = s.special("mkdir-long", []string{"nul"})
+	case "half a pair in names":
+		missing = s.special("mkdir-long", []string{"\xed\xa0\xbd"})
+	case "a removed folder's name at once": // though somebody has it open
+		missing = namesLinger(s.t)
+	case "folders removed while watched":
+		if s.tree.Engine == "fsnotify" { // the only one that has them open
+			missing = namesLinger(s.t)
+		}
+	case "old folders": // events from a folder that was there before the engine began
+		missing = silent(s.tree.Engine)
+	default:
+		s.t.Fatalf("needs %s: nobody knows how to try that", what)
+	}
+	if missing != nil {
+		s.t.Skipf("there is no %q here: %v", what, missing)
+	}
+}
+
+// noSymlinks tells why a link cannot be made; nil if it can.
+func noSymlinks(t testing.TB) error {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		return err
+	}
+	st, err := Lstat(link)
+	if err == nil && st.Mode&fs.ModeSymlink == 0 {
+		err = errors.New("what was made is no link")
+	}
+	return err
+}
+
+// namesLinger tells why a folder that was removed while it was open keeps its name.
+func namesLinger(t testing.TB) error {
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := openFolder(dir, ".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o755)
 }
 
 func (s *script) short(path string) string {

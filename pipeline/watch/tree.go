@@ -30,23 +30,29 @@ type tree struct {
 	check chan struct{} // wakes tend before its time
 	hurry chan struct{} // wakes look
 
-	unsure int // tend's: how often to look for lost watches yet
+	unsure int       // tend's: how often to look for lost watches yet
+	brief  int       // tend's: how many sources in a row went deaf soon
+	pause  time.Time // tend's: no new one is made before
 
 	arming sync.Mutex // held while watches change; never taken by the reader
 
 	// mu guards what follows. It is never held over a call to the system.
-	mu     sync.Mutex
-	source *fsnotify.Watcher // nil while the tree is not watched
-	place  place             // of the root when it was armed
-	armed  bool
-	broken bool // the root was moved or removed since
-	ever   bool // armed at least once
-	set    *folders
-	age    uint64 // grows when events were lost
-	lost   uint64
-	full   error // why no source could be made
-	jobs   map[string]time.Duration
-	order  []string
+	mu      sync.Mutex
+	source  source // nil while the tree is not watched
+	engine  string // what source is; with auto not known before
+	place   place  // of the root when it was armed
+	armed   bool
+	broken  bool      // the root was moved or removed since
+	deafAt  time.Time // when source went deaf; zero while it hears
+	since   time.Time // when source was made
+	ever    bool      // armed at least once
+	set     *folders
+	age     uint64 // grows when events were lost
+	lost    uint64
+	full    error // why no source could be made
+	jobs    map[string]time.Duration
+	order   []string
+	looking bool // a job is taken out and not done
 
 	notes []func() // warnings that the reader leaves for tend to log
 
@@ -55,7 +61,7 @@ type tree struct {
 
 func newTree(w *Watcher, at int, t Tree) *tree {
 	return &tree{
-		Tree: t, at: at, w: w, globs: newGlobs(t), set: newFolders(t.Path),
+		Tree: t, at: at, w: w, engine: t.Engine, globs: newGlobs(t), set: newFolders(t.Path),
 		check: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		jobs: map[string]time.Duration{},
 	}
@@ -174,10 +180,12 @@ func (t *tree) inspect(ctx context.Context, readers *sync.WaitGroup) {
 	}
 	t.mu.Lock()
 	armed, stale := t.armed, t.broken || t.place != st.place()
+	deafAt, since := t.deafAt, t.since
 	t.mu.Unlock()
 	if armed && (err != nil || stale) {
 		t.disarm()
 		armed = false
+		t.rest(deafAt, since)
 	}
 	if err != nil {
 		if t.begins(&t.saidMissing) {
@@ -189,23 +197,38 @@ func (t *tree) inspect(ctx context.Context, readers *sync.WaitGroup) {
 	if t.ends(&t.saidMissing) {
 		t.w.log.Info("tree is there", "tree", t.Name, "path", t.Path)
 	}
-	if !armed {
+	if !armed && !time.Now().Before(t.pause) {
 		t.arm(ctx, st, readers)
 	}
 }
 
+// rest puts off the next source after one that went deaf soon, but for the first
+// in a row: each costs a sweep of the whole tree.
+func (t *tree) rest(deafAt, since time.Time) {
+	if deafAt.IsZero() || deafAt.Sub(since) > retry {
+		t.brief, t.pause = 0, time.Time{}
+		return
+	}
+	t.pause = time.Now()
+	if t.brief > 0 {
+		t.pause = t.pause.Add(min(every<<min(t.brief, 10), retry))
+	}
+	t.brief++
+}
+
 // arm watches the root and asks for a sweep, which sets the other watches.
 func (t *tree) arm(ctx context.Context, st Stat, readers *sync.WaitGroup) {
-	var source *fsnotify.Watcher
-	if t.Engine == "fsnotify" {
-		var err error
-		if source, err = fsnotify.NewBufferedWatcher(buffered); err != nil {
-			t.unarmed(err)
-			return
-		}
+	source, err := t.open(st)
+	if vanished(err) || errors.Is(err, errMoved) {
+		return // between the look and the open; the next look tells
+	}
+	if err != nil {
+		t.unarmed(err)
+		return
 	}
 	t.mu.Lock()
 	t.source, t.place, t.armed, t.broken, t.full = source, st.place(), true, false, nil
+	t.since, t.deafAt = time.Now(), time.Time{}
 	t.set = newFolders(t.Path)
 	why := WhyArmed
 	if !t.ever {
@@ -217,7 +240,9 @@ func (t *tree) arm(ctx context.Context, st Stat, readers *sync.WaitGroup) {
 		t.w.log.Info("tree can be watched again", "tree", t.Name)
 	}
 	if source != nil {
-		readers.Go(func() { t.read(source) })
+		readers.Go(func() {
+			source.pump(func(e fsnotify.Event) { t.event(source, e) }, func(err error) { t.trouble(source, err) })
+		})
 		t.ensure(t.Path, st.place())
 	}
 	if ctx.Err() == nil {
@@ -282,26 +307,11 @@ func (t *tree) limited() error {
 	return t.set.limit
 }
 
-// read takes events out of source until it is closed. It does nothing that can wait.
-func (t *tree) read(source *fsnotify.Watcher) {
-	for {
-		select {
-		case e, ok := <-source.Events:
-			if !ok {
-				return
-			}
-			t.event(source, e)
-		case err, ok := <-source.Errors:
-			if !ok {
-				return
-			}
-			t.trouble(source, err)
-		}
-	}
-}
-
 // event notes a hint.
-func (t *tree) event(source *fsnotify.Watcher, e fsnotify.Event) {
+func (t *tree) event(source source, e fsnotify.Event) {
+	if t.elsewhere(e.Name) {
+		return
+	}
 	moved := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
 	t.mu.Lock()
 	if t.source != source {
@@ -330,19 +340,42 @@ func (t *tree) event(source *fsnotify.Watcher, e fsnotify.Event) {
 	}
 }
 
+// elsewhere tells if path lies below another tree in this one, or below a folder
+// that is excluded with all in it: an engine that tells of all below the tree tells
+// of these, too.
+func (t *tree) elsewhere(path string) bool {
+	for _, other := range t.w.trees {
+		if len(other.Path) > len(t.Path) && len(path) > len(other.Path) && within(path, other.Path) {
+			return true
+		}
+	}
+	if len(t.Exclude) == 0 || len(path) <= len(t.Path) {
+		return false
+	}
+	for rel := filepath.Dir(t.below(path)); rel != "."; rel = filepath.Dir(rel) {
+		if t.globs.barren(rel) {
+			return true
+		}
+	}
+	return false
+}
+
 // trouble notes an error of the source. After any of them no watch is trusted.
-func (t *tree) trouble(source *fsnotify.Watcher, err error) {
+func (t *tree) trouble(source source, err error) {
 	t.mu.Lock()
 	current := t.source == source
 	if current {
 		t.age++
+		if errors.Is(err, errDeaf) {
+			t.broken, t.deafAt = true, time.Now()
+		}
 	}
 	t.mu.Unlock()
 	if !current {
 		return
 	}
 	nudge(t.check)
-	if errors.Is(err, fsnotify.ErrEventOverflow) {
+	if errors.Is(err, fsnotify.ErrEventOverflow) || errors.Is(err, errMalformed) {
 		t.missed()
 	} else {
 		t.doubt(t.Path, WhyError)
@@ -357,7 +390,7 @@ func (t *tree) trouble(source *fsnotify.Watcher, err error) {
 func (t *tree) state() TreeState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := TreeState{Name: t.Name, Path: t.Path, Engine: t.Engine, Armed: t.armed,
+	s := TreeState{Name: t.Name, Path: t.Path, Engine: t.engine, Armed: t.armed,
 		Directories: t.set.watched, Unwatched: t.set.unwatched, Lost: t.lost}
 	switch {
 	case t.full != nil && instanceLimit(t.full):

@@ -35,6 +35,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,8 +43,8 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// ErrEngine means that a tree asks for an engine that is not built yet.
-var ErrEngine = errors.New("engine is not built yet; use auto, fsnotify or sweep")
+// ErrEngine means that a tree asks for an engine that is not to be had here.
+var ErrEngine = errors.New("engine is not to be had here")
 
 // most is how many paths may wait to settle, and how many directories to be
 // looked at, before more of them become a Doubt. It bounds memory to a few
@@ -56,13 +57,14 @@ type Tree struct {
 	Include, Exclude []string      // doublestar globs below Path, separated by slashes; no Include means all
 	Settle           time.Duration // quiet for this long where the system cannot be asked; 0 means 500ms
 	SettleLimit      time.Duration // a file that never settles is told after this time; 0 means 1h
-	Engine           string        // auto, fsnotify or sweep
+	Engine           string        // auto, fsnotify, windows or sweep; see Engines
 }
 
 // Config is what New needs. The hooks may be nil; they are called from several
 // goroutines and must not block.
 type Config struct {
 	Trees   []Tree
+	Scratch string                              // a folder of our own, in no tree, for the self-test of an engine; "": a temporary one
 	Log     *slog.Logger                        // nil: nothing is logged
 	Lost    func(tree int)                      // each time that events were lost
 	Skipped func(tree int, path, reason string) // symlink, fifo, socket, device or excluded
@@ -112,6 +114,9 @@ type Watcher struct {
 	settle *settler
 	doubts *doubts
 	config Config
+
+	chosen sync.Once
+	best   string // the engine that auto takes, once chosen
 }
 
 // New checks c and returns a Watcher at rest. The error is ErrEngine for an
@@ -153,12 +158,11 @@ func check(t *Tree) error {
 	if t.SettleLimit == 0 {
 		t.SettleLimit = time.Hour
 	}
-	switch t.Engine {
-	case "", "auto":
-		t.Engine = "fsnotify"
-	case "fsnotify", "sweep":
-	default:
-		return fmt.Errorf("%w: %q", ErrEngine, t.Engine)
+	if t.Engine == "" || t.Engine == "auto" {
+		t.Engine = automatic
+	}
+	if here, _ := Engines(); !slices.Contains(here, t.Engine) {
+		return fmt.Errorf("%w: %q is for another system, or not built yet; use one of %s", ErrEngine, t.Engine, strings.Join(here, ", "))
 	}
 	return nil
 }

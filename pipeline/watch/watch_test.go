@@ -15,13 +15,15 @@ import (
 	"time"
 )
 
-func one(t testing.TB) (Tree, *receiver) {
+func one(t testing.TB) (Tree, *receiver) { return oneBy(t, "fsnotify") }
+
+func oneBy(t testing.TB, engine string) (Tree, *receiver) {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := Tree{Name: "t", Path: dir, Settle: 50 * time.Millisecond}
+	tree := Tree{Name: "t", Path: dir, Settle: 50 * time.Millisecond, Engine: engine}
 	r := receive(t, tree)
 	eventually(t, "the first sweep", r.idle)
 	return tree, r
@@ -55,18 +57,40 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	if _, err := New(Config{Trees: []Tree{{Path: dir, Engine: "windows"}}}); !errors.Is(err, ErrEngine) {
-		t.Errorf("%v is not ErrEngine", err)
+	here, others := Engines()
+	for _, engine := range others {
+		if _, err := New(Config{Trees: []Tree{{Path: dir, Engine: engine}}}); !errors.Is(err, ErrEngine) {
+			t.Errorf("%s: %v is not ErrEngine", engine, err)
+		}
+	}
+	for _, engine := range here {
+		if _, err := New(Config{Trees: []Tree{{Path: dir, Engine: engine}}}); err != nil {
+			t.Errorf("%s: %v", engine, err)
+		}
 	}
 }
 
 // The burst that a naive watcher loses 97 % of: no sweep may be needed.
 func TestBurstMissesNothing(t *testing.T) {
-	tree, r := one(t)
-	n := 5000
-	if os.Getenv("SOAK") != "" {
-		n = 20_000 // as many watches as most systems allow
+	for _, engine := range engines() {
+		t.Run(engine, func(t *testing.T) {
+			n := burst(engine)
+			if os.Getenv("SOAK") != "" {
+				n *= 4
+			}
+			missesNothing(t, engine, n)
+		})
 	}
+}
+
+// engines are those that get events.
+func engines() []string {
+	here, _ := Engines()
+	return slices.DeleteFunc(here, func(e string) bool { return e == "auto" || e == "sweep" })
+}
+
+func missesNothing(t *testing.T, engine string, n int) {
+	tree, r := oneBy(t, engine)
 	for i := range n {
 		write(t, filepath.Join(tree.Path, fmt.Sprint(i), "a", "b", "c", "f"), "x")
 	}
@@ -86,7 +110,7 @@ func TestBurstMissesNothing(t *testing.T) {
 
 func TestMissingTreeIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
-	tree := Tree{Name: "t", Path: filepath.Join(dir, "not", "yet")}
+	tree := Tree{Name: "t", Path: filepath.Join(dir, "not", "yet"), Engine: "fsnotify"}
 	r := receive(t, tree)
 	file := filepath.Join(tree.Path, "d", "f")
 	write(t, file, "x")
@@ -241,15 +265,19 @@ func TestExcluded(t *testing.T) {
 }
 
 func TestFoldersDrop(t *testing.T) {
-	f := newFolders("/t")
+	native := filepath.FromSlash
+	f := newFolders(native("/t"))
 	for i, p := range []string{"/t", "/t/a", "/t/a/b", "/t/a/b/c", "/t/ab", "/t/a/d"} {
-		f.set(f.put(p), place{1, uint64(i + 1)}, 1, 0, nil)
+		f.set(f.put(native(p)), place{1, uint64(i + 1)}, 1, 0, nil)
 	}
-	f.fail(f.get("/t/ab"), errMoved)
+	f.fail(f.get(native("/t/ab")), errMoved)
 	if f.watched != 5 || f.unwatched != 1 {
 		t.Errorf("%d watched, %d not", f.watched, f.unwatched)
 	}
-	gone := f.drop(f.get("/t/a"))
+	gone := f.drop(f.get(native("/t/a")))
+	for i, p := range gone {
+		gone[i] = filepath.ToSlash(p)
+	}
 	slices.Sort(gone)
 	if want := []string{"/t/a", "/t/a/b", "/t/a/b/c", "/t/a/d"}; !slices.Equal(gone, want) {
 		t.Errorf("dropped %q", gone)
@@ -257,8 +285,8 @@ func TestFoldersDrop(t *testing.T) {
 	if f.watched != 1 || f.unwatched != 1 || f.at(place{1, 3}) != nil || f.at(place{1, 5}) == nil {
 		t.Errorf("left: %+v", f)
 	}
-	f.drop(f.get("/t/ab"))
-	if f.get("/t").first != nil || f.unwatched != 0 {
+	f.drop(f.get(native("/t/ab")))
+	if f.get(native("/t")).first != nil || f.unwatched != 0 {
 		t.Error("the root still has a child")
 	}
 }

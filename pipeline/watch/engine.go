@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"fmt"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// choose returns the engine that auto takes, and says once which and why.
+func (w *Watcher) choose() string {
+	w.chosen.Do(func() {
+		var why string
+		w.best, why = bestEngine(w.config.Scratch)
+		w.log.Info("auto takes an engine", "engine", w.best, "why", why)
+	})
+	return w.best
+}
+
+// open makes the tree's source; nil where its engine has none.
+func (t *tree) open(st Stat) (source, error) {
+	engine := t.Engine
+	if engine == "auto" {
+		engine = t.w.choose()
+	}
+	if engine == "windows" {
+		s, err := newRecursive(t.Path, st.place())
+		if err == nil || t.Engine != "auto" || !unsupported(err) {
+			t.engages(engine)
+			return s, err
+		}
+		if t.engages("fsnotify") {
+			t.w.log.Warn("the tree's file system does not tell of all below a folder, so each folder is watched; if events stay away sweep more often",
+				"tree", t.Name, "err", err)
+		}
+		engine = "fsnotify"
+	}
+	t.engages(engine)
+	if engine == "sweep" {
+		return nil, nil
+	}
+	f, err := fsnotify.NewBufferedWatcher(buffered)
+	if err != nil {
+		return nil, fmt.Errorf("watch tree: %w", err)
+	}
+	return perFolder{f}, nil
+}
+
+// engages notes the engine that is at work, and tells if another one was.
+func (t *tree) engages(engine string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.engine
+	t.engine = engine
+	return was != engine
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package watch
+
+// Engines names the engines that there are here, and those that there are elsewhere
+// or will be.
+func Engines() (here, others []string) {
+	return []string{"auto", "fsnotify", "sweep"}, []string{"fanotify", "windows"}
+}
+
+// automatic is what auto means, before or without a look at the system.
+const automatic = "fsnotify"
+
+// bestEngine is not asked: automatic leaves no choice.
+func bestEngine(string) (engine, why string) { return automatic, "it is the only one here" }
+
+// unsupported tells if err says that the file system cannot do what the engine needs.
+func unsupported(error) bool { return false }

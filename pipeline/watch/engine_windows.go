@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/windows"
+)
+
+// Engines names the engines that there are here, and those that there are elsewhere
+// or will be.
+func Engines() (here, others []string) {
+	return []string{"auto", "fsnotify", "windows", "sweep"}, []string{"fanotify"}
+}
+
+// automatic is what auto means, before or without a look at the system.
+const automatic = "auto"
+
+// sight is how long the self-test of the engine windows waits for its event.
+const sight = 2 * time.Second
+
+// bestEngine returns what this system has. It makes a folder in scratch, and takes
+// it away again: no tree is ever written to.
+func bestEngine(scratch string) (engine, why string) {
+	if err := selfTest(scratch); err != nil {
+		return "fsnotify", "the self-test of engine windows: " + err.Error()
+	}
+	return "windows", "its self-test saw its event"
+}
+
+// selfTest is nil if a recursive handle tells of a file in a folder below it. That
+// folder is there before the handle is opened: there are systems (Wine is one) that
+// tell of new folders only, and are silent of those that lie in the tree for years.
+func selfTest(scratch string) error {
+	dir, err := scratchFolder(scratch)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	old := filepath.Join(dir, "old")
+	if err := os.Mkdir(old, 0o700); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	st, err := follow(dir)
+	if err != nil {
+		return fmt.Errorf("look at folder: %w", err)
+	}
+	s, err := newRecursive(dir, st.place())
+	if err != nil {
+		return err
+	}
+	seen, ended := make(chan bool, 1), make(chan bool)
+	file := filepath.Join(old, "file")
+	go func() {
+		defer close(ended)
+		s.pump(func(e fsnotify.Event) {
+			if e.Name == file {
+				select {
+				case seen <- true:
+				default:
+				}
+			}
+		}, func(error) {})
+	}()
+	if err = os.WriteFile(file, nil, 0o600); err == nil {
+		select {
+		case <-seen:
+		case <-ended:
+			err = errDeaf
+		case <-time.After(sight):
+			err = fmt.Errorf("no event came from a folder that was there before, within %v", sight)
+		}
+	}
+	err = errors.Join(err, s.Close())
+	<-ended
+	return err
+}
+
+// scratchFolder makes an empty folder. In a place of our own it has one name, so
+// that what a killed process left is taken away by the next.
+func scratchFolder(scratch string) (string, error) {
+	if scratch == "" {
+		dir, err := os.MkdirTemp("", "certpush-engine-")
+		if err != nil {
+			return "", fmt.Errorf("make folder: %w", err)
+		}
+		return dir, nil
+	}
+	dir := filepath.Join(scratch, "engine-test")
+	if err := cmp.Or(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	return dir, nil
+}
+
+// unsupported tells if err says that the file system cannot do what the engine needs.
+func unsupported(err error) bool {
+	for _, e := range []error{windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED,
+		windows.ERROR_CALL_NOT_IMPLEMENTED, windows.ERROR_INVALID_PARAMETER} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
