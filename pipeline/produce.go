@@ -68,7 +68,7 @@ func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors jo
 
 // newWatcher returns a watcher of c's trees at rest; m may be nil.
 func newWatcher(c Config, m *metrics) (*watch.Watcher, error) {
-	w := watch.Config{Log: c.Log}
+	w := watch.Config{Log: c.Log, Scratch: c.State}
 	for _, t := range c.Trees {
 		w.Trees = append(w.Trees, watchTree(t))
 	}
@@ -78,6 +78,10 @@ func newWatcher(c Config, m *metrics) (*watch.Watcher, error) {
 	}
 	return watch.New(w)
 }
+
+// Engines names the engines of a tree that there are here, on other systems only,
+// and not yet.
+func Engines() (here, elsewhere, planned []string) { return watch.Engines() }
 
 func watchTree(t Tree) watch.Tree {
 	return watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine}

@@ -32,6 +32,10 @@ const (
 	ReasonUnreadable = "unreadable" // reading it failed every time
 )
 
+// HostAntivirus is the signature of a sample that another anti-virus on this host
+// keeps from being read, or has removed. It has judged it: that is the verdict.
+const HostAntivirus = "host antivirus"
+
 // push is one line on its way to an outcome, and what its tries have come to.
 type push struct {
 	sample Sample
@@ -81,12 +85,16 @@ var errInterrupted = errors.New("reading is interrupted")
 type opener struct {
 	trees []Tree
 	bufs  sync.Pool // of *[]byte
+
+	// The system's, but in tests.
+	from  func(root, rel string) (*os.File, watch.Stat, error)
+	taken func(error) bool
 }
 
 func newOpener(trees []Tree) *opener {
 	// Each read is a system call that may cost a switch of threads: few and large ones.
 	// No more are in use than sessions.
-	return &opener{trees: trees, bufs: sync.Pool{New: func() any { b := make([]byte, 2<<20); return &b }}}
+	return &opener{trees: trees, from: watch.Open, taken: watch.Taken, bufs: sync.Pool{New: func() any { b := make([]byte, 2<<20); return &b }}}
 }
 
 // below reports whether path is dir or lies below it.
@@ -132,9 +140,11 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 	if err != nil {
 		return skip(ReasonOutside)
 	}
-	f, st, err := watch.Open(root, rel)
+	f, st, err := o.from(root, rel)
 	var refused *watch.Refusal
 	switch {
+	case o.taken(err):
+		return p.judgedHere(out)
 	case errors.Is(err, watch.ErrBusy):
 		p.reason, p.local = "busy", false
 		return later
@@ -161,6 +171,9 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 		// A file system whose sizes lie changes nothing: its file cannot be read.
 		moved := errors.Is(err, io.ErrUnexpectedEOF) && p.moved()
 		p.shut()
+		if o.taken(err) {
+			return p.judgedHere(out)
+		}
 		if moved {
 			return skip(ReasonChanged)
 		}
@@ -172,6 +185,12 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 	}
 	out.SHA256 = hex.EncodeToString(p.sum[:])
 	return ready
+}
+
+// judgedHere is the outcome of a sample that another anti-virus on this host took.
+func (p *push) judgedHere(out *Outcome) way {
+	out.Outcome, out.Verdict, out.Signature, out.Tries = Done, scan.Malicious, HostAntivirus, p.tries+1
+	return settled
 }
 
 // changed reports whether st is another version than the line's. A bare path has
@@ -234,6 +253,10 @@ func (p *push) shut() {
 // judge turns an answer into p's outcome; false means that there is none yet. A
 // bare path that changed has no line of its own to come: it is pushed again.
 func (p *push) judge(a scan.Answer, out *Outcome) bool {
+	if a.Err != nil && watch.Taken(a.Err) { // while the scanner was handed it
+		p.judgedHere(out)
+		return true
+	}
 	if p.moved() {
 		if p.sample.Bare() {
 			return false

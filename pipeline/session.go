@@ -126,14 +126,15 @@ func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *Out
 	judged := p.judge(a, out)
 	p.shut()
 	if judged {
-		if c.cache != nil && out.Outcome == Done && p.version != "" {
+		if c.cache != nil && out.Outcome == Done && a.Err == nil && p.version != "" {
 			c.cache.put(c.c.Name, p.version, p.sum, a)
 		}
 		result := string(out.Verdict)
-		if out.Outcome == Done {
+		switch {
+		case out.Outcome == Done && a.Err == nil:
 			c.health.judgedNow(1)
 			c.m.bytes.WithLabelValues(c.c.Name).Add(float64(p.stat.Size))
-		} else {
+		case out.Outcome != Done:
 			result = out.Reason
 		}
 		c.m.tries.WithLabelValues(c.c.Name, result).Inc()

@@ -4,10 +4,9 @@
 
 package watch
 
-// Engines names the engines that there are here, and those that there are elsewhere
-// or will be.
-func Engines() (here, others []string) {
-	return []string{"auto", "fsnotify", "sweep"}, []string{"fanotify", "windows"}
+// Engines names the engines that there are here, on other systems only, and not yet.
+func Engines() (here, elsewhere, planned []string) {
+	return []string{"auto", "fsnotify", "sweep"}, []string{"windows"}, []string{"fanotify"}
 }
 
 // automatic is what auto means, before or without a look at the system.

@@ -14,10 +14,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Engines names the engines that there are here, and those that there are elsewhere
-// or will be.
-func Engines() (here, others []string) {
-	return []string{"auto", "fsnotify", "windows", "sweep"}, []string{"fanotify"}
+// Engines names the engines that there are here, on other systems only, and not yet.
+func Engines() (here, elsewhere, planned []string) {
+	return []string{"auto", "fsnotify", "windows", "sweep"}, nil, []string{"fanotify"}
 }
 
 // automatic is what auto means, before or without a look at the system.

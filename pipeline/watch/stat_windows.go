@@ -44,6 +44,9 @@ func Fstat(f *os.File) (Stat, error) {
 func statPath(path string, flags uint32) (Stat, error) {
 	fail := func(err error) (Stat, error) { return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err} }
 	h, err := openHandle(path, windows.FILE_READ_ATTRIBUTES, shareAll, flags)
+	if Taken(err) {
+		return listed(path)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -53,6 +56,34 @@ func statPath(path string, flags uint32) (Stat, error) {
 		return fail(err)
 	}
 	return st, nil
+}
+
+// listed is Lstat by what the folder says of path, for one that may not be opened at
+// all: it has no file id and no ChangeTime.
+func listed(path string) (Stat, error) {
+	name, err := windows.UTF16PtrFromString(long(path))
+	if err != nil {
+		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: windows.ERROR_INVALID_NAME}
+	}
+	var found windows.Win32finddata
+	h, err := windows.FindFirstFile(name, &found)
+	if err != nil {
+		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	// It was only read.
+	_ = windows.FindClose(h)
+	mode := fs.FileMode(0o666)
+	if found.FileAttributes&windows.FILE_ATTRIBUTE_DIRECTORY != 0 {
+		mode |= fs.ModeDir | 0o111
+	}
+	if found.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 && kindOf(found.Reserved0) != 0 {
+		mode = 0o666 | kindOf(found.Reserved0)
+	}
+	return Stat{
+		Size:  int64(found.FileSizeHigh)<<32 | int64(found.FileSizeLow),
+		Mtime: fromTicks(int64(found.LastWriteTime.HighDateTime)<<32 | int64(found.LastWriteTime.LowDateTime)),
+		Mode:  mode,
+	}, nil
 }
 
 // openHandle opens path as it lies.

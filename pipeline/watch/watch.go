@@ -161,7 +161,7 @@ func check(t *Tree) error {
 	if t.Engine == "" || t.Engine == "auto" {
 		t.Engine = automatic
 	}
-	if here, _ := Engines(); !slices.Contains(here, t.Engine) {
+	if here, _, _ := Engines(); !slices.Contains(here, t.Engine) {
 		return fmt.Errorf("%w: %q is for another system, or not built yet; use one of %s", ErrEngine, t.Engine, strings.Join(here, ", "))
 	}
 	return nil
