@@ -62,7 +62,7 @@ func (t *tree) look(ctx context.Context) {
 // settleFolder makes the watches at and below path fit what is there now, and
 // makes candidates of the files in it.
 func (t *tree) settleFolder(ctx context.Context, path string, at time.Duration) {
-	if root, other := t.w.roots[path]; other && root != t.at {
+	if root, other := t.w.root(path); other && root != t.at {
 		return
 	}
 	st, err := lstatBelow(t.Path, t.below(path))
@@ -74,6 +74,10 @@ func (t *tree) settleFolder(ctx context.Context, path string, at time.Duration) 
 		if err == nil {
 			t.touch(path)
 		}
+		return
+	}
+	if t.w.otherwise(t, path) {
+		t.forget(path)
 		return
 	}
 	t.mu.Lock()
@@ -189,7 +193,9 @@ func (t *tree) clash(path string, at place, other *entry) error {
 		return nil
 	}
 	if st, err := t.lstat(other.path); err == nil && st.place() == at {
-		return errAlias
+		if _, same := t.real(other.path); same {
+			return errAlias
+		}
 	}
 	t.release(other.path)
 	return nil

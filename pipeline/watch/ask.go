@@ -18,6 +18,8 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 		return missing, Stat{}
 	}
 	switch reason := st.Kind(); {
+	case reason == "directory" && w.otherwise(t, path):
+		return missing, st
 	case reason == "directory":
 		return folder, st
 	case reason != "":
@@ -27,7 +29,21 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 		w.skipped(t, path, "excluded")
 		return passed, st
 	}
-	return writer(t.Path, rel, st, same)
+	what, st := writer(t.Path, rel, st, same)
+	if what == settled && w.otherwise(t, path) {
+		return missing, st
+	}
+	return what, st
+}
+
+// otherwise tells if what lies at path is written in another way, and has it looked
+// at under that.
+func (w *Watcher) otherwise(t *tree, path string) bool {
+	real, same := t.real(path)
+	if !same && real != "" {
+		t.touch(real)
+	}
+	return !same
 }
 
 func (w *Watcher) skipped(t *tree, path, reason string) {

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// denyWrite lets others read, rename and remove a file that is asked about.
+const denyWrite = windows.FILE_SHARE_READ | windows.FILE_SHARE_DELETE
+
 // writer opens the file without leave to write for others, which fails while a
 // writer has it. That would make the writer's own next open fail, so it is done
 // only after Settle of quiet.
@@ -16,7 +19,7 @@ func writer(root, rel string, st Stat, same *Stat) (finding, Stat) {
 	if same == nil || !st.Same(*same) {
 		return unsure, st
 	}
-	h, err := openBelow(root, rel, windows.GENERIC_READ|windows.SYNCHRONIZE, windows.FILE_SHARE_READ|windows.FILE_SHARE_DELETE)
+	h, err := openBelow(root, rel, windows.GENERIC_READ|windows.SYNCHRONIZE, denyWrite)
 	if err != nil {
 		err = refuse(join(root, rel), err)
 	}

@@ -80,7 +80,7 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 	err := walk(ctx, t.Path, t.below(under), walker{
 		watch: t.ensure,
 		skip: func(path, rel string) bool {
-			_, other := t.w.roots[path]
+			_, other := t.w.root(path)
 			return other || t.globs.barren(rel)
 		},
 		visit: func(f Folder) error {

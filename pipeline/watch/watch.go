@@ -110,7 +110,6 @@ type TreeState struct {
 type Watcher struct {
 	log    *slog.Logger
 	trees  []*tree
-	roots  map[string]int
 	settle *settler
 	doubts *doubts
 	config Config
@@ -125,16 +124,15 @@ func New(c Config) (*Watcher, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watcher{log: c.Log, roots: map[string]int{}, doubts: newDoubts(), config: c}
+	w := &Watcher{log: c.Log, doubts: newDoubts(), config: c}
 	w.settle = newSettler(w)
 	for i, t := range c.Trees {
 		if err := check(&t); err != nil {
 			return nil, fmt.Errorf("watch tree %q: %w", t.Path, err)
 		}
-		if _, twice := w.roots[t.Path]; twice {
+		if _, twice := w.root(t.Path); twice {
 			return nil, fmt.Errorf("watch tree %q: it is there twice; remove one of the two", t.Path)
 		}
-		w.roots[t.Path] = i
 		w.trees = append(w.trees, newTree(w, i, t))
 	}
 	return w, nil
@@ -224,6 +222,16 @@ func (w *Watcher) State() []TreeState {
 	return all
 }
 
+// root returns the tree whose Path path is.
+func (w *Watcher) root(path string) (int, bool) {
+	for _, t := range w.trees {
+		if len(path) == len(t.Path) && within(path, t.Path) {
+			return t.at, true
+		}
+	}
+	return 0, false
+}
+
 // owner returns the deepest tree that holds path, nil if none does.
 func (w *Watcher) owner(path string) *tree {
 	var best *tree
@@ -237,7 +245,7 @@ func (w *Watcher) owner(path string) *tree {
 
 // within tells if path is dir or lies below it. Both are clean.
 func within(path, dir string) bool {
-	if !strings.HasPrefix(path, dir) {
+	if !begins(path, dir) {
 		return false
 	}
 	return len(path) == len(dir) || os.IsPathSeparator(dir[len(dir)-1]) || os.IsPathSeparator(path[len(dir)])

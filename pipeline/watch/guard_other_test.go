@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package watch
+
+import "os"
+
+// links are the ways to make a link to a folder.
+func links() map[string]func(to, at string) error {
+	return map[string]func(to, at string) error{"symlink": os.Symlink}
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package watch
+
+import "strings"
+
+// real returns path as it is written in its folders, and tells if it is path: here
+// there is one way to write it.
+func (t *tree) real(path string) (string, bool) { return path, true }
+
+// begins tells if path begins with dir.
+func begins(path, dir string) bool { return strings.HasPrefix(path, dir) }
