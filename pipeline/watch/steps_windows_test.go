@@ -31,4 +31,4 @@ func silent(engine string) error {
 
 // burst is how many files, four folders deep each, an engine takes at once. Wine
 // takes 10 ms for each folder; and it can have 20,000 of them open in all.
-func burst(string) int { return 200 }
+func burst(string) int { return 100 }
