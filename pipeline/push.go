@@ -99,7 +99,7 @@ func newOpener(trees []Tree) *opener {
 
 // below reports whether path is dir or lies below it.
 func below(dir, path string) bool {
-	if !strings.HasPrefix(path, dir) {
+	if !begins(path, dir) {
 		return false
 	}
 	return len(path) == len(dir) || os.IsPathSeparator(dir[len(dir)-1]) || os.IsPathSeparator(path[len(dir)])
@@ -119,7 +119,8 @@ func (o *opener) tree(path string) (root string, limit int64, ok bool) {
 	if len(o.trees) > 0 || !filepath.IsAbs(path) {
 		return "", 0, false
 	}
-	return filepath.VolumeName(path) + string(filepath.Separator), 0, true
+	root, ok = volume(path)
+	return root, 0, ok
 }
 
 // open opens p's file, holds it against its line and hashes it. It fills out for

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A line's path is opened beneath its tree and nowhere else, whatever form it is
+// written in; without any tree beneath the volume.
+func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
+	dir := t.TempDir()
+	tree := filepath.Join(dir, "tree")
+	for _, p := range []string{filepath.Join(tree, "d"), filepath.Join(dir, "tree2")} {
+		if err := os.MkdirAll(p, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []string{filepath.Join(tree, "d", "f"), filepath.Join(dir, "f"), filepath.Join(dir, "tree2", "f")} {
+		if err := os.WriteFile(p, []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try := func(o *opener, path string) Outcome {
+		p := &push{sample: Sample{Path: path, Via: ViaManual}}
+		var out Outcome
+		if o.open(t.Context(), p, &out, func() bool { return false }) == ready {
+			out.Outcome = "ready"
+		}
+		p.shut()
+		return out
+	}
+	for _, o := range []*opener{newOpener([]Tree{{Path: tree}}), newOpener(nil)} {
+		for _, path := range append(ways(filepath.Join(tree, "d", "f")), filepath.Join(tree, "d", ".", "f"), tree+string(filepath.Separator)+filepath.Join("..", "tree", "d", "f")) {
+			if out := try(o, path); out.Outcome != "ready" {
+				t.Errorf("%q: %+v", path, out)
+			}
+		}
+		for _, path := range append(strangers(tree), "", "f", filepath.Join("d", "f")) {
+			if out := try(o, path); out.Outcome != Skipped || out.Reason != ReasonOutside {
+				t.Errorf("%q: %+v", path, out)
+			}
+		}
+	}
+	o := newOpener([]Tree{{Path: tree}})
+	for _, path := range []string{filepath.Join(dir, "f"), filepath.Join(dir, "tree2", "f"), filepath.Join(tree, "..", "f")} {
+		if out := try(o, path); out.Outcome != Skipped || out.Reason != ReasonOutside {
+			t.Errorf("%q: %+v", path, out)
+		}
+	}
+}
