@@ -93,6 +93,10 @@ func eventID(message string, level slog.Level) uint32 {
 		return 212
 	case "tree cannot be watched, it is swept each minute":
 		return 213
+	case "auto takes an engine":
+		return 214
+	case "the tree's file system does not tell of all below a folder, so each folder is watched; if events stay away sweep more often":
+		return 215
 	case "a store can be written again":
 		return 301
 	case "intake goes on; a sweep takes in what was missed":
