@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/windows"
 )
 
@@ -218,5 +219,40 @@ func TestOtherLettersAreTheSameFile(t *testing.T) {
 				t.Errorf("state %+v", s)
 			}
 		})
+	}
+}
+
+// An event may tell of a file by its short name, where the volume makes them.
+func TestShortNameIsTheSameFile(t *testing.T) {
+	tree, r := oneBy(t, "windows")
+	path := filepath.Join(tree.Path, "a folder of long name", "a file of long name.text")
+	write(t, path, "x")
+	eventually(t, "the file", func() bool { return r.has(path) })
+	var b [1024]uint16
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := windows.GetShortPathName(name, &b[0], uint32(len(b))); err != nil {
+		t.Fatal(err)
+	}
+	folder, file := filepath.Split(windows.UTF16ToString(b[:]))
+	short := filepath.Join(tree.Path, filepath.Base(folder), file)
+	if short == path {
+		t.Skip("the volume makes no short names")
+	}
+	at := r.w.trees[0]
+	at.mu.Lock()
+	source := at.source
+	at.mu.Unlock()
+	at.event(source, hint(tree.Path, fsnotify.Write, strings.TrimPrefix(short, tree.Path+`\`)))
+	at.event(source, hint(tree.Path, fsnotify.Create, filepath.Base(folder)))
+	r.upToDate(t, tree.Path)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for came := range r.index {
+		if came != path && !strings.Contains(came, "cookie") {
+			t.Errorf("%s came out", came)
+		}
 	}
 }

@@ -33,7 +33,18 @@ func (t *tree) real(path string) (string, bool) {
 	for i := len(names) - 1; i >= 0; i-- {
 		whole = join(whole, names[i])
 	}
-	return whole, whole == path
+	if whole == path {
+		return path, true
+	}
+	// In a folder that tells capitals apart, as WSL makes them, both are there.
+	asked, err := Lstat(path)
+	if err != nil {
+		return "", false
+	}
+	if found, err := Lstat(whole); err == nil && found.place() != asked.place() {
+		return path, true
+	}
+	return whole, false
 }
 
 // begins tells if path begins with dir, whatever letters either is written in.

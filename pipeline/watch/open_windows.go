@@ -182,7 +182,7 @@ func create(dir windows.Handle, name string, access, share, options uint32) (win
 	var h windows.Handle
 	var io windows.IO_STATUS_BLOCK
 	err = windows.NtCreateFile(&h, access, &object, &io, nil, 0, share, windows.FILE_OPEN,
-		options|windows.FILE_SYNCHRONOUS_IO_NONALERT|windows.FILE_OPEN_FOR_BACKUP_INTENT, 0, 0)
+		options|windows.FILE_SYNCHRONOUS_IO_NONALERT, 0, 0)
 	var status windows.NTStatus
 	switch {
 	case err == nil:
