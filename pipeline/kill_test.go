@@ -77,7 +77,7 @@ func tellStory(t *testing.T, c Config, path string) {
 func killFor(t *testing.T) time.Duration {
 	text := os.Getenv("SOAK")
 	switch {
-	case text == "" && os.Getenv("CI") == "true":
+	case text == "" && os.Getenv("CI") == "true" && !testing.Short():
 		return time.Minute
 	case text == "":
 		return 10 * time.Second
