@@ -382,6 +382,10 @@ func (t *tree) trouble(source source, err error) {
 	}
 	if t.begins(&t.saidLost) {
 		t.leave(func() {
+			if errors.Is(err, errDeaf) {
+				t.w.log.Warn("events of the tree have ended; it is watched anew and swept; if that goes on see to its disk or server", "tree", t.Name, "err", err)
+				return
+			}
 			t.w.log.Warn("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "tree", t.Name, "err", err)
 		})
 	}
