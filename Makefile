@@ -131,5 +131,6 @@ test-windows: ## run the tests of the Windows program under Wine, and install it
 		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(WINDOWS_PACKAGES) >/dev/null; \
 	fi
 	@rm -rf .wine && testdata/wine/prefix.sh .wine
-	WINEPREFIX=$(CURDIR)/.wine GOOS=windows CGO_ENABLED=0 $(GO) test -short -parallel 8 -timeout 10m -exec $(CURDIR)/testdata/wine/run.sh ./...
+	export WINEPREFIX=$(CURDIR)/.wine; trap '/usr/lib/wine/wineserver64 -k' EXIT; \
+		GOOS=windows CGO_ENABLED=0 $(GO) test -short -parallel 8 -timeout 10m -exec $(CURDIR)/testdata/wine/run.sh ./...
 	@GO=$(GO) ./packaging/msi/test-msi.sh $(PACKAGE_VERSION)

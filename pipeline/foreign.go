@@ -60,17 +60,18 @@ func tellForeignIn(d journal.Folder, log *slog.Logger, ours func(fs.DirEntry) bo
 }
 
 // ofState reports whether e belongs into the state folder itself: our folders,
-// the service's token and its socket, and a log that it may have been told to
-// write there.
+// the service's token and its socket, a log that it may have been told to write
+// there, and on Windows the configuration, which an installation may have put
+// aside.
 func ofState(c Config, e fs.DirEntry) bool {
 	name := strings.TrimSuffix(e.Name(), ".new")
 	if e.IsDir() {
-		return slices.Contains([]string{"ledger", "cursors", "index", "cache"}, name) || strings.HasPrefix(name, "index.broken-") || below(filepath.Join(c.State, name), c.Journal.Dir)
+		return slices.Contains([]string{"ledger", "cursors", "index", "cache", "engine-test"}, name) || strings.HasPrefix(name, "index.broken-") || below(filepath.Join(c.State, name), c.Journal.Dir)
 	}
 	if e.Type()&fs.ModeSocket != 0 {
 		return true
 	}
-	return e.Type().IsRegular() && (name == "admin.token" || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
+	return e.Type().IsRegular() && (slices.Contains([]string{"admin.token", "certpush.toml", "certpush.toml.untrusted"}, name) || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
 }
 
 // ofSeries reports whether e is a segment of one of these series, or the list of

@@ -3,26 +3,27 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/fsnotify/fsnotify"
 )
 
 // choose returns the engine that auto takes, and says once which and why.
-func (w *Watcher) choose() string {
+func (w *Watcher) choose(ctx context.Context) string {
 	w.chosen.Do(func() {
 		var why string
-		w.best, why = bestEngine(w.config.Scratch)
+		w.best, why = bestEngine(ctx, w.config.Scratch)
 		w.log.Info("auto takes an engine", "engine", w.best, "why", why)
 	})
 	return w.best
 }
 
 // open makes the tree's source; nil where its engine has none.
-func (t *tree) open(st Stat) (source, error) {
+func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 	engine := t.Engine
 	if engine == "auto" {
-		engine = t.w.choose()
+		engine = t.w.choose(ctx)
 	}
 	if engine == "windows" {
 		s, err := newRecursive(t.Path, st.place())

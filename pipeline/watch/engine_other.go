@@ -4,6 +4,8 @@
 
 package watch
 
+import "context"
+
 // Engines names the engines that there are here, on other systems only, and not yet.
 func Engines() (here, elsewhere, planned []string) {
 	return []string{"auto", "fsnotify", "sweep"}, []string{"windows"}, []string{"fanotify"}
@@ -13,7 +15,9 @@ func Engines() (here, elsewhere, planned []string) {
 const automatic = "fsnotify"
 
 // bestEngine is not asked: automatic leaves no choice.
-func bestEngine(string) (engine, why string) { return automatic, "it is the only one here" }
+func bestEngine(context.Context, string) (engine, why string) {
+	return automatic, "it is the only one here"
+}
 
 // unsupported tells if err says that the file system cannot do what the engine needs.
 func unsupported(error) bool { return false }

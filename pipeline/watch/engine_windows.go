@@ -4,6 +4,7 @@ package watch
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -27,8 +28,8 @@ const sight = 2 * time.Second
 
 // bestEngine returns what this system has. It makes a folder in scratch, and takes
 // it away again: no tree is ever written to.
-func bestEngine(scratch string) (engine, why string) {
-	if err := selfTest(scratch); err != nil {
+func bestEngine(ctx context.Context, scratch string) (engine, why string) {
+	if err := selfTest(ctx, scratch); err != nil {
 		return "fsnotify", "the self-test of engine windows: " + err.Error()
 	}
 	return "windows", "its self-test saw its event"
@@ -37,7 +38,7 @@ func bestEngine(scratch string) (engine, why string) {
 // selfTest is nil if a recursive handle tells of a file in a folder below it. That
 // folder is there before the handle is opened: there are systems (Wine is one) that
 // tell of new folders only, and are silent of those that lie in the tree for years.
-func selfTest(scratch string) error {
+func selfTest(ctx context.Context, scratch string) error {
 	dir, err := scratchFolder(scratch)
 	if err != nil {
 		return err
@@ -73,6 +74,8 @@ func selfTest(scratch string) error {
 		case <-seen:
 		case <-ended:
 			err = errDeaf
+		case <-ctx.Done():
+			err = ctx.Err() // a stop does not wait for it
 		case <-time.After(sight):
 			err = fmt.Errorf("no event came from a folder that was there before, within %v", sight)
 		}

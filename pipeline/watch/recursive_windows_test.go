@@ -94,7 +94,7 @@ func TestAutoTakesWhatItTested(t *testing.T) {
 	// What a killed process left.
 	write(t, filepath.Join(scratch, "engine-test", "old", "file"), "x")
 	want := "windows"
-	if err := selfTest(scratch); err != nil {
+	if err := selfTest(t.Context(), scratch); err != nil {
 		t.Logf("the self-test: %v", err)
 		want = "fsnotify"
 	}
@@ -124,7 +124,7 @@ func TestAutoTakesWhatItTested(t *testing.T) {
 	if left, err := os.ReadDir(scratch); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if err := selfTest(filepath.Join(scratch, "not there")); err == nil {
+	if err := selfTest(t.Context(), filepath.Join(scratch, "not there")); err == nil {
 		t.Error("tested where there is no place")
 	}
 }

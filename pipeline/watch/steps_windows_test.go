@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"os"
 )
@@ -26,7 +27,7 @@ func silent(engine string) error {
 	if engine != "windows" {
 		return nil
 	}
-	return selfTest("")
+	return selfTest(context.Background(), "")
 }
 
 // burst is how many files, four folders deep each, an engine takes at once. Wine

@@ -218,7 +218,7 @@ func (t *tree) rest(deafAt, since time.Time) {
 
 // arm watches the root and asks for a sweep, which sets the other watches.
 func (t *tree) arm(ctx context.Context, st Stat, readers *sync.WaitGroup) {
-	source, err := t.open(st)
+	source, err := t.open(ctx, st)
 	if vanished(err) || errors.Is(err, errMoved) {
 		return // between the look and the open; the next look tells
 	}
