@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 const killWorkers = 3
 
 func killConfig(state, drop, addr string) Config {
-	c := Config{State: state, Trees: []Tree{{Path: drop, Settle: 20 * time.Millisecond}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
+	c := Config{State: state, Trees: []Tree{{Path: drop, Settle: 20 * time.Millisecond, Engine: "fsnotify"}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
 	clamd(addr, func(s *Scanner) { s.Workers = killWorkers })(&c)
 	return c
 }

@@ -36,7 +36,9 @@ type lab struct {
 
 func newLab(t *testing.T, set ...func(*Config)) *lab {
 	l := &lab{t: t, drop: t.TempDir()}
-	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []Tree{{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond}}, Journal: Journal{MinFree: -1}}
+	// Where auto has a choice it looks for two seconds.
+	tree := Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: "fsnotify"}
+	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []Tree{tree}, Journal: Journal{MinFree: -1}}
 	l.c.Outcome = func(o Outcome) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
