@@ -64,6 +64,7 @@ type consumer struct {
 	resumed time.Time
 	woken   chan struct{} // a retry came
 	counts  map[string]int64
+	changes map[string]int   // of versions: how often they were skipped as changed
 	refused map[string]error // what the disk refuses now, by what it keeps us from
 	flying  atomic.Int64
 	moved   atomic.Int64 // when a session ended last, unix nanoseconds
@@ -84,7 +85,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome, grace: cfg.Grace,
 		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
 		cursors: dirs.cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
-		woken: make(chan struct{}, 1), counts: map[string]int64{}, refused: map[string]error{}, begun: time.Now(),
+		woken: make(chan struct{}, 1), counts: map[string]int64{}, changes: map[string]int{}, refused: map[string]error{}, begun: time.Now(),
 	}
 	// Few sessions of many samples: a session costs the scanner a connection. Two,
 	// so that it has work while one of them ends and is recorded.

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/certpush/certpush/pipeline/scan/scantest"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // unprinted returns what in text would act on a terminal, a log or a page.
@@ -334,6 +335,32 @@ func TestSparseTerabytes(t *testing.T) {
 	}
 }
 
+// TestTouchedWhileItIsHashed: a large file whose owner sets its rights now and then
+// gives way to others all the same, and of its lines one waits, not all.
+func TestTouchedWhileItIsHashed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Type: "hashlist", Workers: 1}} })
+	path := l.write("large", "")
+	if err := os.Truncate(path, 8<<40); err != nil {
+		t.Skipf("this file system holds no file of 8 TiB: %v", err)
+	}
+	l.start()
+	l.swept()
+	for turn := range 12 {
+		must(t, os.Chmod(path, 0o600|os.FileMode(turn%2)<<5))
+		l.judged(l.write(fmt.Sprint("small", turn), "x"))
+	}
+	l.until("one line of it that waits", func() bool { return l.p.Status().Scanners[0].Waiting == 1 })
+	for _, o := range outcomesOf(l.outcomes(), path) {
+		if o.Outcome != Skipped || o.Reason != ReasonChanged {
+			t.Errorf("%+v", o)
+		}
+	}
+	if n := len(l.lines("live")) + len(l.lines("backlog")); n > 1+2*12+1 {
+		t.Errorf("%d lines for a file that was touched 12 times, and 12 others", n)
+	}
+}
+
 // TestHashGoesOnWhereItWas: what is hashed in turns has the same hash.
 func TestHashGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
@@ -354,15 +381,34 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 		t.Errorf("%d after %d turns: %s, want %s", w, turns, out.SHA256, want)
 	}
 	p.shut()
-	// Another version in between begins anew, and is not interrupted.
-	p, turns = &push{sample: Sample{Path: path}}, 0
-	if w := o.open(t.Context(), p, &out, turn); w != unfinished {
-		t.Fatalf("%d", w)
+	// Another version in between ends it, for its hash would be of none: a bare path
+	// alone begins anew. Both give way as before.
+	for _, line := range []Sample{{Path: path}, {Path: path, ID: "x", Size: int64(len(text))}} {
+		p, turns = &push{sample: line}, 0
+		st, err := watch.Lstat(path)
+		must(t, err)
+		p.sample.Mtime = st.Mtime
+		if w := o.open(t.Context(), p, &out, turn); w != unfinished {
+			t.Fatalf("%d", w)
+		}
+		must(t, os.Chmod(path, 0o640))
+		must(t, os.Chmod(path, 0o600))
+		w := o.open(t.Context(), p, &out, turn)
+		if !line.Bare() {
+			if w != settled || out.Reason != ReasonChanged {
+				t.Errorf("%d: %+v", w, out)
+			}
+			continue
+		}
+		if w != unfinished {
+			t.Errorf("%d: it does not give way", w)
+		}
+		for w == unfinished {
+			w = o.open(t.Context(), p, &out, turn)
+		}
+		if w != ready || out.SHA256 != sumOf(string(text)) {
+			t.Errorf("%d: %s", w, out.SHA256)
+		}
+		p.shut()
 	}
-	text = bytes.ToUpper(text)
-	must(t, os.WriteFile(path, text, 0o600))
-	if w := o.open(t.Context(), p, &out, turn); w != ready || out.SHA256 != fmt.Sprintf("%x", sha256.Sum256(text)) {
-		t.Errorf("%d: %s", w, out.SHA256)
-	}
-	p.shut()
 }

@@ -33,7 +33,8 @@ const (
 //	scanner             name
 //	path or path_b64    as in the journal line
 //	size                bytes, as read
-//	sha256              64 hex digits; absent where the file was not read to its end
+//	sha256              64 hex digits; absent where the file was not read to its end, or
+//	                    where the scanner may have seen other bytes than were hashed
 //	outcome             done gone skipped dead
 //	verdict             clean suspicious malicious submitted unscanned; only with done
 //	signature           the scanner's name for what it found
@@ -50,7 +51,7 @@ type Outcome struct {
 	Scanner   string
 	Path      string // raw bytes, absolute
 	Size      int64
-	SHA256    string // hex; empty where the file was not read to its end
+	SHA256    string // hex; empty where it is not known to be of what the scanner saw
 	Outcome   string // Done, Gone, Skipped or Dead
 	Verdict   scan.Verdict
 	Signature string

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -15,9 +16,13 @@ const (
 	turnEvery = 5 * time.Second        // one of those that gave way goes on, whoever waits
 )
 
-// enough returns what interrupts a hash: after its turn, when the stop was asked
+// enough returns what interrupts p's hash: after its turn, when the stop was asked
 // for, others are in the same session, or lines wait and every worker is taken.
-func (c *consumer) enough(ctx context.Context, joined bool) func() bool {
+// A line whose path has one parked already takes its place, and has no turn before.
+func (c *consumer) enough(ctx context.Context, p *push, joined bool) func() bool {
+	if p.part == nil && c.parkedAt(p.sample.Path) {
+		return func() bool { return true }
+	}
 	begun := time.Now()
 	return func() bool {
 		c.moved.Store(time.Now().UnixNano()) // it reads on: it is not stuck
@@ -38,18 +43,49 @@ func (c *consumer) wanted() bool {
 	return len(c.retries) > 0 && !c.retries[0].due.After(time.Now())
 }
 
-// park puts p aside; it holds no worker there.
-func (c *consumer) park(p *push) {
+// parkedAt reports whether a line of this path is parked.
+func (c *consumer) parkedAt(path string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.parked, func(q *push) bool { return q.sample.Path == path })
+}
+
+// park puts p aside; it holds no worker there. It returns the line of the same path
+// that was parked, if there is one: p takes its place. Else a large file whose owner
+// touches it now and then would have a line there for each time, and each be hashed.
+func (c *consumer) park(p *push) (old *push) {
 	c.mu.Lock()
 	if len(c.parked) == 0 {
 		c.resumed = time.Now()
 	}
-	c.parked = append(c.parked, p)
+	i := slices.IndexFunc(c.parked, func(q *push) bool { return q.sample.Path == p.sample.Path && !q.sample.Bare() })
+	if i < 0 {
+		c.parked = append(c.parked, p)
+	} else {
+		old, c.parked[i] = c.parked[i], p
+		p.goOnFrom(old)
+	}
 	c.mu.Unlock()
 	select {
 	case c.woken <- struct{}{}:
 	default:
 	}
+	return old
+}
+
+// goOnFrom takes over how far the hash of old has come, where that is p's too.
+func (p *push) goOnFrom(old *push) {
+	same := old.part.stat.Same(p.part.stat)
+	if same && old.part.read > p.part.read || p.borne() {
+		p.part.hash, p.part.read, p.torn = old.part.hash, old.part.read, old.torn || !same
+	}
+}
+
+// outdated is the outcome of a parked line that another one outdates.
+func (c *consumer) outdated(p *push) Outcome {
+	out := c.outcomeOf(p)
+	out.Outcome, out.Reason, out.Tries = Skipped, ReasonChanged, p.tries
+	return out
 }
 
 // resume takes the sample that was parked first, when nothing else is ready or

@@ -159,7 +159,7 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 		if ok {
 			if s, err := parseLine(line.Text); err == nil && s.ofAll() {
 				st, err := watch.Lstat(s.Path)
-				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime {
+				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == ViaLimit {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
 				}
 				batch = append(batch, noted{s.Path, st, line.At})
@@ -300,6 +300,9 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 	at := first
 	for i, f := range files {
 		notes[i] = noted{f.path, f.stat, at}
+		if f.via == ViaLimit { // once it has settled it is journaled again, whatever its times say
+			notes[i].stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
+		}
 		at.Offset += int64(len(lines[i]))
 		p.m.seen.WithLabelValues(p.c.Trees[f.tree].Name, f.via).Inc()
 	}

@@ -43,10 +43,12 @@ type push struct {
 	mark   mark // the ledger's end when the line was handed out
 	lane   *lane
 
-	file *os.File // while in flight
-	stat watch.Stat
-	sum  [32]byte
-	part *reading // of a sample whose hash was interrupted
+	file     *os.File // while in flight
+	stat     watch.Stat
+	sum      [32]byte
+	part     *reading // of a sample whose hash was interrupted
+	torn     bool     // the file changed while it was hashed
+	restless bool     // its changes are put up with: see restless
 	// version of the scanner that the verdict is remembered under; "": it is not.
 	version string
 	began   time.Time // of the first try
@@ -79,7 +81,10 @@ type reading struct {
 	stat watch.Stat
 }
 
-var errInterrupted = errors.New("reading is interrupted")
+var (
+	errInterrupted = errors.New("reading is interrupted")
+	errMoved       = errors.New("it is another version by now")
+)
 
 // opener opens samples beneath their trees.
 type opener struct {
@@ -170,7 +175,7 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 	}
 	if err := o.hash(ctx, p, enough); err != nil {
 		// A file system whose sizes lie changes nothing: its file cannot be read.
-		moved := errors.Is(err, io.ErrUnexpectedEOF) && p.moved()
+		moved := errors.Is(err, errMoved) || errors.Is(err, io.ErrUnexpectedEOF) && p.moved()
 		p.shut()
 		if o.taken(err) {
 			return p.judgedHere(out)
@@ -184,7 +189,9 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 		p.reason, p.local = describe(ReasonUnreadable, err), true
 		return later
 	}
-	out.SHA256 = hex.EncodeToString(p.sum[:])
+	if !p.vague() {
+		out.SHA256 = hex.EncodeToString(p.sum[:])
+	}
 	return ready
 }
 
@@ -202,16 +209,20 @@ func changed(s Sample, st watch.Stat) bool {
 
 // hash reads the file through ReadAt, so that the descriptor that may be passed
 // on stands at 0. A sparse file of terabytes costs its owner nothing and us hours,
-// so the hash can be interrupted after each read; it goes on where it was while
-// the file is the same.
+// so the hash can be interrupted after each read, always: it goes on where it was
+// while the file is the same. One that is not is errMoved, or a bare path begun
+// anew, which has no line of its own to come.
 func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	r := p.part
 	p.part = nil
-	if r == nil {
-		r = &reading{hash: sha256.New(), stat: p.stat}
-	} else if !r.stat.Same(p.stat) {
-		// One that is written all the time would begin anew each time: it is read in one go.
-		r, enough = &reading{hash: sha256.New(), stat: p.stat}, func() bool { return false }
+	switch {
+	case r == nil, p.sample.Bare() && !r.stat.Same(p.stat):
+		r, p.torn = &reading{hash: sha256.New(), stat: p.stat}, false
+	case r.stat.Same(p.stat):
+	case p.borne():
+		r.stat, p.torn = p.stat, true
+	default:
+		return errMoved
 	}
 	buf := o.bufs.Get().(*[]byte)
 	defer o.bufs.Put(buf)
@@ -234,14 +245,32 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	return nil
 }
 
+// borne reports whether p is pushed as found, whatever happens to it meanwhile.
+func (p *push) borne() bool { return p.sample.Via == ViaLimit || p.restless }
+
+// vague reports whether what was hashed is perhaps not what the scanner is given.
+// Of a file under its writer's hands no time stamp tells all, for it may be
+// written through a memory map.
+func (p *push) vague() bool { return p.sample.Via == ViaLimit || p.torn }
+
 // moved reports whether the open file is another version now than when it was
-// opened, also while the scanner held its descriptor.
+// opened, also while the scanner held its descriptor. Whoever owns a file sets its
+// size and its mtime as he likes; its ctime he does not.
 func (p *push) moved() bool {
 	st, err := watch.Fstat(p.file)
-	if err != nil {
-		return true
+	return err != nil || !st.Same(p.stat)
+}
+
+// left reports whether the open file is as it was but for its ctime, and its path
+// does not lead to it any more: it was deleted or renamed, which alone changes the
+// ctime. It cannot be pushed again under this name.
+func (p *push) left() bool {
+	now, err := watch.Fstat(p.file)
+	if err != nil || now.Size != p.stat.Size || now.Mtime != p.stat.Mtime {
+		return false
 	}
-	return p.sample.Via != ViaLimit && (st.Size != p.stat.Size || st.Mtime != p.stat.Mtime)
+	there, err := watch.Lstat(p.sample.Path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && (there.Inode != now.Inode || there.Dev != now.Dev)
 }
 
 func (p *push) shut() {
@@ -252,18 +281,24 @@ func (p *push) shut() {
 }
 
 // judge turns an answer into p's outcome; false means that there is none yet. A
-// bare path that changed has no line of its own to come: it is pushed again.
+// bare path that changed has no line of its own to come: it is pushed again. Of
+// what changed under the scanner's eyes nobody knows which bytes it saw: where a
+// verdict stands all the same it has no SHA-256 and is not remembered.
 func (p *push) judge(a scan.Answer, out *Outcome) bool {
 	if a.Err != nil && watch.Taken(a.Err) { // while the scanner was handed it
 		p.judgedHere(out)
 		return true
 	}
-	if p.moved() {
+	moved := p.moved()
+	if moved && !p.borne() && !p.left() {
 		if p.sample.Bare() {
 			return false
 		}
 		out.Outcome, out.Reason, out.SHA256 = Skipped, ReasonChanged, ""
 		return true
+	}
+	if moved || p.vague() {
+		out.SHA256, p.version, p.sum = "", "", [32]byte{}
 	}
 	if a.Err != nil {
 		return false

@@ -32,7 +32,8 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 				p.began = time.Now()
 			}
 			out := c.outcomeOf(p)
-			w := c.opener.open(hand, p, &out, c.enough(ctx, len(all) > 0))
+			p.restless = c.restless(p.sample)
+			w := c.opener.open(hand, p, &out, c.enough(ctx, p, len(all) > 0))
 			if w == ready && c.remembered(hand, p, &out) {
 				w = settled
 			}
@@ -63,7 +64,9 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 		} else if before[i] == later {
 			c.unread(p)
 		} else if before[i] == unfinished {
-			c.park(p)
+			if old := c.park(p); old != nil {
+				finished, record = append(finished, old), append(record, c.outdated(old))
+			}
 		}
 		if done {
 			finished, record = append(finished, p), append(record, outs[i])
@@ -100,14 +103,15 @@ func (c *consumer) join(ctx context.Context, first *push, begun time.Time, n int
 // remembered takes p's verdict from the cache; false means that it has to be
 // asked for.
 func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
-	if c.cache == nil {
+	if c.cache == nil || p.vague() {
 		return false
 	}
 	if p.version = c.health.version(ctx); p.version == "" {
 		return false
 	}
 	a, ok := c.cache.get(c.c.Name, p.version, p.sum, c.c.Cache)
-	if !ok || !p.judge(a, out) {
+	// Of bytes that changed since they were hashed it tells nothing.
+	if !ok || p.moved() || !p.judge(a, out) {
 		return false
 	}
 	p.shut()
@@ -217,7 +221,7 @@ func (c *consumer) count(ctx context.Context, p *push) bool {
 	}
 	out := c.outcomeOf(p)
 	out.Outcome, out.Reason, out.Tries = Dead, p.reason, p.tries
-	if p.sum != [32]byte{} { // it could be read
+	if p.sum != [32]byte{} && !p.vague() { // it could be read
 		out.Size, out.SHA256 = p.stat.Size, hex.EncodeToString(p.sum[:])
 	}
 	c.log.Error("dead letter: the sample is given up; see `certpush why`, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.tries, "reason", p.reason)
@@ -268,6 +272,7 @@ func (c *consumer) finish(ctx, hand context.Context, all []*push, outs []Outcome
 		delete(c.opened, p)
 		p.lane.waiting--
 		c.counts[outs[i].Outcome]++
+		c.unrest(outs[i])
 	}
 	c.mu.Unlock()
 	for i, p := range all {

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"iter"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// meddler does something to each file just before the scanner is handed it.
+type meddler struct {
+	scan.Scanner
+	before func(scan.File)
+}
+
+func (m *meddler) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answer {
+	return m.Scanner.Scan(ctx, func(yield func(scan.File) bool) {
+		for f := range files {
+			if m.before(f); !yield(f) {
+				return
+			}
+		}
+	})
+}
+
+// meddle has before called with each file of this size.
+func (l *lab) meddle(size int, before func()) {
+	_, consumers, _ := l.p.halves()
+	consumers[0].scanner = &meddler{consumers[0].scanner, func(f scan.File) {
+		if f.Size == int64(size) {
+			before()
+		}
+	}}
+}
+
+// remembering is a lab whose one scanner has a cache.
+func remembering(t *testing.T, network string) (*lab, *scantest.Server) {
+	d := scantest.Start(t, network)
+	return newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true })), d
+}
+
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// rewrite puts harmless bytes into path and sets its times back.
+func rewrite(t *testing.T, path string) {
+	st, err := os.Stat(path)
+	must(t, err)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.Write(bytes.Repeat([]byte("x"), int(st.Size())))
+	must(t, err)
+	must(t, f.Close())
+	must(t, os.Chtimes(path, st.ModTime(), st.ModTime()))
+}
+
+// TestAVerdictIsNotTakenForOtherBytes: a file is rewritten after it was hashed, and
+// its size and mtime are as before. What the scanner says of the new bytes is not
+// recorded for the old ones, nor remembered; the new ones are pushed.
+func TestAVerdictIsNotTakenForOtherBytes(t *testing.T) {
+	for _, network := range scantest.Networks() {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			l, _ := remembering(t, network)
+			l.start()
+			l.swept()
+			path := l.drop + string(os.PathSeparator) + "a"
+			var once sync.Once
+			l.meddle(len(eicar()), func() { once.Do(func() { rewrite(t, path) }) })
+			l.write("a", eicar())
+			all := l.await(2)
+			if o := all[0]; o.Outcome != Skipped || o.Reason != ReasonChanged || o.Verdict != "" || o.SHA256 != "" {
+				t.Errorf("rewritten while it was judged: %+v", o)
+			}
+			if o := all[1]; o.Outcome != Done || o.Verdict != scan.Clean || o.SHA256 == "" || o.SHA256 == sumOf(eicar()) {
+				t.Errorf("what was written: %+v", o)
+			}
+			for _, name := range []string{"b", "c"} {
+				n := len(l.outcomes())
+				l.write(name, eicar())
+				if o := l.await(n + 1)[n]; o.Verdict != scan.Malicious || o.SHA256 != sumOf(eicar()) {
+					t.Errorf("the bytes that the scanner never saw: %+v", o)
+				}
+			}
+		})
+	}
+}
+
+// TestAFileThatNeverSettlesHasNoSum: it is pushed under its writer's hands, so the
+// verdict is on what the scanner read, and on no SHA-256 that we know.
+func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
+	for _, network := range scantest.Networks() {
+		for _, writes := range []bool{true, false} {
+			t.Run(network, func(t *testing.T) {
+				t.Parallel()
+				l, _ := remembering(t, network)
+				l.c.Trees[0].SettleLimit = 300 * time.Millisecond
+				l.start()
+				l.swept()
+				path := l.drop + string(os.PathSeparator) + "a"
+				f, err := os.Create(path)
+				must(t, err)
+				defer f.Close()
+				_, err = f.WriteString(eicar())
+				must(t, err)
+				var once sync.Once
+				l.meddle(len(eicar()), func() {
+					once.Do(func() {
+						if writes {
+							_, err := f.WriteAt(bytes.Repeat([]byte("x"), len(eicar())), 0)
+							must(t, err)
+						}
+					})
+				})
+				want := scan.Malicious
+				if writes {
+					want = scan.Clean
+				}
+				if o := l.await(1)[0]; o.Outcome != Done || o.Verdict != want || o.SHA256 != "" || o.Cached {
+					t.Errorf("pushed as found: %+v", o)
+				}
+				// Its writer may have written through a memory map up to the end.
+				must(t, f.Close())
+				l.until("its push once it has settled", func() bool { return len(outcomesOf(l.outcomes(), path)) == 2 })
+				if o := outcomesOf(l.outcomes(), path)[1]; o.Outcome != Done || o.SHA256 == "" || o.Cached {
+					t.Errorf("settled: %+v", o)
+				}
+				other := l.write("b", eicar())
+				l.judged(other)
+				if o := outcomesOf(l.outcomes(), other)[0]; o.Verdict != scan.Malicious || o.Cached && writes || o.SHA256 != sumOf(eicar()) {
+					t.Errorf("the bytes that the scanner never saw: %+v", o)
+				}
+			})
+		}
+	}
+}
+
+// TestNewRightsAndNamesWhileItIsJudged: the ctime alone tells of them, as it would
+// of new bytes, so the file is pushed once more, and then it has its verdict.
+func TestNewRightsAndNamesWhileItIsJudged(t *testing.T) {
+	for name, do := range map[string]func(path string) error{
+		"chmod":     func(path string) error { return os.Chmod(path, 0o400) },
+		"hard link": func(path string) error { return os.Link(path, path+"-beside") },
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			l, _ := remembering(t, scantest.Networks()[0])
+			l.c.Trees[0].Exclude = []string{"*-beside"}
+			l.start()
+			l.swept()
+			path := l.drop + string(os.PathSeparator) + "a"
+			var once sync.Once
+			l.meddle(len(eicar()), func() { once.Do(func() { must(t, do(path)) }) })
+			l.write("a", eicar())
+			all := l.await(2)
+			if all[0].Outcome != Skipped || all[0].Reason != ReasonChanged || all[1].Outcome != Done || all[1].Verdict != scan.Malicious {
+				t.Errorf("%+v", all)
+			}
+			l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
+			if n := len(l.outcomes()); n != 2 {
+				t.Errorf("%d outcomes", n)
+			}
+		})
+	}
+}
+
+// TestRightsThatChangeWithEveryPushEndInAVerdict: a file whose ctime never lasts has
+// its outcome after a few lines, without a SHA-256, and no line follows.
+func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
+	l, _ := remembering(t, scantest.Networks()[0])
+	l.c.Trees[0].Engine = "sweep" // no event tells of it, the consumer hands it back
+	l.start()
+	l.swept()
+	path := l.drop + string(os.PathSeparator) + "a"
+	mode := os.FileMode(0o400)
+	l.meddle(len(eicar()), func() {
+		mode ^= 0o200
+		must(t, os.Chmod(path, mode))
+	})
+	l.write("a", eicar())
+	must(t, l.p.Sweep(""))
+	all := l.await(restlessAfter + 1)
+	l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
+	for i, o := range all {
+		if i < restlessAfter && o.Reason != ReasonChanged || i == restlessAfter && (o.Verdict != scan.Malicious || o.SHA256 != "") {
+			t.Errorf("outcome %d: %+v", i, o)
+		}
+	}
+	if n := len(l.outcomes()); n != restlessAfter+1 {
+		t.Errorf("%d outcomes", n)
+	}
+}
+
+// TestDeletedWhileItIsJudged: it cannot be pushed again, so what the scanner said
+// of it stands, but not for bytes that it perhaps did not see.
+func TestDeletedWhileItIsJudged(t *testing.T) {
+	l, _ := remembering(t, scantest.Networks()[0])
+	l.start()
+	l.swept()
+	path := l.drop + string(os.PathSeparator) + "a"
+	l.meddle(len(eicar()), func() { must(t, os.Remove(path)) })
+	l.write("a", eicar())
+	if o := l.await(1)[0]; o.Outcome != Done || o.Verdict != scan.Malicious || o.SHA256 != "" {
+		t.Errorf("%+v", o)
+	}
+}
