@@ -17,11 +17,11 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// cache remembers verdicts over restarts: same SHA-256, same scanner, same
-// version of it. Nothing rests on it: what it loses is asked once more.
+// cache remembers verdicts over restarts: same SHA-256, same scanner, same key of
+// it (scan.Scanner). Nothing rests on it: what it loses is asked once more.
 //
-// Key: the first 16 bytes of SHA-256 over scanner 0 version, then the sample's
-// SHA-256. Value:
+// Key: the first 16 bytes of SHA-256 over scanner 0 scanner's key, then the
+// sample's SHA-256. Value:
 //
 //	| 0                   7 | 8 ...                             |
 //	| unix nanoseconds, BE  | verdict 0 signature               |
@@ -39,7 +39,7 @@ type cached struct {
 
 const (
 	putsAtOnce  = 1024        // verdicts that wait to be written; more are not remembered
-	versionGood = time.Second // a version older than this is asked for again
+	keyGood     = time.Second // a scanner's key older than this is asked for again
 	expireEvery = time.Hour
 )
 

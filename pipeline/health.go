@@ -34,8 +34,11 @@ type health struct {
 	up     chan struct{} // closed while up
 	down   chan struct{} // a token: it went down
 	busy   time.Time     // told to wait until then
-	asked  time.Time     // when the version was told
 	free   chan struct{} // closed while nobody paused it
+
+	key    string    // what it judges by, as it was told last
+	keyed  time.Time // when it was asked for that
+	asking *asking   // a question on its way, nil when there is none
 }
 
 type healthState struct {
@@ -218,26 +221,54 @@ func (h *health) ping(ctx context.Context) (string, error) {
 	return h.scanner.Ping(ctx)
 }
 
-// version returns the scanner's version as it was told less than a second ago,
-// "" when it does not tell.
-func (h *health) version(ctx context.Context) string {
+// asking is one question for the scanner's key, which all wait for who need it.
+type asking struct {
+	done chan struct{} // closed when key is there
+	key  string
+}
+
+// judgesBy returns the scanner's key as it was asked for less than a second ago, ""
+// when it is not known. Who comes while it is asked for waits for the answer: the
+// one before is perhaps of another version. One that takes longer is none.
+func (h *health) judgesBy(ctx context.Context) string {
 	h.mu.Lock()
-	version, old := h.s.version, time.Since(h.asked) > versionGood
-	if old {
-		h.asked = time.Now() // one who asks is enough
+	if time.Since(h.keyed) <= keyGood {
+		defer h.mu.Unlock()
+		return h.key
+	}
+	a, first := h.asking, h.asking == nil
+	if first {
+		a = &asking{done: make(chan struct{})}
+		h.asking = a
 	}
 	h.mu.Unlock()
-	if !old {
-		return version
+	if first {
+		h.askKey(ctx, a)
 	}
-	version, err := h.ping(ctx)
-	if err != nil {
-		version = ""
+	select {
+	case <-a.done:
+		return a.key
+	case <-ctx.Done():
+		return ""
+	}
+}
+
+// askKey asks, and answers all who wait for a.
+func (h *health) askKey(ctx context.Context, a *asking) {
+	begun := time.Now()
+	short, cancel := context.WithTimeout(ctx, keyGood)
+	defer cancel()
+	a.key = h.scanner.Key(short)
+	if took := time.Since(begun); took > keyGood {
+		a.key, begun = "", begun.Add(took) // nor is it asked again at once
 	}
 	h.mu.Lock()
-	h.s.version, h.asked = version, time.Now()
+	h.key, h.keyed, h.asking = a.key, begun, nil
+	if a.key != "" {
+		h.s.version = a.key
+	}
 	h.mu.Unlock()
-	return version
+	close(a.done)
 }
 
 // raise says that the scanner is up.
@@ -245,7 +276,7 @@ func (h *health) raise(version string) {
 	h.mu.Lock()
 	was := h.s
 	h.s = healthState{up: true, since: time.Now(), version: version, blind: was.blind, paused: was.paused}
-	h.asked = time.Now()
+	h.keyed = time.Time{} // while it was down it may have become another
 	if !was.up {
 		close(h.up)
 	}

@@ -106,7 +106,7 @@ func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
 	if c.cache == nil || p.vague() {
 		return false
 	}
-	if p.version = c.health.version(ctx); p.version == "" {
+	if p.version = c.health.judgesBy(ctx); p.version == "" {
 		return false
 	}
 	a, ok := c.cache.get(c.c.Name, p.version, p.sum, c.c.Cache)

@@ -177,11 +177,10 @@ func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *Failure) {
 	return nil, &Failure{Kind: Down, Err: fmt.Errorf("connect to clamd: %w", err)}
 }
 
-// Ping implements Scanner. All addresses are asked, and the version names each
-// different one that answered: a verdict may come from any of them.
-func (c *clamd) Ping(ctx context.Context) (string, error) {
-	versions := make([]string, len(c.addresses))
-	failures := make([]*Failure, len(c.addresses))
+// pingAll asks every address for its version.
+func (c *clamd) pingAll(ctx context.Context) (versions []string, failures []*Failure) {
+	versions = make([]string, len(c.addresses))
+	failures = make([]*Failure, len(c.addresses))
 	var wg sync.WaitGroup
 	for i, a := range c.addresses {
 		wg.Go(func() {
@@ -189,6 +188,36 @@ func (c *clamd) Ping(ctx context.Context) (string, error) {
 		})
 	}
 	wg.Wait()
+	return versions, failures
+}
+
+// Key implements Scanner. A verdict may come from any address, so all have to
+// answer, and with one version: one that is down may be back at once, and with
+// older signatures. A version without the number of its database says nothing of
+// those that are loaded.
+func (c *clamd) Key(ctx context.Context) string {
+	versions, failures := c.pingAll(ctx)
+	for i, f := range failures {
+		if f != nil || versions[i] != versions[0] {
+			return ""
+		}
+	}
+	if !numbered(versions[0]) {
+		return ""
+	}
+	return versions[0]
+}
+
+// numbered tells if a version names its database: PROGRAM/NUMBER/TIME.
+func numbered(version string) bool {
+	program, rest, _ := strings.Cut(version, "/")
+	number, when, _ := strings.Cut(rest, "/")
+	return program != "" && number != "0" && digits([]byte(number)) && when != ""
+}
+
+// Ping implements Scanner. The version names each different one that answered.
+func (c *clamd) Ping(ctx context.Context) (string, error) {
+	versions, failures := c.pingAll(ctx)
 	var got []string
 	var first *Failure
 	for i, f := range failures {
@@ -202,7 +231,6 @@ func (c *clamd) Ping(ctx context.Context) (string, error) {
 	if len(got) == 0 {
 		return "", first
 	}
-	// One that does not tell makes the whole unfit as a key.
 	if slices.Contains(got, "") {
 		return "", nil
 	}

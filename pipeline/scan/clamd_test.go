@@ -327,6 +327,32 @@ func TestAddresses(t *testing.T) {
 	wantKind(t, judge(t, s, f)[0], scan.Down)
 }
 
+// TestKey holds that verdicts are remembered only where each address that may give
+// one tells the same database.
+func TestKey(t *testing.T) {
+	one, two := scantest.Start(t, "tcp"), scantest.Start(t, "tcp")
+	const good = "ClamAV 1.4.3/27000/scantest"
+	alone, both := asks(t, time.Minute, one.Addr()), asks(t, time.Minute, one.Addr(), two.Addr())
+	want := func(s scan.Scanner, want, when string) {
+		t.Helper()
+		if key := s.Key(t.Context()); key != want {
+			t.Errorf("%s: %q, want %q", when, key, want)
+		}
+	}
+	want(alone, good, "one")
+	want(both, good, "two alike")
+	two.SetVersion("ClamAV 1.4.3/26999/scantest")
+	want(both, "", "two that differ")
+	two.Set(scantest.Refuse)
+	want(both, "", "one is down, and may be back with older signatures")
+	for _, version := range []string{"ClamAV 1.4.3", "ClamAV 1.4.3/", "ClamAV 1.4.3/0/x", "ClamAV 1.4.3/abc/x", "ClamAV 1.4.3/27000", "COMMAND UNAVAILABLE"} {
+		one.SetVersion(version)
+		want(alone, "", version)
+	}
+	one.Set(scantest.Refuse)
+	want(alone, "", "down")
+}
+
 func TestPingFails(t *testing.T) {
 	for behaviour, want := range map[scantest.Behaviour]scan.Kind{
 		scantest.Refuse: scan.Down, scantest.Reset: scan.Down, scantest.Close: scan.Down,

@@ -17,6 +17,9 @@ func (discard) Ping(ctx context.Context) (string, error) {
 	return "discard", nil
 }
 
+// Key implements Scanner.
+func (discard) Key(context.Context) string { return "" }
+
 func (discard) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 	var answers []Answer
 	for range files {

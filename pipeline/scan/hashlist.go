@@ -70,6 +70,15 @@ func (h *hashlist) Ping(ctx context.Context) (string, error) {
 	return fmt.Sprintf("hashlist %d %x", count, all.Sum(nil)[:8]), nil
 }
 
+// Key implements Scanner: the version names what is in every list.
+func (h *hashlist) Key(ctx context.Context) string {
+	version, err := h.Ping(ctx)
+	if err != nil {
+		return ""
+	}
+	return version
+}
+
 // Scan implements Scanner. It reads no file: the hash says all.
 func (h *hashlist) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 	var answers []Answer

@@ -90,10 +90,15 @@ type Answer struct {
 // Scanner is a verdict engine. Its methods may be called from several
 // goroutines at once.
 type Scanner interface {
-	// Ping asks if the scanner is ready and returns its version text, good as a
-	// cache key. The text is empty when the scanner does not tell its version:
-	// then nothing may be cached. An error always has a *Failure inside.
+	// Ping asks if the scanner is ready and returns its version text, to be shown.
+	// It is empty when the scanner does not tell. An error always has a *Failure
+	// inside.
 	Ping(ctx context.Context) (version string, err error)
+
+	// Key names what the scanner judges by now: program, signatures, and whatever
+	// else a verdict rests on. It is empty when that is not known, and then no
+	// verdict may be remembered.
+	Key(ctx context.Context) string
 
 	// Scan judges files in one session: it pulls the next File as soon as it can
 	// send it, ends the session when the sequence ends, and returns one Answer
