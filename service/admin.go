@@ -33,6 +33,7 @@ type admin struct {
 	host    string // the host part of the listen address
 	unix    bool
 	log     *slog.Logger
+	crowd   crowd
 }
 
 // maxHeader and maxBody bound a request, in bytes.
@@ -44,8 +45,8 @@ const (
 // peerKey marks the context of a connection whose peer needs no token.
 type peerKey struct{}
 
-// server returns the HTTP server at rest. Its limits keep a slow client from
-// holding much.
+// server returns the HTTP server at rest. Its limits keep a slow client, and many
+// of them, from holding much.
 func (a *admin) server() *http.Server {
 	return &http.Server{
 		Handler:           a.handler(),
@@ -56,7 +57,13 @@ func (a *admin) server() *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			ctx = context.WithValue(ctx, guestKey{}, a.crowd.enter(c))
 			return context.WithValue(ctx, peerKey{}, a.unix && trustedPeer(c))
+		},
+		ConnState: func(c net.Conn, s http.ConnState) {
+			if s == http.StateClosed || s == http.StateHijacked {
+				a.crowd.leave(c)
+			}
 		},
 	}
 }
@@ -145,6 +152,9 @@ func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 			http.Error(w, "the token is missing or wrong: send Authorization: Bearer with the content of admin.token in the state folder", http.StatusUnauthorized)
 			return
 		}
+		g, _ := r.Context().Value(guestKey{}).(*guest)
+		a.crowd.keep(g, true)
+		defer a.crowd.keep(g, false)
 		// A look over a million files takes its time.
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
 			a.log.Debug("write deadline stays", "error", err)

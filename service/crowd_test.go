@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// TestACrowdAtTheDoorKeepsNobodyOut: of many that say nothing, or half of something,
+// a few are held. Who comes after them is answered, and an order that takes its time
+// is carried out meanwhile.
+func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
+	orders := 0
+	a := testAdmin(&orders)
+	begun, release := make(chan struct{}), make(chan struct{})
+	a.sweep = func(string) error {
+		close(begun)
+		<-release
+		return nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.serve(ctx, l) }()
+
+	ordered := make(chan error, 1)
+	go func() {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.Addr().String()+"/api/v1/sweep", nil)
+		if err != nil {
+			ordered <- err
+			return
+		}
+		r.Header.Set("Authorization", "Bearer "+testToken)
+		answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+		if err == nil {
+			err = answer.Body.Close()
+			if answer.StatusCode != http.StatusOK {
+				err = fmt.Errorf("order answered with %s", answer.Status)
+			}
+		}
+		ordered <- err
+	}()
+	<-begun
+	var silent []net.Conn
+	for i := range 4 * mostGuests {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i%2 == 0 {
+			// One that was shut out meanwhile may say so.
+			_, _ = c.Write([]byte("POST /api/v1/sweep HTTP/1.1\r\nHost: 127.0.0.1\r\n"))
+		}
+		silent = append(silent, c)
+	}
+	begin := time.Now()
+	answer, err := http.Get("http://" + l.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if took := time.Since(begin); answer.StatusCode != http.StatusOK || took > 4*time.Second {
+		t.Errorf("%s after %v", answer.Status, took)
+	}
+	// Those who came first were let go, long before their time to speak was over.
+	for _, c := range silent[:len(silent)-mostGuests] {
+		if err := c.SetReadDeadline(begin.Add(4 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+			t.Fatalf("one of %d is held: %v", len(silent), err)
+		}
+	}
+	close(release)
+	if err := <-ordered; err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	a.crowd.mu.Lock()
+	defer a.crowd.mu.Unlock()
+	if n := len(a.crowd.all); n > mostGuests {
+		t.Errorf("%d are held", n)
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
