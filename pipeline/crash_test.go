@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -88,16 +87,18 @@ func rigConfig(drop string, d disk, s Scanner, to *told) Config {
 	}
 }
 
+// received returns what the scanner was handed, where there is one.
+func (r *rig) received() []scantest.Received {
+	if r.scanner == nil {
+		return nil
+	}
+	return r.scanner.Received()
+}
+
 // each has before asked before every operation of both views of the disk.
 func (r *rig) each(before func(disktest.Op) error) {
 	r.files.Before = before
-	r.config.disk.store = errorfs.Wrap(r.store, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
-			return nil
-		}
-		err := before(disktest.Op{Kind: "store", Path: op.Path})
-		return err
-	}))
+	r.config.disk.store = &asked{r.store, before}
 }
 
 // run runs the pipeline while during does, and stops it.
@@ -226,25 +227,31 @@ type cut struct {
 	recorded map[string]string // of what was told: path by place of the line
 }
 
-// cuts runs the scene and cuts the power before each operation that keep
-// chooses. fault may spoil operations.
-func (r *rig) cuts(share int, fault func(disktest.Op) error) []cut {
+// nothing is the share of what was not synced that a cut leaves: none.
+func nothing(d *disktest.Disk) *disktest.Disk { return d.Cut(0) }
+
+// cuts runs a scene and cuts the power before each operation and after the last.
+// fault, which may be nil, may spoil operations.
+func (r *rig) cuts(scene func(), left func(*disktest.Disk) *disktest.Disk, fault func(disktest.Op) error) []cut {
 	r.t.Helper()
 	var mu sync.Mutex
 	var all []cut
-	r.each(func(op disktest.Op) error {
+	before := func(op disktest.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		// The index's view first: it may lag, as it does in life.
 		store := r.store.CrashClone(vfs.CrashCloneCfg{})
-		all = append(all, cut{op, r.files.Cut(share), store, r.scanner.Received(), r.told.all()})
+		all = append(all, cut{op, left(r.files), store, r.received(), r.told.all()})
 		if fault != nil {
 			return fault(op)
 		}
 		return nil
-	})
-	r.scene()
+	}
+	r.each(before)
+	scene()
 	r.files.Before = nil
+	fault = nil
+	_ = before(disktest.Op{Kind: "end"})
 	return all
 }
 
@@ -256,6 +263,11 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	}
 	recorded := ledgerOf(t, c.files)
 	maps.Copy(recorded, c.recorded)
+	for at, path := range recorded {
+		if !c.backed(t, at, path) {
+			say("%s has an outcome, and its line at %s is not in the journal", path, at)
+		}
+	}
 	names := hashes(t, drop)
 	repeated := map[string]bool{}
 	for _, s := range c.received {
@@ -280,7 +292,7 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		select {
 		case <-tick.C:
 			s := p.Status()
-			done = len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0 && len(recorded)+now.size() >= len(names)
+			done = len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0 && len(recorded)+now.size() >= len(names) && taken(p, names)
 		case <-late:
 			done = true
 		}
@@ -296,15 +308,72 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	for _, path := range recorded {
 		count[path]++
 	}
+	lines := c.lines(t)
+	maps.Copy(lines, recorded)
 	for _, path := range names {
-		switch n := count[path]; {
-		case n == 0:
+		if count[path] == 0 {
 			say("%s is lost", path)
-		case n > 1:
+		}
+		n := 0
+		for _, have := range lines {
+			if have == path {
+				n++
+			}
+		}
+		if n > 1 {
 			say("%s was journaled %d times", path, n)
 		}
 	}
 	return wrong
+}
+
+// lines returns the paths of a disk's journal lines by their place.
+func (c cut) lines(t testing.TB) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	dir, err := c.files.OpenFolder(rigState + "/journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &archive{journal: dir}
+	if err := a.lines(t.Context(), nil, func(at At, s Sample) error { found[at.String()] = s.Path; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// taken reports whether every file is journaled, as the index knows.
+func taken(p *Pipeline, names map[string]string) bool {
+	prod, _, _ := p.halves()
+	for _, path := range names {
+		if prod == nil {
+			return false
+		}
+		if _, ok, err := prod.index.get(path); !ok || err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// backed reports whether a line that has an outcome is on the disk, or behind the
+// cursor and pruned: only durable lines are handed out.
+func (c cut) backed(t testing.TB, place, path string) bool {
+	t.Helper()
+	at, _ := parseAt(place)
+	a := &archive{surveys: map[string][]journal.Segment{}}
+	var err error
+	if a.journal, err = c.files.OpenFolder(rigState + "/journal"); err == nil {
+		a.cursors, err = c.files.OpenFolder(rigState + "/cursors")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok, err := a.line(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok && s.Path == path || !ok && at.Segment < a.cursorsOf("clamav")[at.Lane].Segment
 }
 
 // hashes returns the paths of a tree's files by their SHA-256.
@@ -338,13 +407,17 @@ func inMemory(t *testing.T) {
 
 // TestCrashAtEveryOperation cuts the power before each operation on the state's
 // files, and so also after each: once nothing that was not synced is left, once
-// half of what was appended.
+// half of what was appended, and once of each folder's names the last change alone.
 func TestCrashAtEveryOperation(t *testing.T) {
 	inMemory(t)
-	for _, share := range []int{0, 50} {
-		t.Run(fmt.Sprintf("left=%d%%", share), func(t *testing.T) {
+	for name, left := range map[string]func(*disktest.Disk) *disktest.Disk{
+		"left=0%": nothing, "left=50%": func(d *disktest.Disk) *disktest.Disk { return d.Cut(50) }, "out of order": (*disktest.Disk).CutOutOfOrder,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			drop := t.TempDir()
-			all := newRig(t, drop).cuts(share, nil)
+			r := newRig(t, drop)
+			all := r.cuts(r.scene, left, nil)
 			if len(hashes(t, drop)) != sceneFiles || len(all) < 100 {
 				t.Fatalf("%d files, %d operations", len(hashes(t, drop)), len(all))
 			}
@@ -354,56 +427,6 @@ func TestCrashAtEveryOperation(t *testing.T) {
 					t.Error(w)
 				}
 			}
-		})
-	}
-}
-
-// mutations are what could be forgotten. Each must make a cut show it.
-var mutations = []struct {
-	name string
-	skip func(op disktest.Op) bool
-}{
-	{"lines are not synced", on("sync", "monitor.log")},
-	{"swept lines are not synced", on("sync", "backlog.log")},
-	{"the journal's folder is not synced", on("syncdir", "journal")},
-	{"the state's folder is not synced", on("syncdir", "state")},
-	{"outcomes are not synced", on("sync", "verdicts.log")},
-	{"the ledger's folder is not synced", on("syncdir", "ledger")},
-	{"cursors are not synced", func(op disktest.Op) bool {
-		return op.Kind == "sync" && filepath.Base(filepath.Dir(op.Path)) == "cursors"
-	}},
-	{"the cursors' folder is not synced", on("syncdir", "cursors")},
-}
-
-func on(kind, name string) func(disktest.Op) bool {
-	return func(op disktest.Op) bool { return op.Kind == kind && filepath.Base(op.Path) == name }
-}
-
-// TestMutationsAreFound takes one sync after the other out of the program: a
-// cut must show that it is missing. docs/crash-safety.md lists them.
-func TestMutationsAreFound(t *testing.T) {
-	inMemory(t)
-	for _, m := range mutations {
-		t.Run(m.name, func(t *testing.T) {
-			drop := t.TempDir()
-			skipped := 0
-			all := newRig(t, drop).cuts(0, func(op disktest.Op) error {
-				if m.skip(op) {
-					skipped++
-					return disktest.ErrSkip
-				}
-				return nil
-			})
-			if skipped == 0 {
-				t.Fatal("there is no such operation")
-			}
-			for _, c := range all {
-				if wrong := c.check(t, drop); len(wrong) > 0 {
-					t.Logf("found: %s", wrong[0])
-					return
-				}
-			}
-			t.Errorf("%d operations were skipped and %d cuts do not show it", skipped, len(all))
 		})
 	}
 }

@@ -5,13 +5,10 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
-	"maps"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -20,57 +17,86 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// sort of an operation: all of one sort are alike to the program.
-func sortOf(op disktest.Op) string {
-	name := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return -1
-		}
-		return r
-	}, filepath.Base(op.Path))
-	return op.Kind + " " + name
+// fault is the failure of one operation: the nth of its sort.
+type fault struct {
+	sort string
+	nth  int
+	err  error
 }
 
-// TestFaultAtEverySortOfOperation has the first, a middle and the last operation
-// of each sort fail, once without and once with effect. The service lives, every
+// faultsAtOnce is how many scenes run at a time: they mostly wait for what is
+// tried again in half a second or in one.
+const faultsAtOnce = 16
+
+// TestFaultAtEveryOperation has each operation fail, once without and once with
+// effect; two of them in each scene, far from each other. The service lives, every
 // file gets its outcome, and a power cut at the end loses nothing.
-func TestFaultAtEverySortOfOperation(t *testing.T) {
-	sorts := map[string]int{}
-	for _, c := range newRig(t, t.TempDir()).cuts(0, nil) {
-		sorts[sortOf(c.op)]++
+func TestFaultAtEveryOperation(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	first := newRig(t, t.TempDir())
+	var all []fault
+	nth := map[string]int{}
+	for _, c := range first.cuts(first.scene, nothing, nil) {
+		if c.op.Kind == "end" {
+			continue
+		}
+		sort := sortOf(c.op)
+		nth[sort]++
+		all = append(all, fault{sort, nth[sort], syscall.EIO}, fault{sort, nth[sort], disktest.Applied{Err: syscall.ENOSPC}})
 	}
-	for _, sort := range slices.Sorted(maps.Keys(sorts)) {
-		for _, nth := range slices.Compact([]int{1, (sorts[sort] + 1) / 2, sorts[sort]}) {
-			for _, fault := range []error{syscall.EIO, disktest.Applied{Err: syscall.ENOSPC}} {
-				name := fmt.Sprintf("%s/%d/%v", strings.ReplaceAll(sort, "/", "_"), nth, fault)
-				if strings.HasPrefix(sort, "store") && !errors.Is(fault, syscall.EIO) {
-					continue // Pebble's own disk fails without effect only
+	pairs := make(chan [2]fault, len(all))
+	half := len(all) / 2
+	for i := range half {
+		pairs <- [2]fault{all[i], all[half+i]}
+	}
+	close(pairs)
+	var fell atomic.Int64
+	var wg sync.WaitGroup
+	for range faultsAtOnce {
+		wg.Go(func() {
+			for both := range pairs {
+				name := ""
+				for _, f := range both {
+					name += fmt.Sprintf(" %s %d %v", strings.ReplaceAll(f.sort, "/", "_"), f.nth, f.err)
 				}
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					drop := t.TempDir()
-					r := newRig(t, drop)
-					r.faults = true
-					var mu sync.Mutex
-					n := 0
-					r.each(func(op disktest.Op) error {
-						if sortOf(op) != sort {
-							return nil
-						}
-						mu.Lock()
-						defer mu.Unlock()
-						if n++; n == nth {
-							return fault
-						}
-						return nil
-					})
-					r.scene()
-					c := cut{disktest.Op{Kind: "end"}, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all()}
-					for _, w := range c.check(t, drop) {
-						t.Error(w)
-					}
-				})
+				t.Run(name[1:], func(t *testing.T) { fell.Add(underFaults(t, both[:])) })
+			}
+		})
+	}
+	wg.Wait()
+	// A scene is not quite the same each time.
+	if n := fell.Load(); n < int64(len(all))*9/10 {
+		t.Errorf("%d operations failed of %d", n, len(all))
+	}
+}
+
+// underFaults runs the scene and returns how many of the faults fell in it.
+func underFaults(t *testing.T, faults []fault) (fell int64) {
+	drop := t.TempDir()
+	r := newRig(t, drop)
+	r.faults = true
+	var mu sync.Mutex
+	nth := map[string]int{}
+	r.each(func(op disktest.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		sort := sortOf(op)
+		nth[sort]++
+		for _, f := range faults {
+			if f.sort == sort && f.nth == nth[sort] {
+				fell++
+				return f.err
 			}
 		}
+		return nil
+	})
+	r.scene()
+	mu.Lock()
+	defer mu.Unlock()
+	c := cut{disktest.Op{Kind: "end"}, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all()}
+	for _, w := range c.check(t, drop) {
+		t.Error(w)
 	}
+	return fell
 }

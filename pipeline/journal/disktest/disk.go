@@ -23,8 +23,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +37,7 @@ import (
 type Op struct {
 	Kind string // create, write, truncate, sync, mkdir, rename, remove, syncdir
 	Path string
+	Call string // the function that asks for it, as journal.(*Series).commit
 }
 
 // Applied is an error of an operation that took effect all the same.
@@ -54,7 +57,7 @@ type Disk struct {
 	// Before is asked before each operation; nil: all succeed. An error fails the
 	// operation: without effect, or with it when it is Applied; ErrSkip does not
 	// even fail it. It is set before the disk is used, and must not use the disk
-	// except by Cut.
+	// except by Cut, CutOutOfOrder and Kill.
 	Before func(Op) error
 
 	mu    sync.Mutex
@@ -71,10 +74,20 @@ type node struct {
 	data  []byte
 	names map[string]*node
 
-	synced      []byte           // data as of the last Sync
-	syncedNames map[string]*node // names as of the last Sync
+	synced      []byte                 // data as of the last Sync
+	syncedNames map[string]*node       // names as of the last Sync
+	last        func(map[string]*node) // the last change of names since, nil: there is none
 	changed     time.Time
 }
+
+// rename changes names, and remembers how.
+func (n *node) rename(change func(names map[string]*node)) {
+	change(n.names)
+	n.last = change
+}
+
+// syncNames makes the names durable.
+func (n *node) syncNames() { n.syncedNames, n.last = maps.Clone(n.names), nil }
 
 // New returns an empty disk.
 func New() *Disk {
@@ -98,34 +111,96 @@ func (d *Disk) SetFree(n int64) {
 func (d *Disk) Cut(share int) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &Disk{root: d.root.left(share, map[*node]*node{}), next: d.next, locks: map[string]bool{}, room: d.room}
+	return d.copied(&left{share: share, seen: map[*node]*node{}})
 }
 
-func (n *node) left(share int, seen map[*node]*node) *node {
-	if m := seen[n]; m != nil {
+// CutOutOfOrder is Cut(0) on a disk that writes the names of a folder in no order:
+// of those that changed since its last Sync the last change is there, and the ones
+// before it are not.
+func (d *Disk) CutOutOfOrder() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.copied(&left{last: true, seen: map[*node]*node{}})
+}
+
+// Kill returns what the disk holds after the process is killed now: everything,
+// and what was not synced is not synced still. The disk itself goes on.
+func (d *Disk) Kill() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.copied(&left{all: true, seen: map[*node]*node{}})
+}
+
+func (d *Disk) copied(l *left) *Disk {
+	return &Disk{root: l.of(d.root), next: d.next, locks: map[string]bool{}, room: d.room}
+}
+
+// left is what is left of a disk.
+type left struct {
+	share int  // of what was appended, in percent
+	last  bool // the last change of a folder's names, though not those before
+	all   bool // what was not synced too
+	seen  map[*node]*node
+}
+
+func (l *left) of(n *node) *node {
+	if m := l.seen[n]; m != nil {
+		return m
+	}
+	m := &node{id: n.id, dir: n.dir, changed: n.changed}
+	l.seen[n] = m
+	if n.dir {
+		names := maps.Clone(n.syncedNames)
+		if l.last && n.last != nil {
+			n.last(names)
+		}
+		m.syncedNames = l.ofAll(names)
+		m.names = maps.Clone(m.syncedNames)
+		if l.all {
+			m.names = l.ofAll(n.names)
+		}
 		return m
 	}
 	data := n.synced
 	if more := len(n.data) - len(data); more > 0 && bytes.HasPrefix(n.data, data) {
-		data = n.data[:len(data)+more*share/100]
+		data = n.data[:len(data)+more*l.share/100]
 	}
-	m := &node{id: n.id, dir: n.dir, data: slices.Clone(data), synced: slices.Clone(data), changed: n.changed}
-	seen[n] = m
-	if n.dir {
-		m.names, m.syncedNames = map[string]*node{}, map[string]*node{}
-		for name, child := range n.syncedNames {
-			m.names[name] = child.left(share, seen)
-		}
-		maps.Copy(m.syncedNames, m.names)
+	m.synced, m.data = slices.Clone(data), slices.Clone(data)
+	if l.all {
+		m.data = slices.Clone(n.data)
 	}
 	return m
+}
+
+func (l *left) ofAll(names map[string]*node) map[string]*node {
+	m := map[string]*node{}
+	for name, child := range names {
+		m[name] = l.of(child)
+	}
+	return m
+}
+
+// caller returns the function outside this package that asks for an operation.
+func caller() string {
+	pc := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc)])
+	for {
+		f, more := frames.Next()
+		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
+		switch {
+		case strings.HasSuffix(name, "(*Disk).OpenFolder"):
+			return "OpenFolder" // whoever calls it
+		case !strings.HasPrefix(name, "disktest.") || !more:
+			return name
+		}
+	}
 }
 
 // do asks Before and, unless it refuses, applies.
 func (d *Disk) do(kind, path string, apply func() error) error {
 	var refused error
 	if d.Before != nil {
-		refused = d.Before(Op{kind, path})
+		refused = d.Before(Op{kind, path, caller()})
 	}
 	if errors.Is(refused, ErrSkip) {
 		return nil
@@ -173,7 +248,7 @@ func (d *Disk) folder(dir string, top bool) (*node, error) {
 		err := d.do("mkdir", dir, func() error {
 			n = folderNode(d.next)
 			d.next++
-			up.names[name] = n
+			up.rename(func(names map[string]*node) { names[name] = n })
 			return nil
 		})
 		if err != nil {
@@ -185,7 +260,7 @@ func (d *Disk) folder(dir string, top bool) (*node, error) {
 		return n, nil
 	}
 	return n, d.do("syncdir", parent, func() error {
-		up.syncedNames = maps.Clone(up.names)
+		up.syncNames()
 		return nil
 	})
 }
@@ -243,7 +318,7 @@ func (f *folder) Open(name string, flag int) (journal.File, error) {
 		err := f.d.do("create", f.at(name), func() error {
 			n = &node{id: f.d.next, changed: time.Now()}
 			f.d.next++
-			f.n.names[name] = n
+			f.n.rename(func(names map[string]*node) { names[name] = n })
 			return nil
 		})
 		if err != nil {
@@ -286,8 +361,10 @@ func (f *folder) Rename(from, to string) error {
 		if n == nil {
 			return fs.ErrNotExist
 		}
-		delete(f.n.names, from)
-		f.n.names[to] = n
+		f.n.rename(func(names map[string]*node) {
+			delete(names, from)
+			names[to] = n
+		})
 		return nil
 	})
 }
@@ -297,14 +374,14 @@ func (f *folder) Remove(name string) error {
 		if f.n.names[name] == nil {
 			return fs.ErrNotExist
 		}
-		delete(f.n.names, name)
+		f.n.rename(func(names map[string]*node) { delete(names, name) })
 		return nil
 	})
 }
 
 func (f *folder) Sync() error {
 	return f.d.do("syncdir", f.path, func() error {
-		f.n.syncedNames = maps.Clone(f.n.names)
+		f.n.syncNames()
 		return nil
 	})
 }

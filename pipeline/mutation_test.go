@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+)
+
+// mutation is a sync that could be forgotten: by where the program asks for it,
+// and of what. Its scene must show it.
+type mutation struct {
+	name  string
+	call  string
+	kind  string
+	of    string // its file or folder; empty: any
+	scene scene
+}
+
+// scene drives a pipeline while skip has operations forgotten, cuts the power, and
+// says what is wrong with what is left: nothing, where nothing is forgotten.
+type scene func(t *testing.T, skip func(disktest.Op) error) (wrong []string)
+
+// mutations are all syncs there are: TestEverySyncIsAMutation sees to that, and
+// docs/crash-safety.md lists them.
+var mutations = []mutation{
+	{"lines are not synced", "journal.(*Series).commit", "sync", "monitor.log", waves(nothing)},
+	{"swept lines are not synced", "journal.(*Series).commit", "sync", "backlog.log", waves(nothing)},
+	{"outcomes are not synced", "journal.(*Series).commit", "sync", "verdicts.log", waves(nothing)},
+	{"the journal's folder is not synced", "journal.(*Series).begin", "syncdir", "journal", waves(nothing)},
+	{"the ledger's folder is not synced", "journal.(*Series).begin", "syncdir", "ledger", waves(nothing)},
+	{"a sealed segment's name is not synced before the next has its own", "journal.(*Series).cut", "syncdir", "journal", waves((*disktest.Disk).CutOutOfOrder)},
+	{"the state's folder is not synced", "OpenFolder", "syncdir", "state", waves(nothing)},
+	{"small files are not synced", "journal.replace", "sync", "", waves(nothing)},
+	{"the folder of small files is not synced", "journal.replace", "syncdir", "cursors", waves(nothing)},
+	{"lines that a killed process left are not synced", "journal.(*Series).begin", "sync", "monitor.log", killed("monitor.log")},
+	{"outcomes that a killed process left are not synced", "journal.(*Series).begin", "sync", "verdicts.log", killed("verdicts.log")},
+	{"the index's key that a killed process left is not synced", "pipeline.indexKey", "syncdir", "index", killed("index")},
+	{"lines that others appended are not synced", "journal.(*Series).Adopt", "sync", "", byOthers((*journal.Series).Adopt)},
+	{"lines that others appended are not synced before a cut", "journal.(*Series).cut", "sync", "", byOthers(func(s *journal.Series) error { return s.Cut(time.Now()) })},
+	{"a segment is not synced by who only reads it", "journal.(*Follower).upto", "sync", "", followed},
+	{"the end of a pause is not synced", "pipeline.(*consumer).pause", "syncdir", "", resumed},
+	{"the index is not synced", "pipeline.(*index).persist", "store sync", ".log", known},
+}
+
+func (m mutation) is(op disktest.Op) bool {
+	name := filepath.Base(op.Path)
+	if m.kind == "store sync" { // Pebble syncs its log in a goroutine of its own
+		return op.Kind == m.kind && filepath.Ext(name) == m.of
+	}
+	return op.Call == m.call && op.Kind == m.kind && (m.of == "" || name == m.of)
+}
+
+// TestMutationsAreFound takes one sync after the other out of the program: a cut
+// must show that it is missing, and must show nothing while it is not.
+func TestMutationsAreFound(t *testing.T) {
+	inMemory(t)
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			skipped := 0
+			wrong := m.scene(t, func(op disktest.Op) error {
+				if !m.is(op) {
+					return nil
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				skipped++
+				return disktest.ErrSkip
+			})
+			if skipped == 0 {
+				t.Fatal("there is no such operation")
+			}
+			if len(wrong) == 0 {
+				t.Fatalf("%d operations were skipped and no cut shows it", skipped)
+			}
+			t.Logf("found: %s", wrong[0])
+		})
+	}
+}
+
+// TestScenesOfMutationsAreSound: where nothing is forgotten no cut of a scene
+// shows anything. The scene of waves is TestCrashAtEveryOperation's.
+func TestScenesOfMutationsAreSound(t *testing.T) {
+	inMemory(t)
+	for name, s := range map[string]scene{
+		"killed": killed(""), "followed": followed, "resumed": resumed, "noted": known,
+		"adopted": byOthers((*journal.Series).Adopt), "cut": byOthers(func(s *journal.Series) error { return s.Cut(time.Now()) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, w := range s(t, nil) {
+				t.Error(w)
+			}
+		})
+	}
+}
+
+// TestEverySyncIsAMutation finds each place of the sources that syncs.
+func TestEverySyncIsAMutation(t *testing.T) {
+	want := map[string]int{} // kinds of syncs by function
+	for _, m := range mutations {
+		want[m.call] = 0
+	}
+	for call := range want {
+		kinds := map[string]bool{}
+		for _, m := range mutations {
+			kinds[m.kind] = kinds[m.kind] || m.call == call
+		}
+		for _, is := range kinds {
+			if is {
+				want[call]++
+			}
+		}
+	}
+	delete(want, "OpenFolder") // makeFolder, below
+	have := map[string]int{}
+	for _, dir := range []string{".", "journal"} {
+		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		must(t, err)
+		for _, path := range paths {
+			if !strings.HasSuffix(path, "_test.go") {
+				syncsIn(t, path, have)
+			}
+		}
+	}
+	// These are the sync itself. makeFolder is OpenFolder's, on the machine's disk.
+	for _, f := range []string{"journal.syncDir", "journal.syncForReader", "journal.(*folder).Sync", "journal.file.Sync", "pipeline.patientFile.Sync", "journal.makeFolder"} {
+		delete(have, f)
+	}
+	if !maps.Equal(have, want) {
+		t.Errorf("the sources sync in\n%v\nand mutations are of\n%v", have, want)
+	}
+}
+
+// syncsIn counts the calls of one file that sync, by function.
+func syncsIn(t *testing.T, path string, have map[string]int) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	must(t, err)
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		name := f.Name.Name + "." + fn.Name.Name
+		if fn.Recv != nil {
+			switch r := fn.Recv.List[0].Type.(type) {
+			case *ast.StarExpr:
+				name = fmt.Sprintf("%s.(*%s).%s", f.Name.Name, r.X.(*ast.Ident).Name, fn.Name.Name)
+			case *ast.Ident:
+				name = fmt.Sprintf("%s.%s.%s", f.Name.Name, r.Name, fn.Name.Name)
+			}
+		}
+		ast.Inspect(fn, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "pebble" && n.Sel.Name == "Sync" {
+					have[name]++
+				}
+			case *ast.CallExpr:
+				sel, method := n.Fun.(*ast.SelectorExpr)
+				id, function := n.Fun.(*ast.Ident)
+				if method && sel.Sel.Name == "Sync" && len(n.Args) == 0 || function && (id.Name == "syncDir" || id.Name == "syncForReader") {
+					have[name]++
+				}
+			}
+			return true
+		})
+	}
+}
+
+// firstWrong checks cuts until one is wrong, where something is forgotten; else
+// all of them.
+func firstWrong(t *testing.T, drop string, all []cut, skip func(disktest.Op) error) (wrong []string) {
+	t.Helper()
+	for _, c := range all {
+		if wrong = append(wrong, c.check(t, drop)...); len(wrong) > 0 && skip != nil {
+			break
+		}
+	}
+	return wrong
+}
+
+// waves is the scene of TestCrashAtEveryOperation.
+func waves(left func(*disktest.Disk) *disktest.Disk) scene {
+	return func(t *testing.T, skip func(disktest.Op) error) []string {
+		drop := t.TempDir()
+		r := newRig(t, drop)
+		return firstWrong(t, drop, r.cuts(r.scene, left, skip), skip)
+	}
+}
+
+// killed kills the process before syncs, of the file or folder that is named or of
+// all: what it wrote is there for the next one to see, and not durable. Then the
+// power is cut in the next one's life.
+func killed(of string) scene {
+	return func(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
+		drop := t.TempDir()
+		r := newRig(t, drop)
+		var mu sync.Mutex
+		var kills []cut
+		seen := map[string]int{}
+		r.each(func(op disktest.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
+			name := filepath.Base(op.Path)
+			if op.Kind != "sync" && op.Kind != "syncdir" || of != "" && name != of {
+				return nil
+			}
+			if seen[op.Call+sortOf(op)]++; seen[op.Call+sortOf(op)] <= 2 || of != "" {
+				all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
+				kills = append(kills, cut{op, r.files.Kill(), r.store.CrashClone(all), nil, r.told.all()})
+			}
+			return nil
+		})
+		r.scene()
+		slices.Reverse(kills) // least follows the last one, that would sync what it left
+		for i, k := range kills {
+			all := k.next(t, drop, skip)
+			if skip == nil { // every fourth, and the end
+				last := len(all) - 1
+				for n := i % 4; n < last; n += 4 {
+					wrong = append(wrong, all[n].check(t, drop)...)
+				}
+				all = all[last:]
+			}
+			for _, w := range firstWrong(t, drop, all, skip) {
+				wrong = append(wrong, fmt.Sprintf("killed before %s %s, %s", k.op.Kind, k.op.Path, w))
+			}
+			if len(wrong) > 0 && skip != nil {
+				break
+			}
+		}
+		return wrong
+	}
+}
+
+// sortOf tells the sort of an operation: all of one sort are alike to the program.
+func sortOf(op disktest.Op) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, filepath.Base(op.Path))
+	return op.Kind + " " + name
+}
+
+// next is the life after a kill: it takes in what there is, syncs the index and
+// stops, and the power is cut before each operation and at the end.
+func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut {
+	t.Helper()
+	r := &rig{t: t, drop: drop, files: c.files, store: c.store, told: &told{at: maps.Clone(c.recorded)}}
+	r.config = rigConfig(drop, disk{Disk: c.files, store: c.store}, Scanner{Type: "discard"}, r.told)
+	return r.cuts(func() {
+		r.run(func(p *Pipeline) {
+			waitFor(t, "all outcomes", func() bool {
+				s := p.Status()
+				return len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0
+			})
+			prod, _, _ := p.halves()
+			must(t, prod.index.sync(t.Context()))
+		})
+	}, nothing, skip)
+}
+
+// byOthers has another program append a line to the journal, and the producer take
+// note of it in one way or another.
+func byOthers(take func(*journal.Series) error) scene {
+	return func(t *testing.T, skip func(disktest.Op) error) []string {
+		drop := t.TempDir()
+		r := newRig(t, drop)
+		all := r.cuts(func() {
+			r.run(func(p *Pipeline) {
+				r.settled(p, 0)
+				r.put(p, 0, 2)
+				prod, _, _ := p.halves()
+				live := prod.lanes.Lane(journal.Live)
+				f, err := live.Folder().Open(journal.Base(journal.Live), os.O_WRONLY|os.O_APPEND)
+				must(t, err)
+				_, err = f.Write([]byte("/elsewhere/bare\n"))
+				must(t, err)
+				must(t, take(live))
+				waitFor(t, "its outcome", func() bool { return r.told.size() == 3 })
+				r.drops(2, 1)
+				waitFor(t, "the next one's", func() bool { return r.told.size() == 4 })
+			})
+		}, nothing, skip)
+		return firstWrong(t, drop, all, skip)
+	}
+}
+
+// followed reads what another process appended and did not sync.
+func followed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
+	d := disktest.New()
+	dir, err := d.OpenFolder("/journal")
+	must(t, err)
+	f, err := dir.Open("monitor.log", os.O_CREATE|os.O_WRONLY)
+	must(t, err)
+	must(t, dir.Sync())
+	_, err = f.Write([]byte("/a\n"))
+	must(t, err)
+	d.Before = skip
+	log := slog.New(slog.DiscardHandler)
+	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log", log), log)
+	must(t, err)
+	defer r.Close()
+	if line, ok, err := r.Next(); string(line.Text) != "/a" || !ok || err != nil {
+		t.Fatalf("%q %v %v", line.Text, ok, err)
+	}
+	after, err := d.Cut(0).OpenFolder("/journal")
+	must(t, err)
+	if text, err := journal.LoadText(after, "monitor.log"); text != "/a\n" {
+		return []string{fmt.Sprintf("a line was handed out, and after a cut the journal holds %q %v", text, err)}
+	}
+	return nil
+}
+
+// resumed pauses and resumes: what was said to be so is so after a cut.
+func resumed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
+	drop := t.TempDir()
+	r := newRig(t, drop)
+	holds := func(paused bool) {
+		dir, err := r.files.Cut(0).OpenFolder(rigState + "/cursors")
+		must(t, err)
+		if _, err := dir.Lstat("clamav.paused"); errors.Is(err, fs.ErrNotExist) == paused {
+			wrong = append(wrong, fmt.Sprintf("it was said that paused is %v, and after a cut it is not so: %v", paused, err))
+		}
+	}
+	r.files.Before = skip
+	r.run(func(p *Pipeline) {
+		r.settled(p, 0)
+		must(t, p.Pause("clamav"))
+		holds(true)
+		must(t, p.Resume("clamav"))
+		holds(false)
+	})
+	return wrong
+}
+
+// known prunes what the index is said to know.
+func known(t *testing.T, skip func(disktest.Op) error) []string {
+	drop := t.TempDir()
+	r := newRig(t, drop)
+	all := r.cuts(func() {
+		r.run(func(p *Pipeline) {
+			r.settled(p, 0)
+			prod, _, _ := p.halves()
+			for wave := range 2 {
+				r.put(p, 3*wave, 3)
+				waitFor(t, "a cut", func() bool { return prod.lanes.Lane(journal.Live).Cut(time.Now()) == nil })
+			}
+			r.put(p, 6, 1)
+			waitFor(t, "the cursor in the last segment", func() bool {
+				return cursorIn(prod, 3)
+			})
+			must(t, prod.index.sync(t.Context()))
+			prod.prune(0)
+			must(t, prod.lanes.Lane(journal.Live).Folder().Sync()) // as the next cut does: now they are gone
+			r.put(p, 7, 1)
+		})
+	}, nothing, skip)
+	return firstWrong(t, drop, all, skip)
+}
+
+// cursorIn reports whether the saved cursor of the live lane is in segment n.
+func cursorIn(p *producer, n uint64) bool {
+	at, err := journal.LoadCursor(p.cursors, "clamav."+journal.Live)
+	return err == nil && at.Segment >= n
+}
