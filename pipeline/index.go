@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -166,6 +167,13 @@ func (x *index) marks() map[string]journal.Pos {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return map[string]journal.Pos{journal.Live: x.durable[journal.Live], journal.Backlog: x.durable[journal.Backlog]}
+}
+
+// noted returns up to where each lane is in the index, on disk or not.
+func (x *index) noted() map[string]journal.Pos {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.latest)
 }
 
 // sync makes durable what was noted, and with it the marks.

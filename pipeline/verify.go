@@ -216,11 +216,15 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		c.kept[lane] = k
 	}
 	c.ended = map[outcomeKey]string{}
+	marks := c.index.noted()
 	dead := map[letterKey][]At{} // places of each dead letter
 	return c.a.outcomes(ctx, nil, func(o Outcome) error {
 		key := keyOf(o.Scanner, o.ID, o.Path)
 		for _, at := range dead[key] { // it was tried again, or dropped: that counts
 			c.ended[outcomeKey{o.Scanner, at}] = o.Outcome
+		}
+		if !c.asked(o, marks) {
+			return nil
 		}
 		if o.Outcome == Dead {
 			dead[key] = append(dead[key], o.At)
@@ -234,6 +238,20 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+}
+
+// asked reports whether a file may be accounted for by this very line, so that its
+// outcome is worth keeping: what is kept is bounded by the files there are, not by
+// the ledger. Lines from marks on may not be in the index yet.
+func (c *verify) asked(o Outcome, marks map[string]journal.Pos) bool {
+	if e, ok := c.tail[o.Path]; ok && e.at == o.At {
+		return true
+	}
+	if c.p != nil && !o.At.Pos.Before(marks[o.At.Lane]) {
+		return true
+	}
+	e, ok, err := c.index.get(o.Path)
+	return err != nil || ok && e.at == o.At
 }
 
 func (c *verify) hurt(at At) bool {

@@ -5,6 +5,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,4 +229,39 @@ func TestVerifyOfWhatAnotherProcessWatches(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	l.until("the outcome in the proof", func() bool { v := l.verify(false); return v.Done == 1 && v.Proven() })
+}
+
+// What a verify holds in memory grows with the files there are, not with the
+// ledger: outcomes of what is gone are passed over.
+func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	l.judged(l.write("a", "x"))
+	l.halt()
+	f, err := os.OpenFile(filepath.Join(l.c.State, "ledger", "verdicts.log"), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	const n = 100_000
+	var b []byte
+	for i := range n {
+		o := Outcome{ID: fmt.Sprintf("%016x", i), Scanner: "hashlist", Path: fmt.Sprintf("/srv/%d", i), Outcome: []string{Gone, Dead}[i%2], At: At{"live", journal.Pos{Segment: 1, Offset: int64(i) * 200}}}
+		b = o.appendLine(b)
+	}
+	_, err = f.Write(b)
+	must(t, errors.Join(err, f.Close()))
+	p, err := New(l.c)
+	must(t, err)
+	must(t, p.look(func(a *archive) error {
+		c := &verify{a: a, c: p.c}
+		done, err := c.atRest(t.Context())
+		must(t, err)
+		v, err := c.run(t.Context())
+		if err != nil || !v.Proven() || v.Done != 1 {
+			t.Errorf("%+v %v", v, err)
+		}
+		if len(c.ended) > 1 {
+			t.Errorf("%d outcomes are kept for one file", len(c.ended))
+		}
+		return done()
+	}))
 }
