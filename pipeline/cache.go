@@ -55,6 +55,13 @@ func openCache(ctx context.Context, c Config) (*cache, error) {
 	}
 	dir := filepath.Join(c.State, "cache")
 	log := c.Log.With("store", "cache")
+	if st, err := c.disk.store.Stat(dir); err == nil && !st.IsDir() {
+		aside := fmt.Sprintf("%s.foreign-%d", dir, time.Now().UnixNano())
+		log.Error("a file that is none of ours lies where the cache of verdicts belongs; it is renamed aside: move it away", "file", aside)
+		if err := c.disk.store.Rename(dir, aside); err != nil {
+			return nil, fmt.Errorf("rename foreign file aside: %w", err)
+		}
+	}
 	s, err := openStore(ctx, c.disk, dir, log, false)
 	if err != nil && ctx.Err() == nil && !refuses(err) && !errors.Is(err, errHeld) {
 		log.Error("the cache of verdicts is begun anew: look at the disk", "folder", dir, "error", err)

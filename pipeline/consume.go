@@ -175,7 +175,11 @@ func (c *consumer) Run(ctx context.Context) error {
 	g.Go(func() error { return c.keepCursors(ctx) })
 	g.Go(func() error { return c.dispatch(ctx) })
 	err := g.Wait()
-	return errors.Join(err, c.saveCursors())
+	// No reason to say that the stop failed: the ledger's tail tells what is finished.
+	if err := c.saveCursors(); err != nil {
+		c.log.Error("cursors cannot be saved; pushing goes on, a restart repeats less if you make room or mend the disk", "error", err)
+	}
+	return err
 }
 
 // dispatch gives each free worker the next sample.

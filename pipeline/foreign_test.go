@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -67,6 +68,35 @@ func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
 	}
 	if n := len(l.ledgerLines()); n != 6 {
 		t.Errorf("%d outcomes for 6 files", n)
+	}
+}
+
+// TestWhatNothingRestsOnMayBeForeign: where a folder lies in tries.log's place, or a
+// file in the cache's, or a mark cannot be saved, it is said, kept, and all else goes
+// on; a stop is clean.
+func TestWhatNothingRestsOnMayBeForeign(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Name: "hashlist", Type: "hashlist", Cache: time.Hour}} })
+	must(t, os.MkdirAll(filepath.Join(l.c.State, "ledger", triesBase), 0o700))
+	must(t, os.MkdirAll(filepath.Join(l.c.State, "cursors", "hashlist.mark.new"), 0o700))
+	must(t, os.WriteFile(filepath.Join(l.c.State, "cache"), []byte("not ours"), 0o600))
+	l.start()
+	l.judged(l.write("a", "a"))
+	if s := l.why(filepath.Join(l.drop, "a")); len(s.Outcomes) != 1 {
+		t.Errorf("why: %+v", s)
+	}
+	l.halt()
+	kept, err := filepath.Glob(filepath.Join(l.c.State, "cache.foreign-*"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("what lay in the cache's place: %q %v", kept, err)
+	}
+	if text, err := os.ReadFile(kept[0]); string(text) != "not ours" {
+		t.Errorf("%q %v", text, err)
+	}
+	for _, says := range []string{kept[0], triesBase, "failed tries are not on record", "cursors cannot be saved", "hashlist.mark.new"} {
+		if !strings.Contains(strings.ReplaceAll(l.logged(), `\\`, `\`), says) {
+			t.Errorf("the log does not say %q", says)
+		}
 	}
 }
 

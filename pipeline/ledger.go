@@ -41,7 +41,7 @@ type ledger struct {
 	dir    journal.Folder
 	keep   int
 	series *journal.Series
-	tries  *journal.Series
+	tries  *journal.Series // nil: its file is not ours
 	log    *slog.Logger
 	day    string // of the last cut or the start; tend has one caller
 
@@ -57,8 +57,12 @@ func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: triesBase, CutSize: ledgerCut}, log)
+	if refuses(err) || errors.Is(err, fs.ErrPermission) {
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close()) // it is waited for
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close())
+		log.Error("failed tries are not on record, for their file cannot be used; all else goes on: move it away and start certpush again", "error", err)
+		tries = nil // no promise rests on it
 	}
 	return &ledger{dir: s.Folder(), keep: keep, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
 }
@@ -210,13 +214,19 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 // and before all of need.
 func (l *ledger) tend(now time.Time, need []mark) error {
 	if day := now.UTC().Format(time.DateOnly); day != l.day {
-		if err := errors.Join(l.series.Cut(now), l.tries.Cut(now)); err != nil {
+		err := l.series.Cut(now)
+		if l.tries != nil {
+			err = errors.Join(err, l.tries.Cut(now))
+		}
+		if err != nil {
 			return fmt.Errorf("cut ledger: %w", err)
 		}
 		l.day = day
 	}
-	if _, err := l.tries.Prune(l.keep, func([]byte) bool { return true }); err != nil {
-		return err
+	if l.tries != nil {
+		if _, err := l.tries.Prune(l.keep, func([]byte) bool { return true }); err != nil {
+			return err
+		}
 	}
 	heads := map[string]bool{}
 	for _, m := range need {
@@ -231,4 +241,10 @@ func (l *ledger) tend(now time.Time, need []mark) error {
 	return err
 }
 
-func (l *ledger) close() error { return errors.Join(l.series.Close(), l.tries.Close()) }
+func (l *ledger) close() error {
+	err := l.series.Close()
+	if l.tries != nil {
+		err = errors.Join(err, l.tries.Close())
+	}
+	return err
+}

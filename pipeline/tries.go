@@ -91,6 +91,9 @@ func (t *Try) UnmarshalJSON(text []byte) error {
 
 // tried notes a failed try.
 func (l *ledger) tried(t Try) error {
+	if l.tries == nil {
+		return nil // said at the start
+	}
 	_, _, err := l.tries.Append(t.appendLine(nil))
 	return err
 }

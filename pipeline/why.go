@@ -98,6 +98,12 @@ func (s *Story) ended(ctx context.Context, a *archive, needle []byte, is func(Ou
 
 // tried gathers the failed tries that hold needle and are is.
 func (s *Story) tried(ctx context.Context, a *archive, needle []byte, is func(Try) bool) error {
+	if a.ledger == nil {
+		return nil
+	}
+	if st, err := a.ledger.Lstat(triesBase); err == nil && !st.Mode().IsRegular() {
+		return nil // none of ours; no try is on record
+	}
 	return a.recorded(ctx, triesBase, needle, func(text []byte) error {
 		var t Try
 		if t.UnmarshalJSON(text) == nil && is(t) {

@@ -223,6 +223,10 @@ func eventID(message string, level slog.Level) uint32 {
 		return 608
 	case "the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk":
 		return 609
+	case "a file that is none of ours lies where the cache of verdicts belongs; it is renamed aside: move it away":
+		return 610
+	case "failed tries are not on record, for their file cannot be used; all else goes on: move it away and start certpush again":
+		return 611
 	}
 	switch {
 	case level >= slog.LevelError:
