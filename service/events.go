@@ -97,6 +97,8 @@ func eventID(message string, level slog.Level) uint32 {
 		return 214
 	case "the tree's file system does not tell of all below a folder, so each folder is watched; if events stay away sweep more often":
 		return 215
+	case "events of the tree have ended; it is watched anew and swept; if that goes on see to its disk or server":
+		return 216
 	case "a store can be written again":
 		return 301
 	case "intake goes on; a sweep takes in what was missed":
