@@ -24,6 +24,9 @@ func tellForeign(c Config, dirs *folders, led *ledger) {
 	tellForeignIn(dirs.journal, c.Log, func(e fs.DirEntry) bool {
 		return e.Name() == filepath.Base(c.State) && below(c.Journal.Dir, c.State) || ofSeries(e, ".segments", journal.Base(journal.Live), journal.Base(journal.Backlog))
 	})
+	if bad, err := journal.UnreadableNumbers(dirs.journal); err == nil && bad > 0 {
+		c.Log.Error("the list of another program's segments holds lines that are none; those segments are numbered and read anew, and pushes are repeated: look at the disk", "file", filepath.Join(dirs.journal.Path(), ".segments"), "lines", bad)
+	}
 	tellForeignIn(dirs.cursors, c.Log, ofCursors)
 	if led != nil {
 		tellForeignIn(led.dir, c.Log, func(e fs.DirEntry) bool { return ofSeries(e, ledgerBase, triesBase) })

@@ -181,3 +181,26 @@ func TestAFileOfTheStateCannotBeRead(t *testing.T) {
 		})
 	}
 }
+
+// TestTheListOfForeignSegmentsIsGarbage: it is said, and no line is lost; what
+// was pushed may be pushed again.
+func TestTheListOfForeignSegmentsIsGarbage(t *testing.T) {
+	dir := t.TempDir()
+	l := newLab(t)
+	first, log := l.write("first", "1"), filepath.Join(dir, "monitor.log")
+	must(t, os.WriteFile(log, []byte(first+"\n"), 0o600))
+	l.c.Half, l.c.Journal.Dir, l.c.State = ConsumerOnly, dir, filepath.Join(dir, ".certpush")
+	l.start()
+	l.judged(first)
+	l.halt()
+	must(t, os.Rename(log, log+".20261122-1200.log"))
+	second := l.write("second", "2")
+	must(t, os.WriteFile(log, []byte(second+"\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, ".segments"), []byte("no number here\n\x00\x00\x00"), 0o600))
+	l.start()
+	l.judged(second)
+	l.halt()
+	if n := strings.Count(l.logged(), "list of another program's segments"); n != 1 || !strings.Contains(l.logged(), "lines=2") {
+		t.Errorf("said %d times", n)
+	}
+}

@@ -153,6 +153,8 @@ func eventID(message string, level slog.Level) uint32 {
 		return 326
 	case "unreadable journal line passed over; its file is journaled again by a sweep: look at the disk":
 		return 327
+	case "the list of another program's segments holds lines that are none; those segments are numbered and read anew, and pushes are repeated: look at the disk":
+		return 328
 	case "index cannot be read; the file is journaled, perhaps again":
 		return 401
 	case "index cannot be read; the folder is swept again":

@@ -30,24 +30,35 @@ type foreign struct {
 }
 
 func loadForeign(d Folder) ([]foreign, error) {
+	known, _, err := readForeign(d)
+	return known, err
+}
+
+// UnreadableNumbers returns how many lines of the list of another program's
+// segments cannot be read. Those segments get new numbers.
+func UnreadableNumbers(d Folder) (int, error) {
+	_, bad, err := readForeign(d)
+	return bad, err
+}
+
+func readForeign(d Folder) (known []foreign, bad int, err error) {
 	text, err := LoadText(d, foreignFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read known segments: %w", err)
+		return nil, 0, fmt.Errorf("read known segments: %w", err)
 	}
-	var known []foreign
 	for line := range strings.Lines(text) {
 		w := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 3)
-		if len(w) != 3 {
+		n, err := strconv.ParseUint(w[0], 10, 64)
+		if len(w) != 3 || err != nil || n == 0 || n > maxSegment {
+			bad++
 			continue
 		}
-		if n, err := strconv.ParseUint(w[0], 10, 64); err == nil && n > 0 && n <= maxSegment {
-			known = append(known, foreign{n, w[1], w[2]})
-		}
+		known = append(known, foreign{n, w[1], w[2]})
 	}
-	return known, nil
+	return known, bad, nil
 }
 
 func saveForeign(d Folder, known []foreign) error {
