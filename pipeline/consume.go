@@ -43,9 +43,10 @@ type consumer struct {
 	grace   time.Duration // a stop waits this long for the samples in hand
 	cache   *cache        // nil: verdicts are not remembered
 
-	again func(path string)        // hands a changed path back to settle
-	stray func(path string, at At) // tells of a line whose path led to no file
-	told  func(Outcome)
+	again  func(path string)                                   // hands a changed path back to settle
+	stray  func(path string, at At)                            // tells of a line whose path led to no file
+	forget func(ctx context.Context, path string, at At) error // has the index forget a line, durably
+	told   func(Outcome)
 
 	live, backlog *lane
 	places        chan struct{} // one for each worker
@@ -64,8 +65,9 @@ type consumer struct {
 	resumed time.Time
 	woken   chan struct{} // a retry came
 	counts  map[string]int64
-	changes map[string]int   // of versions: how often they were skipped as changed
-	refused map[string]error // what the disk refuses now, by what it keeps us from
+	changes map[string]int    // of versions: how often they were skipped as changed
+	reads   map[string]uint64 // of trees: samples that were read to their end
+	refused map[string]error  // what the disk refuses now, by what it keeps us from
 	flying  atomic.Int64
 	moved   atomic.Int64 // when a session ended last, unix nanoseconds
 	begun   time.Time
@@ -85,7 +87,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome, grace: cfg.Grace,
 		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
 		cursors: dirs.cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
-		woken: make(chan struct{}, 1), counts: map[string]int64{}, changes: map[string]int{}, refused: map[string]error{}, begun: time.Now(),
+		woken: make(chan struct{}, 1), counts: map[string]int64{}, changes: map[string]int{}, reads: map[string]uint64{}, refused: map[string]error{}, begun: time.Now(),
 	}
 	// Few sessions of many samples: a session costs the scanner a connection. Two,
 	// so that it has work while one of them ends and is recorded.
@@ -320,7 +322,7 @@ func (c *consumer) due(now time.Time) (*push, time.Duration) {
 // later puts p among the retries; it holds no worker there.
 func (c *consumer) later(p *push, at time.Time) {
 	c.mu.Lock()
-	p.due = at
+	p.due, p.held = at, p.reason
 	heap.Push(&c.retries, p)
 	c.mu.Unlock()
 	select {
@@ -366,6 +368,7 @@ func (c *consumer) keepCursors(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
+		c.watchHeld(time.Now())
 		err := c.saveCursors()
 		if err != nil && !failing {
 			c.log.Error("cursors cannot be saved; pushing goes on, a restart repeats less if you make room or mend the disk", "error", err)

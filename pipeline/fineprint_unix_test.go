@@ -82,6 +82,46 @@ func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	}
 }
 
+// 2. A hold that does not end ends the line all the same: it goes back to settle,
+// and is pushed when the holder lets go. Where the producer is another process it is
+// a dead letter.
+func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
+	for _, half := range []Half{Both, ConsumerOnly} {
+		l := newLab(t)
+		l.c.Trees[0].SettleLimit = 300 * time.Millisecond
+		l.c.Scanners = []Scanner{{Type: "hashlist", BackoffFirst: 20 * time.Millisecond, BackoffMax: 50 * time.Millisecond}}
+		path := l.write("a", "x")
+		l.c.Half = ProducerOnly
+		l.start()
+		l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
+		l.halt()
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		defer f.Close()
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+			t.Skipf("this file system has no leases: %v", err)
+		}
+		l.c.Half = half
+		l.start()
+		o := l.await(1)[0]
+		if half == ConsumerOnly {
+			if o.Outcome != Dead || o.Reason != ReasonBusy {
+				t.Errorf("apart: %+v", o)
+			}
+			l.halt()
+			continue
+		}
+		if o.Outcome != Skipped || o.Reason != ReasonBusy {
+			t.Errorf("%+v", o)
+		}
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+		must(t, err)
+		must(t, f.Close())
+		l.until("its push", func() bool { all := l.outcomes(); return all[len(all)-1].Outcome == Done })
+		l.halt()
+	}
+}
+
 // 3. A failed try counts only when the same scanner has judged something since.
 func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
 	d := scantest.Start(t, "unix")

@@ -14,7 +14,7 @@ import (
 // oldest line that was handed out and is not finished, however far the workers
 // are ahead of it.
 //
-// Guarded by the consumer's mu: open, read, waiting, left.
+// Guarded by the consumer's mu: open, read, waiting, left, front, since, told.
 type lane struct {
 	name  string
 	file  string // of the cursor
@@ -27,6 +27,9 @@ type lane struct {
 	waiting int64
 	left    map[journal.Pos]bool // finished ahead of the cursor before this start
 	from    mark                 // where the ledger tells of those
+	front   *push                // the oldest open line
+	since   time.Time            // when it became that
+	told    bool                 // its holding the cursor back was said
 	saved   journal.Pos
 	lost    bool // no cursor file could be read
 }

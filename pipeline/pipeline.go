@@ -239,7 +239,7 @@ func (p *Pipeline) openConsumers(led *ledger, dirs *folders, tails map[string]jo
 			return nil, err
 		}
 		if prod != nil {
-			c.again, c.stray = prod.watcher.Again, prod.stray
+			c.again, c.stray, c.forget = prod.watcher.Again, prod.stray, prod.forget
 		}
 		all = append(all, c)
 	}

@@ -30,6 +30,7 @@ const (
 	ReasonOutside    = "outside"    // below no configured tree
 	ReasonTooLarge   = "too_large"  // above its tree's max_size
 	ReasonUnreadable = "unreadable" // reading it failed every time
+	ReasonBusy       = "busy"       // another program held it for longer than its tree's settle_limit
 )
 
 // HostAntivirus is the signature of a sample that another anti-virus on this host
@@ -54,12 +55,17 @@ type push struct {
 	began   time.Time // of the first try
 
 	tries  int
-	alone  bool   // after a void session, and from the first failed try on
-	sick   bool   // the last try, alone, found the scanner sick
-	failed bool   // a try failed and is not counted yet
-	local  bool   // it failed on our side: no proof that the scanner works is needed
-	judged uint64 // the scanner's verdicts at that time
-	reason string // of the last failed try
+	alone  bool      // after a void session, and from the first failed try on
+	sick   bool      // the last try, alone, found the scanner sick
+	failed bool      // a try failed and is not counted yet
+	local  bool      // it failed on our side: the tree's other samples prove it, not the scanner
+	short  error     // this process or the machine is short of something
+	own    bool      // it failed by what the file is, and needs no proof
+	judged uint64    // the scanner's verdicts at that time, or the tree's samples that were read
+	reason string    // of the last failed try
+	held   string    // that reason, for others to see; the consumer's mu guards it
+	tree   Tree      // beneath which it was opened last
+	busy   time.Time // since when another program holds it; zero: none does
 	due    time.Time
 	pace   *backoff.ExponentialBackOff
 }
@@ -110,22 +116,22 @@ func below(dir, path string) bool {
 	return len(path) == len(dir) || os.IsPathSeparator(dir[len(dir)-1]) || os.IsPathSeparator(path[len(dir)])
 }
 
-// tree returns the folder beneath which path is opened, and its largest size.
-// Without any tree that is the root of the file system or the volume.
-func (o *opener) tree(path string) (root string, limit int64, ok bool) {
+// tree returns the tree beneath which path is opened. Without any that is the root
+// of the file system or the volume.
+func (o *opener) tree(path string) (tree Tree, ok bool) {
 	for _, t := range o.trees {
-		if below(t.Path, path) && len(t.Path) > len(root) { // the deepest, as the watcher has it
-			root, limit, ok = t.Path, t.MaxSize, true
+		if below(t.Path, path) && len(t.Path) > len(tree.Path) { // the deepest, as the watcher has it
+			tree, ok = t, true
 		}
 	}
 	if ok {
-		return root, limit, true
+		return tree, true
 	}
 	if len(o.trees) > 0 || !filepath.IsAbs(path) {
-		return "", 0, false
+		return Tree{}, false
 	}
-	root, ok = volume(path)
-	return root, 0, ok
+	root, ok := volume(path)
+	return Tree{Path: root, SettleLimit: time.Hour}, ok
 }
 
 // open opens p's file, holds it against its line and hashes it. It fills out for
@@ -138,21 +144,22 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 		return settled
 	}
 	path := filepath.Clean(s.Path)
-	root, limit, ok := o.tree(path)
+	tree, ok := o.tree(path)
 	if !ok || path != s.Path && !s.Bare() {
 		return skip(ReasonOutside)
 	}
-	rel, err := filepath.Rel(root, path)
+	p.tree, p.own = tree, false
+	rel, err := filepath.Rel(tree.Path, path)
 	if err != nil {
 		return skip(ReasonOutside)
 	}
-	f, st, err := o.from(root, rel)
+	f, st, err := o.from(tree.Path, rel)
 	var refused *watch.Refusal
 	switch {
 	case o.taken(err):
 		return p.judgedHere(out)
 	case errors.Is(err, watch.ErrBusy):
-		p.reason, p.local = "busy", false
+		p.reason, p.local = ReasonBusy, false
 		return later
 	case errors.Is(err, fs.ErrNotExist):
 		out.Outcome = Gone
@@ -160,16 +167,16 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 	case errors.As(err, &refused) && refused.Reason != "permission":
 		return skip(refused.Reason)
 	case err != nil:
-		p.reason, p.local = describe(ReasonUnreadable, err), true
+		p.fault(err)
 		return later
 	}
-	p.file, p.stat = f, st
+	p.file, p.stat, p.busy = f, st, time.Time{}
 	out.Size = st.Size
 	if changed(s, st) {
 		p.shut()
 		return skip(ReasonChanged)
 	}
-	if limit > 0 && st.Size > limit {
+	if tree.MaxSize > 0 && st.Size > tree.MaxSize {
 		p.shut()
 		return skip(ReasonTooLarge)
 	}
@@ -186,7 +193,8 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 		if errors.Is(err, errInterrupted) {
 			return unfinished
 		}
-		p.reason, p.local = describe(ReasonUnreadable, err), true
+		p.fault(err)
+		p.own = errors.Is(err, io.ErrUnexpectedEOF) // it was read as far as it goes
 		return later
 	}
 	if !p.vague() {
@@ -199,6 +207,16 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 func (p *push) judgedHere(out *Outcome) way {
 	out.Outcome, out.Verdict, out.Signature, out.Tries = Done, scan.Malicious, HostAntivirus, p.tries+1
 	return settled
+}
+
+// fault notes why the file cannot be opened or read. For want of descriptors or
+// memory any file could not.
+func (p *push) fault(err error) {
+	p.reason, p.local = describe(ReasonUnreadable, err), !exhausted(err)
+	p.short = nil
+	if !p.local {
+		p.short = err
+	}
 }
 
 // changed reports whether st is another version than the line's. A bare path has

@@ -34,6 +34,9 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 			out := c.outcomeOf(p)
 			p.restless = c.restless(p.sample)
 			w := c.opener.open(hand, p, &out, c.enough(ctx, p, len(all) > 0))
+			if w == ready {
+				c.wasRead(p)
+			}
 			if w == ready && c.remembered(hand, p, &out) {
 				w = settled
 			}
@@ -62,7 +65,7 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 		if before[i] == ready {
 			done = c.settle(hand, p, given[i], &outs[i], len(inside) == 1)
 		} else if before[i] == later {
-			c.unread(p)
+			done = c.unread(hand, p, &outs[i])
 		} else if before[i] == unfinished {
 			if old := c.park(p); old != nil {
 				finished, record = append(finished, old), append(record, c.outdated(old))
@@ -177,8 +180,8 @@ func (c *consumer) failed(p *push, f *scan.Failure, alone bool) {
 		p.alone = true
 		c.later(p, now)
 	case scan.Unread:
-		p.reason, p.local, p.failed = describe(ReasonUnreadable, f), true, true
-		c.later(p, now.Add(c.pace(p)))
+		p.reason, p.local = describe(ReasonUnreadable, f), !exhausted(f)
+		c.notRead(p, f)
 	default:
 		if !alone {
 			p.alone = true
@@ -194,19 +197,14 @@ func (c *consumer) failed(p *push, f *scan.Failure, alone bool) {
 	}
 }
 
-// unread takes a sample that could not be opened or read on our side. Another's
-// lease on it is no failed try: whoever writes it is not done.
-func (c *consumer) unread(p *push) {
-	if p.local {
-		p.failed = true
-		c.m.tries.WithLabelValues(c.c.Name, ReasonUnreadable).Inc()
-	}
-	c.later(p, time.Now().Add(c.pace(p)))
-}
-
-// count makes a failed try count once it is known not to be the scanner's fault.
+// count makes a failed try count once it is known not to be the scanner's fault, nor
+// the tree's.
 // False means that p is not to be pushed now: it is given up, or waits.
 func (c *consumer) count(ctx context.Context, p *push) bool {
+	if p.local && !c.treeReads(p) {
+		p.failed = false // it is tried once more, for nothing else may be there to be read
+		return true
+	}
 	if !p.local && !c.health.proven(ctx, p.judged) {
 		c.later(p, time.Now().Add(c.pace(p)))
 		return false

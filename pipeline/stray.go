@@ -61,3 +61,14 @@ func (p *producer) forgetStrays(ctx context.Context) error {
 		}
 	}
 }
+
+// forget has the index forget a line that ends although its file is there and was
+// never read. It is on disk when forget returns: only then may the line end.
+//
+// A crash here: the line is pushed again, and the sweep at start journals the file.
+func (p *producer) forget(ctx context.Context, path string, at At) error {
+	if err := p.index.forgetLine(ctx, path, at); err != nil {
+		return err
+	}
+	return p.index.persist(ctx)
+}

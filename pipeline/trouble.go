@@ -23,6 +23,7 @@ func inside(err error) error {
 const (
 	readsJournal = "the journal cannot be read, and pushing waits"
 	writesLedger = "the ledger cannot be written, and pushing waits"
+	opensSamples = "samples cannot be opened for want of descriptors or memory, and wait"
 )
 
 // heed notes what the disk refuses, or with nil that it does no more.
@@ -41,7 +42,7 @@ func (c *consumer) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
-	for _, what := range []string{readsJournal, writesLedger} {
+	for _, what := range []string{readsJournal, writesLedger, opensSamples} {
 		if err := c.refused[what]; err != nil {
 			errs = append(errs, fmt.Errorf("scanner %s: %s: %w", c.c.Name, what, err))
 		}

@@ -11,6 +11,16 @@ import (
 // readOnly reports whether err is that of a disk that may only be read.
 func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
+// exhausted reports whether err is the want of something that any file needs.
+func exhausted(err error) bool {
+	for _, e := range []error{windows.ERROR_TOO_MANY_OPEN_FILES, windows.ERROR_NO_SYSTEM_RESOURCES, windows.ERROR_NOT_ENOUGH_MEMORY, windows.ERROR_OUTOFMEMORY, windows.ERROR_COMMITMENT_LIMIT, windows.WSAENOBUFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // troubled reports whether err is the disk's doing, and may pass.
 func troubled(err error) bool {
 	for _, e := range []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED, windows.ERROR_IO_DEVICE, windows.ERROR_CRC} {

@@ -209,6 +209,14 @@ func eventID(message string, level slog.Level) uint32 {
 		return 516
 	case "scanner is sick; pushing to it pauses, journaling goes on: look at its log, its disk and its memory":
 		return 517
+	case "samples cannot be opened for want of descriptors or memory; they wait, and no try is used up: raise LimitNOFILE, or give the machine memory":
+		return 518
+	case "samples can be opened again":
+		return 519
+	case "one sample holds a cursor back for long, and with it the journal from its line on: see who has the file, or mend what its reason names":
+		return 520
+	case "the sample that held a cursor back has its outcome":
+		return 521
 	case "cursors are saved again":
 		return 601
 	case "the ledger can be written again":

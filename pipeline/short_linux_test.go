@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// TestNoDescriptorsMakeNoDeadLetters: while none can be had samples wait, which is
+// said once, and use up no try. It runs alone, for it takes them from the process.
+func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	l := newLab(t, func(c *Config) {
+		c.Registry = metrics
+		c.Scanners = []Scanner{{Type: "hashlist", Tries: 2, BackoffFirst: 10 * time.Millisecond, BackoffMax: 20 * time.Millisecond}}
+	})
+	l.start()
+	l.swept()
+	l.judged(l.write("before", "x")) // the tree can be read, as far as anybody knows
+	outside, path := filepath.Join(t.TempDir(), "a"), filepath.Join(l.drop, "a")
+	must(t, os.WriteFile(outside, []byte(eicar()), 0o600))
+	var was unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	give := func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)) }
+	defer give()
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: was.Max}))
+	must(t, os.Rename(outside, path))
+	tried := func() (n float64) {
+		all, err := metrics.Gather()
+		must(t, err)
+		for _, f := range all {
+			for _, m := range f.GetMetric() {
+				for _, label := range m.GetLabel() {
+					if f.GetName() == "certpush_tries_total" && label.GetValue() == ReasonUnreadable {
+						n += m.GetCounter().GetValue()
+					}
+				}
+			}
+		}
+		return n
+	}
+	l.until("more attempts than tries", func() bool { return tried() >= 6 })
+	if n := len(outcomesOf(l.outcomes(), path)); n != 0 {
+		t.Errorf("%+v", l.outcomes())
+	}
+	if err := l.p.Ready(); err == nil || !strings.Contains(err.Error(), "samples cannot be opened") {
+		t.Errorf("ready: %v", err)
+	}
+	give()
+	l.judged(path)
+	if o := outcomesOf(l.outcomes(), path)[0]; o.Outcome != Done || o.Verdict != scan.Malicious || o.Tries != 1 {
+		t.Errorf("%+v", o)
+	}
+	for _, say := range []string{"samples cannot be opened for want", "samples can be opened again"} {
+		if n := strings.Count(l.logged(), say); n != 1 {
+			t.Errorf("said %d times: %s", n, say)
+		}
+	}
+}
