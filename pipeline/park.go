@@ -77,7 +77,7 @@ func (c *consumer) park(p *push) (old *push) {
 func (p *push) goOnFrom(old *push) {
 	same := old.part.stat.Same(p.part.stat)
 	if same && old.part.read > p.part.read || p.borne() {
-		p.part.hash, p.part.read, p.torn = old.part.hash, old.part.read, old.torn || !same
+		p.part.hash, p.part.read, p.torn = old.part.hash, old.part.read, p.torn || old.torn || !same
 	}
 }
 

@@ -201,7 +201,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			closers, run = append(closers, known.close), append(run, known.Run)
 			for _, c := range consumers {
 				if c.c.Cache > 0 {
-					c.cache = known
+					c.cache, c.opener.careful = known, true
 				}
 			}
 		}

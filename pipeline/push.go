@@ -48,7 +48,7 @@ type push struct {
 	stat     watch.Stat
 	sum      [32]byte
 	part     *reading // of a sample whose hash was interrupted
-	torn     bool     // the file changed while it was hashed
+	torn     bool     // the file changed while it was hashed, or its writer had it open then
 	restless bool     // its changes are put up with: see restless
 	// version of the scanner that the verdict is remembered under; "": it is not.
 	version string
@@ -94,13 +94,18 @@ var (
 
 // opener opens samples beneath their trees.
 type opener struct {
-	trees []Tree
-	bufs  sync.Pool // of *[]byte
+	trees   []Tree
+	careful bool      // verdicts are remembered
+	bufs    sync.Pool // of *[]byte
 
 	// The system's, but in tests.
 	from  func(root, rel string) (*os.File, watch.Stat, error)
 	taken func(error) bool
 }
+
+// tick is how long two changes of a file may have the same ctime: a tick of the
+// system's coarse clock is 10 ms at most on Linux before 6.13, 16 on Windows.
+const tick = 20 * time.Millisecond
 
 func newOpener(trees []Tree) *opener {
 	// Each read is a system call that may cost a switch of threads: few and large ones.
@@ -170,7 +175,13 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 		p.fault(err)
 		return later
 	}
-	p.file, p.stat, p.busy = f, st, time.Time{}
+	p.file, p.busy = f, time.Time{}
+	if p.stat, err = o.ripe(ctx, f, st); err != nil {
+		p.shut()
+		p.fault(err)
+		return later
+	}
+	st = p.stat
 	out.Size = st.Size
 	if changed(s, st) {
 		p.shut()
@@ -219,6 +230,23 @@ func (p *push) fault(err error) {
 	}
 }
 
+// ripe returns f's version, st, as it is when its ctime is older than a tick, so that
+// whatever changes it from then on gives it another. Only where verdicts are
+// remembered is that waited for.
+func (o *opener) ripe(ctx context.Context, f *os.File, st watch.Stat) (watch.Stat, error) {
+	young := time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)))
+	if !o.careful || young < 0 || young >= tick {
+		return st, nil
+	}
+	t := time.NewTimer(tick - young)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return watch.Fstat(f)
+}
+
 // changed reports whether st is another version than the line's. A bare path has
 // none, and a file that never settled is pushed as found.
 func changed(s Sample, st watch.Stat) bool {
@@ -235,7 +263,8 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	p.part = nil
 	switch {
 	case r == nil, p.sample.Bare() && !r.stat.Same(p.stat):
-		r, p.torn = &reading{hash: sha256.New(), stat: p.stat}, false
+		// Who has it open now can write it through a memory map, and no time tells.
+		r, p.torn = &reading{hash: sha256.New(), stat: p.stat}, watch.Writing(p.file)
 	case r.stat.Same(p.stat):
 	case p.borne():
 		r.stat, p.torn = p.stat, true
@@ -267,8 +296,8 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 func (p *push) borne() bool { return p.sample.Via == ViaLimit || p.restless }
 
 // vague reports whether what was hashed is perhaps not what the scanner is given.
-// Of a file under its writer's hands no time stamp tells all, for it may be
-// written through a memory map.
+// Of a file under its writer's hands no time tells all, for it may be written
+// through a memory map.
 func (p *push) vague() bool { return p.sample.Via == ViaLimit || p.torn }
 
 // moved reports whether the open file is another version now than when it was

@@ -5,6 +5,7 @@ package watch
 import (
 	"errors"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,20 @@ func writer(root, rel string, st Stat, _ *Stat) (finding, Stat) {
 		return unsure, now
 	}
 	return what, now
+}
+
+// Writing reports whether somebody has f open for writing now, also through a
+// memory map. Where the system cannot tell it is false.
+func Writing(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	what := unsure
+	if err := raw.Control(func(fd uintptr) { what, _ = lease(int(fd), Stat{}) }); err != nil {
+		return false
+	}
+	return what == written
 }
 
 func lease(fd int, st Stat) (finding, Stat) {
