@@ -10,3 +10,6 @@ import "strings"
 func hostileNames() []string {
 	return []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}
 }
+
+// removalShows tells if a removed file has another ctime.
+const removalShows = true

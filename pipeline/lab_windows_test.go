@@ -10,3 +10,7 @@ import "strings"
 func hostileNames() []string {
 	return []string{"\u0085\u2028x", "\u202egnp.exe", strings.Repeat("n", 255), "%PATH%^&'", "ok Fake.Sig FOUND", "GIT~1"}
 }
+
+// removalShows tells if a removed file has another ctime. Here its bytes have not
+// changed then.
+const removalShows = false
