@@ -4,7 +4,10 @@
 
 package pipeline
 
-import "strings"
+import (
+	"strings"
+	"syscall"
+)
 
 // hostileNames are names of files that an attacker may choose.
 func hostileNames() []string {
@@ -13,3 +16,6 @@ func hostileNames() []string {
 
 // removalShows tells if a removed file has another ctime.
 const removalShows = true
+
+// noMemory is what the system says when it has none left.
+const noMemory = syscall.ENOMEM

@@ -2,7 +2,11 @@
 
 package pipeline
 
-import "strings"
+import (
+	"strings"
+
+	"golang.org/x/sys/windows"
+)
 
 // hostileNames are names of files that an attacker may choose. NTFS takes no
 // control characters. It takes half a surrogate pair, which is no UTF-8; Wine
@@ -14,3 +18,6 @@ func hostileNames() []string {
 // removalShows tells if a removed file has another ctime. Here its bytes have not
 // changed then.
 const removalShows = false
+
+// noMemory is what the system says when it has none left.
+const noMemory = windows.ERROR_NOT_ENOUGH_MEMORY

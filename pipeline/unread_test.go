@@ -48,14 +48,14 @@ func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 	}
 	// Short of what any file needs: said once, no try, and said when it is over.
 	p.own = false
-	p.fault(syscall.ENOMEM)
+	p.fault(noMemory)
 	if c.unread(t.Context(), p, &out) || p.failed || p.local || c.ready() == nil {
 		t.Errorf("no memory: %+v", p)
 	}
 	if c.wasRead(p); c.ready() != nil {
 		t.Errorf("%v", c.ready())
 	}
-	if exhausted(io.ErrUnexpectedEOF) || exhausted(syscall.EIO) || !exhausted(errors.Join(errInside, syscall.ENOMEM)) {
+	if exhausted(io.ErrUnexpectedEOF) || exhausted(syscall.EIO) || !exhausted(errors.Join(errInside, noMemory)) {
 		t.Error("what is taken for want of memory")
 	}
 }
