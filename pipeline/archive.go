@@ -72,43 +72,78 @@ func (a *archive) close() error {
 	return errors.Join(errs...)
 }
 
-// each calls f for the segments of base, oldest first, and again for what is
-// sealed meanwhile: lines that were active may then be told twice.
-func each(ctx context.Context, d journal.Folder, base string, needle []byte, f func(s journal.Segment, offset int64, text []byte) error) error {
-	read := map[string]bool{}
+// query is what a look is for: lines that hold one of keys, in a segment that has
+// keys, or else needle. Without keys every segment is read whole, the oldest
+// first; with keys the newest is first, and it is enough after limit lines that
+// were taken.
+type query struct {
+	keys   [][]byte
+	needle []byte
+	limit  int
+}
+
+func one(by, key string, needle []byte) query {
+	return query{keys: [][]byte{append([]byte(by), key...)}, needle: needle, limit: 2 * maxStory}
+}
+
+// each calls f for the lines that q is for in the segments of base, and again
+// for what is sealed meanwhile: lines that were active may then be told twice. f
+// says whether it took the line.
+func each(ctx context.Context, d journal.Folder, base string, q query, f func(s journal.Segment, offset int64, text []byte) bool) error {
+	read, taken := map[string]bool{}, 0
 	for first := true; ; first = false {
 		all, err := journal.Survey(d, base)
 		if err != nil {
 			return fmt.Errorf("list segments: %w", err)
 		}
-		sealed := len(read)
+		if !first && !slices.ContainsFunc(all, func(s journal.Segment) bool { return !s.Active && !read[s.Name] }) {
+			return nil
+		}
+		if q.keys != nil {
+			slices.Reverse(all)
+		}
 		for _, s := range all {
-			if read[s.Name] || s.Active && !first && sealed == len(read) {
+			if read[s.Name] {
 				continue
 			}
-			if !s.Active {
-				read[s.Name] = true
-			}
-			err := journal.Find(ctx, d, s.Name, needle, func(offset int64, text []byte) error { return f(s, offset, text) })
+			read[s.Name] = !s.Active
+			err := q.in(ctx, d, s, func(offset int64, text []byte) (more bool) {
+				if f(s, offset, text) {
+					taken++
+				}
+				return q.keys == nil || taken < q.limit
+			})
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // pruned, or just cut
 				return err
 			}
-		}
-		if sealed == len(read) && !first {
-			return nil
+			if q.keys != nil && taken >= q.limit {
+				return nil
+			}
 		}
 	}
 }
 
-// lines calls told for the journal's samples in whose line needle occurs.
-func (a *archive) lines(ctx context.Context, needle []byte, told func(At, Sample) error) error {
+// in looks into one segment.
+func (q query) in(ctx context.Context, d journal.Folder, s journal.Segment, f func(offset int64, text []byte) (more bool)) error {
+	if q.keys != nil && !s.Active {
+		if ok, err := journal.FindKeys(ctx, d, s.Name, q.keys, f); ok || err != nil {
+			return err
+		}
+	}
+	return journal.Find(ctx, d, s, q.needle, func(offset int64, text []byte) error {
+		f(offset, text)
+		return nil
+	})
+}
+
+// lines calls told for the journal's samples that q is for; it says whether it
+// took one.
+func (a *archive) lines(ctx context.Context, q query, told func(At, Sample) bool) error {
 	for _, lane := range lanes {
-		err := each(ctx, a.journal, journal.Base(lane), needle, func(s journal.Segment, offset int64, text []byte) error {
+		err := each(ctx, a.journal, journal.Base(lane), q, func(s journal.Segment, offset int64, text []byte) bool {
 			sample, err := parseLine(text)
-			if err != nil {
-				return nil // a header, or what the consumer passes over too
-			}
-			return told(At{lane, journal.Pos{Segment: s.Number, Offset: offset}}, sample)
+			// Else a header, or what the consumer passes over too.
+			return err == nil && told(At{lane, journal.Pos{Segment: s.Number, Offset: offset}}, sample)
 		})
 		if err != nil {
 			return err
@@ -131,55 +166,45 @@ func (a *archive) cursorsOf(scanner string) map[string]journal.Pos {
 	return at
 }
 
-// segment returns the segment that at lies in; ok is false when it is pruned.
-func (a *archive) segment(at At) (s journal.Segment, ok bool, err error) {
-	is := func(s journal.Segment) bool { return s.Number == at.Segment }
-	i := slices.IndexFunc(a.surveys[at.Lane], is)
-	if i < 0 || a.surveys[at.Lane][i].Active { // it may have a name by now
-		if a.surveys[at.Lane], err = journal.Survey(a.journal, journal.Base(at.Lane)); err != nil {
-			return s, false, fmt.Errorf("list journal: %w", err)
-		}
-		i = slices.IndexFunc(a.surveys[at.Lane], is)
-	}
-	if i < 0 {
-		return s, false, nil
-	}
-	return a.surveys[at.Lane][i], true, nil
-}
-
 // line returns the sample at a place of the journal; ok is false when its
 // segment is pruned.
 func (a *archive) line(at At) (s Sample, ok bool, err error) {
-	g, ok, err := a.segment(at)
-	if err != nil || !ok {
-		return s, false, err
+	for range 2 {
+		all := a.surveys[at.Lane]
+		i := slices.IndexFunc(all, func(s journal.Segment) bool { return s.Number == at.Segment })
+		if i >= 0 {
+			text, ok, err := journal.LineAt(a.journal, all[i], at.Offset)
+			if err == nil && ok {
+				s, err := parseLine(text)
+				return s, err == nil, nil // else no line of ours, or a damaged one
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return s, false, err
+			}
+		} else if len(all) > 0 && at.Segment <= all[len(all)-1].Number {
+			return s, false, nil
+		}
+		// It was begun or cut since the listing.
+		if a.surveys[at.Lane], err = journal.Survey(a.journal, journal.Base(at.Lane)); err != nil {
+			return s, false, fmt.Errorf("list journal: %w", err)
+		}
 	}
-	text, ok, err := journal.LineAt(a.journal, g.Name, at.Offset)
-	if err != nil || !ok {
-		return s, false, err
-	}
-	if s, err = parseLine(text); err != nil {
-		return s, false, nil // no line of ours, or a damaged one
-	}
-	return s, true, nil
+	return s, false, nil
 }
 
-// outcomes calls told for the outcomes in whose line needle occurs, oldest first.
-func (a *archive) outcomes(ctx context.Context, needle []byte, told func(Outcome) error) error {
-	return a.recorded(ctx, ledgerBase, needle, func(text []byte) error {
+// outcomes calls told for the outcomes that q is for; it says whether it took one.
+func (a *archive) outcomes(ctx context.Context, q query, told func(Outcome) bool) error {
+	return a.recorded(ctx, ledgerBase, q, func(text []byte) bool {
 		o, err := parseOutcome(text)
-		if err != nil {
-			return nil // unreadable, or the torn last line
-		}
-		return told(o)
+		return err == nil && told(o) // else unreadable, or the torn last line
 	})
 }
 
-// recorded calls told for the lines of a series of the ledger's folder in which
-// needle occurs, oldest first.
-func (a *archive) recorded(ctx context.Context, base string, needle []byte, told func(text []byte) error) error {
+// recorded calls told for the lines of a series of the ledger's folder that q is
+// for; it says whether it took one.
+func (a *archive) recorded(ctx context.Context, base string, q query, told func(text []byte) bool) error {
 	if a.ledger == nil {
 		return nil
 	}
-	return each(ctx, a.ledger, base, needle, func(_ journal.Segment, _ int64, text []byte) error { return told(text) })
+	return each(ctx, a.ledger, base, q, func(_ journal.Segment, _ int64, text []byte) bool { return told(text) })
 }

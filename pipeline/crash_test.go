@@ -336,7 +336,7 @@ func (c cut) lines(t testing.TB) map[string]string {
 		t.Fatal(err)
 	}
 	a := &archive{journal: dir}
-	if err := a.lines(t.Context(), nil, func(at At, s Sample) error { found[at.String()] = s.Path; return nil }); err != nil {
+	if err := a.lines(t.Context(), query{}, func(at At, s Sample) bool { found[at.String()] = s.Path; return true }); err != nil {
 		t.Fatal(err)
 	}
 	return found

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
@@ -60,16 +62,14 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 			paths[o.Path] += n
 		}
 	}
-	dead := appendText([]byte(`"outcome":`), Dead)
-	err := a.recorded(ctx, ledgerBase, nil, func(text []byte) error {
-		isDead := bytes.Contains(text, dead)
+	err := a.ofLetters(ctx, func(text []byte) bool {
 		// Few lines are about letters: only those are read in full.
-		if !isDead && len(paths) == 0 && ids[idIn(text)] == 0 {
-			return nil
+		if !isDead(text) && len(paths) == 0 && ids[idIn(text)] == 0 {
+			return false
 		}
 		o, err := parseOutcome(text)
 		if err != nil {
-			return nil
+			return false
 		}
 		for _, key := range []letterKey{keyOf(o.Scanner, o.ID, o.Path), keyOf(o.Scanner, "", o.Path)} {
 			if old := letters[key]; old != nil {
@@ -81,19 +81,19 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 			letters[keyOf(o.Scanner, o.ID, o.Path)] = &DeadLetter{Outcome: o}
 			count(o, 1)
 		}
-		return nil
+		return true
 	})
 	if err != nil || len(letters) == 0 {
 		return nil, err
 	}
 	// A manual line for one that is younger than its death: it waits again.
-	err = a.lines(ctx, appendText([]byte(`"via":`), ViaManual), func(_ At, s Sample) error {
+	err = a.lines(ctx, query{keys: [][]byte{[]byte(byManual)}, needle: appendText([]byte(`"via":`), ViaManual), limit: math.MaxInt}, func(_ At, s Sample) bool {
 		for _, key := range []letterKey{keyOf(s.For, s.ID, s.Path), keyOf(s.For, "", s.Path)} {
 			if d := letters[key]; d != nil && s.Seen.After(d.Outcome.Time) {
 				d.Again = true
 			}
 		}
-		return nil
+		return true
 	})
 	all := make([]DeadLetter, 0, len(letters))
 	for _, d := range letters {
@@ -104,6 +104,62 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 	})
 	return all, err
 }
+
+// maxLetters is how many samples that died are looked up one by one: of more the
+// ledger is read whole.
+const maxLetters = 1000
+
+// ofLetters calls take for all outcomes of the samples that ever had one that was
+// dead, perhaps for others too, in the order in which they were recorded.
+func (a *archive) ofLetters(ctx context.Context, take func(text []byte) bool) error {
+	q := query{keys: [][]byte{[]byte(byDead)}, needle: appendText([]byte(`"outcome":`), Dead), limit: math.MaxInt}
+	asked := map[string]bool{}
+	err := a.outcomes(ctx, q, func(o Outcome) bool {
+		key := byID + o.ID
+		if o.ID == "" {
+			key = byPath + o.Path
+		}
+		if len(asked) <= maxLetters && !asked[key] {
+			asked[key] = true
+			q.keys = append(q.keys, []byte(key))
+		}
+		return true
+	})
+	if err != nil || len(asked) == 0 {
+		return err
+	}
+	if len(asked) > maxLetters {
+		return a.recorded(ctx, ledgerBase, query{}, take)
+	}
+	type told struct {
+		segment string
+		offset  int64
+		text    []byte
+	}
+	var all []told
+	q.needle = nil
+	err = each(ctx, a.ledger, ledgerBase, q, func(s journal.Segment, offset int64, text []byte) bool {
+		ok := false
+		keysOf(text, func(key []byte) { ok = ok || asked[string(key)] })
+		if ok {
+			name := s.Name
+			if s.Active {
+				name = "\xff"
+			}
+			all = append(all, told{name, offset, bytes.Clone(text)})
+		}
+		return ok
+	})
+	slices.SortFunc(all, func(a, b told) int {
+		return cmp.Or(strings.Compare(a.segment, b.segment), cmp.Compare(a.offset, b.offset))
+	})
+	for _, t := range all {
+		take(t.text)
+	}
+	return err
+}
+
+func isDead(text []byte) bool { return bytes.Contains(text, []byte(`"outcome":"dead"`)) }
 
 // idIn returns the id in a ledger line without reading the rest of it.
 func idIn(text []byte) string {

@@ -77,11 +77,12 @@ func ofState(c Config, e fs.DirEntry) bool {
 	return e.Type().IsRegular() && (slices.Contains([]string{"admin.token", "certpush.toml", "certpush.toml.untrusted"}, name) || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
 }
 
-// ofSeries reports whether e is a segment of one of these series, or the list of
-// another program's.
+// ofSeries reports whether e is a segment of one of these series or its keys, or
+// the list of another program's.
 func ofSeries(e fs.DirEntry, names ...string) bool {
 	return e.Type().IsRegular() && slices.ContainsFunc(names, func(base string) bool {
-		return strings.TrimSuffix(e.Name(), ".new") == base || journal.IsSealed(base, e.Name())
+		name := strings.TrimSuffix(e.Name(), ".new")
+		return name == base || journal.IsSealed(base, e.Name()) || journal.IsKeys(base, name)
 	})
 }
 

@@ -168,7 +168,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			return inside(err)
 		}
 		closers = append(closers, prod.close)
-		run = append(run, prod.Run)
+		run = append(run, prod.Run, keepKeys(p.c, dirs.journal, journal.Base(journal.Live), journal.Base(journal.Backlog)))
 	}
 	var consumers []*consumer
 	var led *ledger
@@ -192,7 +192,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			closers = append(closers, c.close)
 			run = append(run, c.Run)
 		}
-		run = append(run, func(ctx context.Context) error { return tendLedger(ctx, led, consumers) })
+		run = append(run, func(ctx context.Context) error { return tendLedger(ctx, led, consumers) }, keepKeys(p.c, led.dir, ledgerBase, triesBase))
 		known, err := openCache(ctx, p.c)
 		if err != nil {
 			return err

@@ -151,7 +151,7 @@ func (c *verify) atRest(ctx context.Context) (done func() error, err error) {
 		all, err := journal.Survey(c.a.journal, journal.Base(lane))
 		for _, s := range all {
 			if err == nil && s.Number >= mark.Segment {
-				err = journal.Find(ctx, c.a.journal, s.Name, nil, func(offset int64, text []byte) error {
+				err = journal.Find(ctx, c.a.journal, s, nil, func(offset int64, text []byte) error {
 					at := At{lane, journal.Pos{Segment: s.Number, Offset: offset}}
 					if s, err := parseLine(text); err == nil && s.ofAll() && !at.Pos.Before(mark) {
 						c.tail[s.Path] = entry{watch.Stat{Size: s.Size, Mtime: s.Mtime}, at}
@@ -218,13 +218,13 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 	c.ended = map[outcomeKey]string{}
 	marks := c.index.noted()
 	dead := map[letterKey][]At{} // places of each dead letter
-	return c.a.outcomes(ctx, nil, func(o Outcome) error {
+	return c.a.outcomes(ctx, query{}, func(o Outcome) bool {
 		key := keyOf(o.Scanner, o.ID, o.Path)
 		for _, at := range dead[key] { // it was tried again, or dropped: that counts
 			c.ended[outcomeKey{o.Scanner, at}] = o.Outcome
 		}
 		if !c.asked(o, marks) {
-			return nil
+			return true
 		}
 		if o.Outcome == Dead {
 			dead[key] = append(dead[key], o.At)
@@ -236,7 +236,7 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		if o.At != (At{}) && (o.Outcome != Done || ahead || c.hurt(o.At)) {
 			c.ended[outcomeKey{o.Scanner, o.At}] = o.Outcome
 		}
-		return nil
+		return true
 	})
 }
 

@@ -61,7 +61,7 @@ func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 		case sha256Form.MatchString(key):
 			err = s.ofHash(ctx, a, key)
 		case idForm.MatchString(key):
-			err = s.of(ctx, a, appendText([]byte(`"id":`), key), func(id, _ string) bool { return id == key })
+			err = s.of(ctx, a, one(byID, key, appendText([]byte(`"id":`), key)), func(id, _ string) bool { return id == key })
 		case filepath.IsAbs(key):
 			err = s.ofPath(ctx, a, key)
 		default:
@@ -72,67 +72,72 @@ func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 		}
 		s.order()
 		s.pending(p.c.Scanners, a)
+		s.shorten()
 		return nil
 	})
 	return s, err
 }
 
-// of gathers all that holds needle and is is.
-func (s *Story) of(ctx context.Context, a *archive, needle []byte, is func(id, path string) bool) error {
+// of gathers all that q is for and that is is.
+func (s *Story) of(ctx context.Context, a *archive, q query, is func(id, path string) bool) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.lines(ctx, a, needle, func(l Sample) bool { return is(l.ID, l.Path) }) })
-	g.Go(func() error { return s.ended(ctx, a, needle, func(o Outcome) bool { return is(o.ID, o.Path) }) })
-	g.Go(func() error { return s.tried(ctx, a, needle, func(t Try) bool { return is(t.ID, t.Path) }) })
+	g.Go(func() error { return s.lines(ctx, a, q, func(l Sample) bool { return is(l.ID, l.Path) }) })
+	g.Go(func() error { return s.ended(ctx, a, q, func(o Outcome) bool { return is(o.ID, o.Path) }) })
+	g.Go(func() error { return s.tried(ctx, a, q, func(t Try) bool { return is(t.ID, t.Path) }) })
 	return g.Wait()
 }
 
-// ended gathers the outcomes that hold needle and are is.
-func (s *Story) ended(ctx context.Context, a *archive, needle []byte, is func(Outcome) bool) error {
-	return a.outcomes(ctx, needle, func(o Outcome) error {
-		if is(o) {
-			s.Outcomes = newest(append(s.Outcomes, o), byTime, &s.cut.outcomes)
+// ended gathers the outcomes that q is for and that are is.
+func (s *Story) ended(ctx context.Context, a *archive, q query, is func(Outcome) bool) error {
+	return a.outcomes(ctx, q, func(o Outcome) bool {
+		if !is(o) {
+			return false
 		}
-		return nil
+		s.Outcomes = newest(append(s.Outcomes, o), byTime, &s.cut.outcomes)
+		return true
 	})
 }
 
-// tried gathers the failed tries that hold needle and are is.
-func (s *Story) tried(ctx context.Context, a *archive, needle []byte, is func(Try) bool) error {
+// tried gathers the failed tries that q is for and that are is.
+func (s *Story) tried(ctx context.Context, a *archive, q query, is func(Try) bool) error {
 	if a.ledger == nil {
 		return nil
 	}
 	if st, err := a.ledger.Lstat(triesBase); err == nil && !st.Mode().IsRegular() {
 		return nil // none of ours; no try is on record
 	}
-	return a.recorded(ctx, triesBase, needle, func(text []byte) error {
+	return a.recorded(ctx, triesBase, q, func(text []byte) bool {
 		var t Try
-		if t.UnmarshalJSON(text) == nil && is(t) {
-			s.Tries = newest(append(s.Tries, t), byTry, &s.cut.tries)
+		if t.UnmarshalJSON(text) != nil || !is(t) {
+			return false
 		}
-		return nil
+		s.Tries = newest(append(s.Tries, t), byTry, &s.cut.tries)
+		return true
 	})
 }
 
 func (s *Story) ofPath(ctx context.Context, a *archive, path string) error {
 	is := func(_, p string) bool { return p == path }
 	// As it stands in a bare line, too, unless JSON writes it otherwise.
-	needle := []byte(path)
+	q := one(byPath, path, []byte(path))
 	if text := appendText(nil, path); string(text[1:len(text)-1]) == path {
-		return s.of(ctx, a, needle, is)
+		return s.of(ctx, a, q, is)
 	}
-	if err := s.of(ctx, a, appendPath(nil, path), is); err != nil {
+	if err := s.lines(ctx, a, q, func(l Sample) bool { return l.Bare() && l.Path == path }); err != nil {
 		return err
 	}
-	return s.lines(ctx, a, needle, func(l Sample) bool { return l.Bare() && l.Path == path })
+	q.needle = appendPath(nil, path)
+	return s.of(ctx, a, q, is)
 }
 
-// lines gathers the journal lines that hold needle and are is.
-func (s *Story) lines(ctx context.Context, a *archive, needle []byte, is func(Sample) bool) error {
-	return a.lines(ctx, needle, func(at At, l Sample) error {
-		if is(l) {
-			s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.cut.lines)
+// lines gathers the journal lines that q is for and that are is.
+func (s *Story) lines(ctx context.Context, a *archive, q query, is func(Sample) bool) error {
+	return a.lines(ctx, q, func(at At, l Sample) bool {
+		if !is(l) {
+			return false
 		}
-		return nil
+		s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.cut.lines)
+		return true
 	})
 }
 
@@ -141,11 +146,11 @@ func (s *Story) ofPlace(ctx context.Context, a *archive, at At) error {
 	if err := s.line(a, at); err != nil {
 		return err
 	}
-	needle := appendText([]byte(`"at":`), at.String())
-	if err := s.ended(ctx, a, needle, func(o Outcome) bool { return o.At == at }); err != nil {
+	q := one(byPlace, at.String(), appendText([]byte(`"at":`), at.String()))
+	if err := s.ended(ctx, a, q, func(o Outcome) bool { return o.At == at }); err != nil {
 		return err
 	}
-	return s.tried(ctx, a, needle, func(t Try) bool { return t.At == at })
+	return s.tried(ctx, a, q, func(t Try) bool { return t.At == at })
 }
 
 // line adds the journal line at a place, where it is still kept.
@@ -159,10 +164,12 @@ func (s *Story) line(a *archive, at At) error {
 
 // ofHash begins with the ledger, which alone knows hashes.
 func (s *Story) ofHash(ctx context.Context, a *archive, sum string) error {
-	if err := s.ended(ctx, a, appendText([]byte(`"sha256":`), sum), func(o Outcome) bool { return o.SHA256 == sum }); err != nil {
+	q := one(byHash, sum, appendText([]byte(`"sha256":`), sum))
+	if err := s.ended(ctx, a, q, func(o Outcome) bool { return o.SHA256 == sum }); err != nil {
 		return err
 	}
 	told := map[At]bool{{}: true}
+	q = query{limit: 2 * maxStory}
 	for _, o := range s.Outcomes {
 		if told[o.At] {
 			continue
@@ -171,15 +178,26 @@ func (s *Story) ofHash(ctx context.Context, a *archive, sum string) error {
 		if err := s.line(a, o.At); err != nil {
 			return err
 		}
+		q.keys = append(q.keys, append([]byte(byPlace), o.At.String()...))
 	}
-	return s.tried(ctx, a, nil, func(t Try) bool { return told[t.At] })
+	if q.keys == nil {
+		return nil
+	}
+	return s.tried(ctx, a, q, func(t Try) bool { return told[t.At] })
 }
 
 func bySeen(a, b Journaled) int {
-	return cmp.Or(a.Sample.Seen.Compare(b.Sample.Seen), cmp.Compare(a.At, b.At))
+	return cmp.Or(a.Sample.Seen.Compare(b.Sample.Seen), byAt(a.at, b.at))
 }
-func byTime(a, b Outcome) int { return a.Time.Compare(b.Time) }
-func byTry(a, b Try) int      { return a.Time.Compare(b.Time) }
+func byTime(a, b Outcome) int {
+	return cmp.Or(a.Time.Compare(b.Time), byAt(a.At, b.At), cmp.Compare(a.Scanner, b.Scanner))
+}
+func byTry(a, b Try) int {
+	return cmp.Or(a.Time.Compare(b.Time), byAt(a.At, b.At), cmp.Compare(a.Scanner, b.Scanner), cmp.Compare(a.Try, b.Try))
+}
+func byAt(a, b At) int {
+	return cmp.Or(cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Offset, b.Offset))
+}
 
 // newest keeps all from growing without end: the oldest of too many are dropped.
 func newest[T any](all []T, order func(a, b T) int, more *bool) []T {
@@ -187,13 +205,11 @@ func newest[T any](all []T, order func(a, b T) int, more *bool) []T {
 		return all
 	}
 	slices.SortStableFunc(all, order)
-	*more = true
-	return slices.Delete(all, 0, len(all)-maxStory)
+	return shortened(all, more)
 }
 
-// order sorts by time, drops what was told twice, and what is too much.
+// order sorts by time, and drops what was told twice.
 func (s *Story) order() {
-	s.More = s.cut.lines || s.cut.tries || s.cut.outcomes
 	slices.SortStableFunc(s.Lines, bySeen)
 	s.Lines = slices.CompactFunc(s.Lines, func(a, b Journaled) bool { return a.at == b.at })
 	slices.SortStableFunc(s.Outcomes, byTime)
@@ -202,14 +218,32 @@ func (s *Story) order() {
 	s.Tries = slices.Compact(s.Tries)
 }
 
+// shorten drops the oldest of what is too much.
+func (s *Story) shorten() {
+	s.Lines = shortened(s.Lines, &s.cut.lines)
+	s.Outcomes = shortened(s.Outcomes, &s.cut.outcomes)
+	s.Tries = shortened(s.Tries, &s.cut.tries)
+	s.Waiting = shortened(s.Waiting, &s.cut.lines)
+	s.More = s.cut.lines || s.cut.tries || s.cut.outcomes
+}
+
+func shortened[T any](all []T, more *bool) []T {
+	if len(all) <= maxStory {
+		return all
+	}
+	*more = true
+	return slices.Delete(all, 0, len(all)-maxStory)
+}
+
 // pending finds the lines that a scanner has no outcome for. Behind its cursor
-// there is none without.
+// there is none without, and of a line that is older than the outcomes that are
+// left nothing is known.
 func (s *Story) pending(scanners []Scanner, a *archive) {
 	for _, c := range scanners {
 		cursor := a.cursorsOf(c.Name)
 		for _, l := range s.Lines {
 			ended := slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return o.Scanner == c.Name && o.At == l.at })
-			if ended || l.Sample.For != "" && l.Sample.For != c.Name {
+			if ended || l.Sample.For != "" && l.Sample.For != c.Name || s.cut.outcomes && l.Sample.Seen.Before(s.Outcomes[0].Time) {
 				continue
 			}
 			if !l.at.Pos.Before(cursor[l.at.Lane]) {

@@ -174,60 +174,59 @@ func owned(t *testing.T, dir string) []string {
 	return all
 }
 
-// BenchmarkWhy looks for one sample in 400 segments of journal and ledger.
+// BenchmarkWhy looks for one sample in 400 segments of journal and ledger; those
+// of the ledger are full ones, 64 MiB each.
 func BenchmarkWhy(b *testing.B) {
-	c := Config{State: b.TempDir(), Trees: []Tree{{Path: b.TempDir()}}, Journal: Journal{MinFree: -1}}
-	c, err := c.withDefaults()
-	if err != nil {
-		b.Fatal(err)
-	}
 	const segments, each = 400, 2000
-	lanes, err := journal.OpenLanes(journal.Config{Disk: c.disk, Dir: c.Journal.Dir}, time.Minute, c.Log)
-	if err != nil {
-		b.Fatal(err)
+	sampleAt := func(i, k int) Sample {
+		return sampleOf(fmt.Sprintf("/srv/in/%d/%d", i, k), 4096, watch.Time{Sec: int64(i*each + k)})
 	}
-	led, err := openLedger(c.disk, filepath.Join(c.State, "ledger"), 400, c.Log)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var last Outcome
-	now := time.Now()
+	h := newHistory(b)
 	for i := range segments {
-		var lines [][]byte
-		var outs []Outcome
 		for k := range each {
-			s := sampleOf(fmt.Sprintf("%s/in/%d/%d", c.Trees[0].Path, i, k), 4096, watch.Time{Sec: int64(i*each + k)})
-			lines = append(lines, s.appendLine(nil))
-			sum := fmt.Sprintf("%064x", i*each+k)
-			last = Outcome{Time: now, ID: s.ID, Scanner: "clamav", Path: s.Path, Size: 4096, SHA256: sum, Outcome: Done, Verdict: "clean", Tries: 1}
-			outs = append(outs, last)
+			h.judged(sampleAt(i, k), fmt.Sprintf("%064x", i*each+k))
 		}
-		at, _, err := lanes.Lane(journal.Live).Append(lines...)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for k := range outs {
-			outs[k].At = At{journal.Live, at}
-			at.Offset += int64(len(lines[k]))
-		}
-		if err := led.record(outs); err != nil {
-			b.Fatal(err)
-		}
-		if err := errors.Join(lanes.Lane(journal.Live).Cut(now), led.series.Cut(now)); err != nil {
-			b.Fatal(err)
-		}
+		h.cut()
 	}
-	if err := errors.Join(lanes.Close(), led.close()); err != nil {
-		b.Fatal(err)
-	}
-	p, err := New(c)
+	h.end()
+	// One full segment stands for all further ones: they are the same file.
+	full := filepath.Join(h.c.State, "ledger", ledgerBase+".20200101-0000.log")
+	f, err := os.Create(full)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, key := range map[string]string{"path": last.Path, "sha256": last.SHA256, "id": last.ID} {
+	line := []byte{}
+	for n, k := 0, 0; n < ledgerCut; k++ {
+		s := sampleOf(fmt.Sprintf("/srv/full/%d", k), 4096, watch.Time{})
+		o := Outcome{Time: s.Seen, ID: s.ID, Scanner: DefaultScanner, Path: s.Path, Size: s.Size, SHA256: fmt.Sprintf("%064x", ^k), Outcome: Done, Verdict: "clean", Tries: 1, At: At{journal.Live, journal.Pos{Segment: 1, Offset: int64(k)}}}
+		line = o.appendLine(line[:0])
+		n += len(line)
+		if _, err := f.Write(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+	h.keys("")
+	b.Run("keys of a full segment", func(b *testing.B) {
+		for b.Loop() {
+			h.keys(filepath.Base(full))
+		}
+	})
+	stem := strings.TrimSuffix(full, ".log")
+	for i := 1; i < segments; i++ {
+		for _, end := range []string{".log", ".keys"} {
+			if err := os.Link(stem+end, fmt.Sprintf("%s_%06d%s", stem, i, end)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	s := sampleAt(segments/2, 7)
+	for name, key := range map[string]string{"path": s.Path, "sha256": fmt.Sprintf("%064x", segments/2*each+7), "id": s.ID} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				s, err := p.Why(context.Background(), key)
+				s, err := h.p.Why(context.Background(), key)
 				if err != nil || len(s.Lines) != 1 || len(s.Outcomes) != 1 {
 					b.Fatalf("%+v %v", s, err)
 				}

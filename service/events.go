@@ -239,6 +239,10 @@ func eventID(message string, level slog.Level) uint32 {
 		return 610
 	case "failed tries are not on record, for their file cannot be used; all else goes on: move it away and start certpush again":
 		return 611
+	case "keys of sealed segments cannot be kept; looking up a sample reads those segments whole: make room or mend the disk":
+		return 612
+	case "keys of sealed segments are kept again":
+		return 613
 	}
 	switch {
 	case level >= slog.LevelError:

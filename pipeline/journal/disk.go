@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Disk is the narrow way of all that journal, ledger and cursors do to files.
@@ -243,19 +242,27 @@ const maxText = 64 << 20
 // SaveText replaces a small file atomically and syncs it and its folder: after a
 // crash the old or the new is there, whole.
 func SaveText(d Folder, name, text string) error {
-	if err := replace(d, name, text); err != nil {
+	return save(d, name, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+}
+
+// save is SaveText for what write writes.
+func save(d Folder, name string, write func(io.Writer) error) error {
+	if err := replace(d, name, write); err != nil {
 		return fmt.Errorf("save %s: %w", name, err)
 	}
 	return nil
 }
 
-func replace(d Folder, name, text string) error {
+func replace(d Folder, name string, write func(io.Writer) error) error {
 	tmp := name + ".new"
 	f, err := d.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, strings.NewReader(text))
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}

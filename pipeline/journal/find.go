@@ -8,27 +8,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
 // findAtOnce is how much of a segment is searched at a time, in bytes.
 const findAtOnce = 2 * MaxLine
 
+// openIn opens a segment as it was listed: an active one may have been cut since,
+// and its name stand for the next, which is fs.ErrNotExist.
+func openIn(d Folder, s Segment) (File, error) {
+	f, err := d.Open(s.Name, os.O_RDONLY)
+	if err != nil || !s.Active {
+		return f, err
+	}
+	line, _, err := firstLine(f, s.Name)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if h, ok := parseHeader(line); ok && h.Segment != s.Number {
+		return nil, errors.Join(fmt.Errorf("segment %d was cut: %w", s.Number, fs.ErrNotExist), f.Close())
+	}
+	return f, nil
+}
+
 // Find calls each for the whole lines of a segment in which needle occurs, with
 // the line's offset; an empty needle occurs in all. The line is without its
 // newline and good until each returns. It is for looking things up: also lines
 // that are not durable yet are told. Lines longer than MaxLine are passed over.
 // The error is each's, ctx's, or tells what could not be read; a segment that is
-// not there is fs.ErrNotExist.
-func Find(ctx context.Context, d Folder, name string, needle []byte, each func(offset int64, line []byte) error) error {
-	f, err := d.Open(name, os.O_RDONLY)
+// not there, or was cut since it was listed, is fs.ErrNotExist.
+func Find(ctx context.Context, d Folder, s Segment, needle []byte, each func(offset int64, line []byte) error) error {
+	f, err := openIn(d, s)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("stat segment %s: %w", name, err)
+		return fmt.Errorf("stat segment %s: %w", s.Name, err)
 	}
 	buf := make([]byte, max(min(st.Size()+1, findAtOnce), MaxLine))
 	base, have := int64(0), 0
@@ -38,7 +56,7 @@ func Find(ctx context.Context, d Folder, name string, needle []byte, each func(o
 		}
 		n, err := f.ReadAt(buf[have:], base+int64(have))
 		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read segment %s: %w", name, err)
+			return fmt.Errorf("read segment %s: %w", s.Name, err)
 		}
 		have += n
 		whole := bytes.LastIndexByte(buf[:have], '\n') + 1
@@ -80,12 +98,18 @@ func findIn(lines []byte, base int64, needle []byte, each func(int64, []byte) er
 
 // LineAt returns the line that begins at an offset of a segment, without its
 // newline; ok is false when no whole line does.
-func LineAt(d Folder, name string, offset int64) (line []byte, ok bool, err error) {
-	f, err := d.Open(name, os.O_RDONLY)
+//
+// A segment that is not there, or was cut since it was listed, is fs.ErrNotExist.
+func LineAt(d Folder, s Segment, offset int64) (line []byte, ok bool, err error) {
+	f, err := openIn(d, s)
 	if err != nil {
 		return nil, false, err
 	}
 	defer f.Close()
+	return lineAt(f, s.Name, offset)
+}
+
+func lineAt(f File, name string, offset int64) (line []byte, ok bool, err error) {
 	if offset > 0 {
 		before := make([]byte, 1)
 		if _, err := f.ReadAt(before, offset-1); err != nil || before[0] != '\n' {

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+	"strings"
+)
+
+// The keys of a sealed segment tell where in it the lines lie that are looked up
+// by a key, so that a look does not read the segment. They are a file beside it:
+//
+//	sealed    monitor.log.20261122-2359.log
+//	keys      monitor.log.20261122-2359.keys
+//
+// of blocks of 4,096 bytes, numbers little-endian. The first block:
+//
+//	| 0        7 | 8                  15 | 16            23 | 24     27 | 28 ... 4091 | 4092  4095 |
+//	| "certkey1" | size of the segment   | its mtime, unix  | blocks    | 0           | CRC-32C    |
+//	|            |                       | nanoseconds      | after it  |             |            |
+//
+// each after it:
+//
+//	| 0   7 | 8  15 | ... 511 entries at most, then 0 | 4088         4091 | 4092  4095 |
+//	| entry | entry |                                 | number of entries | CRC-32C    |
+//
+// An entry is CRC-32C of the key << 32 | offset of the line; entries are in
+// ascending order, and only the last block has fewer than 511.
+//
+// No promise rests on them: a segment whose keys are missing, damaged or of
+// another state of it is read whole, and gets new ones.
+const (
+	keysEnd    = ".keys"
+	keysMagic  = "certkey1"
+	keysBlock  = 4096
+	keysIn     = (keysBlock - 8) / 8 // entries in a block
+	maxEntries = 4 << 20             // of one segment: 32 MiB while they are sorted; with more it has no keys
+)
+
+// KeysFrom is from which size on, in bytes, a segment gets keys: a smaller one is
+// read as fast.
+const KeysFrom = 64 << 10
+
+// KeysOf calls add for each key that a line is looked up by. Both are good until
+// it returns.
+type KeysOf func(line []byte, add func(key []byte))
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// keysName returns the name of a sealed segment's keys.
+func keysName(segment string) string { return strings.TrimSuffix(segment, ".log") + keysEnd }
+
+// IsKeys reports whether name is that of the keys of a segment of base.
+func IsKeys(base, name string) bool {
+	segment, ok := strings.CutSuffix(name, keysEnd)
+	return ok && IsSealed(base, segment+".log")
+}
+
+// HasKeys reports whether a sealed segment has keys, or needs none.
+func HasKeys(d Folder, segment string) (bool, error) {
+	f, err := d.Open(segment, os.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("stat segment %s: %w", segment, err)
+	}
+	if st.Size() < KeysFrom {
+		return true, nil
+	}
+	k, err := openKeys(d, segment, st)
+	if err != nil || k == nil {
+		return false, err
+	}
+	return true, k.f.Close()
+}
+
+// SaveKeys makes the keys of a sealed segment. One with more lines than can be
+// sorted at once gets keys that say nothing, and is read whole.
+//
+// A crash here leaves none or all of them.
+func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
+	f, err := d.Open(segment, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("stat segment %s: %w", segment, err)
+	}
+	entries := make([]uint64, 0, min(st.Size()/64, maxEntries))
+	err = Find(ctx, d, Segment{Name: segment}, nil, func(offset int64, line []byte) error {
+		if offset > math.MaxUint32 {
+			return errTooMany
+		}
+		of(line, func(key []byte) {
+			entries = append(entries, uint64(crc32.Checksum(key, castagnoli))<<32|uint64(offset))
+		})
+		if len(entries) > maxEntries {
+			return errTooMany
+		}
+		return nil
+	})
+	many := errors.Is(err, errTooMany)
+	if err != nil && !many {
+		return err
+	}
+	slices.Sort(entries)
+	blocks := uint32((len(entries) + keysIn - 1) / keysIn)
+	if many {
+		entries, blocks = nil, math.MaxUint32
+	}
+	return save(d, keysName(segment), func(w io.Writer) error { return writeKeys(w, st, blocks, entries) })
+}
+
+var errTooMany = errors.New("too many keys")
+
+func writeKeys(to io.Writer, of fs.FileInfo, blocks uint32, entries []uint64) error {
+	w := bufio.NewWriterSize(to, 16*keysBlock)
+	b := make([]byte, keysBlock)
+	copy(b, keysMagic)
+	binary.LittleEndian.PutUint64(b[8:], uint64(of.Size()))
+	binary.LittleEndian.PutUint64(b[16:], uint64(of.ModTime().UnixNano()))
+	binary.LittleEndian.PutUint32(b[24:], blocks)
+	binary.LittleEndian.PutUint32(b[keysBlock-4:], crc32.Checksum(b[:keysBlock-4], castagnoli))
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(entries, keysIn) {
+		clear(b)
+		for i, e := range part {
+			binary.LittleEndian.PutUint64(b[8*i:], e)
+		}
+		binary.LittleEndian.PutUint32(b[keysBlock-8:], uint32(len(part)))
+		binary.LittleEndian.PutUint32(b[keysBlock-4:], crc32.Checksum(b[:keysBlock-4], castagnoli))
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// keys are those of one segment, open.
+type keys struct {
+	f      File
+	blocks uint32 // MaxUint32: they say nothing
+	b      [keysBlock]byte
+}
+
+// openKeys returns a segment's keys, or nil when it has none that are of what it
+// is now.
+func openKeys(d Folder, segment string, of fs.FileInfo) (*keys, error) {
+	f, err := d.Open(keysName(segment), os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	k := &keys{f: f}
+	if !k.read(0) || string(k.b[:8]) != keysMagic ||
+		binary.LittleEndian.Uint64(k.b[8:]) != uint64(of.Size()) ||
+		binary.LittleEndian.Uint64(k.b[16:]) != uint64(of.ModTime().UnixNano()) {
+		return nil, f.Close()
+	}
+	k.blocks = binary.LittleEndian.Uint32(k.b[24:])
+	return k, nil
+}
+
+// read reads one block, 0 being the first; false means that it cannot be trusted.
+func (k *keys) read(n uint64) bool {
+	if got, err := k.f.ReadAt(k.b[:], int64(n)*keysBlock); err != nil && !(errors.Is(err, io.EOF) && got == keysBlock) {
+		return false
+	}
+	return crc32.Checksum(k.b[:keysBlock-4], castagnoli) == binary.LittleEndian.Uint32(k.b[keysBlock-4:])
+}
+
+// in returns the entries of the block that was read.
+func (k *keys) in() []byte {
+	return k.b[:8*min(binary.LittleEndian.Uint32(k.b[keysBlock-8:]), keysIn)]
+}
+
+// offsets appends the places of lines that may hold key; ok is false when the
+// keys cannot be trusted.
+func (k *keys) offsets(all []int64, key []byte) (_ []int64, ok bool) {
+	if k.blocks == math.MaxUint32 {
+		return all, false
+	}
+	hash := crc32.Checksum(key, castagnoli)
+	want := uint64(hash) << 32
+	// The first block whose last entry is not before want. The first probe is where
+	// it lies when hashes are evenly spread, the next ones close in from there.
+	low, high := uint64(1), uint64(k.blocks)+1
+	probe := 1 + uint64(hash)*uint64(k.blocks)>>32
+	for step := uint64(1); low < high; step *= 2 {
+		if !k.read(probe) || len(k.in()) == 0 {
+			return all, false
+		}
+		in := k.in()
+		if last := binary.LittleEndian.Uint64(in[len(in)-8:]); last < want {
+			low = probe + 1
+			probe = min(low+step-1, low+(high-low)/2)
+		} else {
+			high = probe
+			probe = max(high-min(step, high), low+(high-low)/2)
+		}
+	}
+	for n := low; n <= uint64(k.blocks); n++ {
+		if !k.read(n) {
+			return all, false
+		}
+		for in := k.in(); len(in) > 0; in = in[8:] {
+			e := binary.LittleEndian.Uint64(in)
+			if uint32(e>>32) > hash {
+				return all, true
+			}
+			if e >= want {
+				all = append(all, int64(uint32(e)))
+			}
+		}
+	}
+	return all, true
+}
+
+// FindKeys calls each for the lines of a sealed segment that may hold one of
+// keys, the last of them first, until it returns false. ok is false, and nothing
+// was told, when the segment has no keys that can be trusted: Find reads it
+// whole. A segment that is not there is fs.ErrNotExist.
+func FindKeys(ctx context.Context, d Folder, segment string, keys [][]byte, each func(offset int64, line []byte) (more bool)) (ok bool, err error) {
+	f, err := d.Open(segment, os.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("stat segment %s: %w", segment, err)
+	}
+	k, err := openKeys(d, segment, st)
+	if err != nil || k == nil {
+		return false, err
+	}
+	defer k.f.Close()
+	var all []int64
+	for _, key := range keys {
+		if all, ok = k.offsets(all, key); !ok {
+			return false, nil
+		}
+	}
+	slices.Sort(all)
+	for _, offset := range slices.Backward(slices.Compact(all)) {
+		if err := ctx.Err(); err != nil {
+			return true, err
+		}
+		line, whole, err := lineAt(f, segment, offset)
+		if err != nil {
+			return true, err
+		}
+		if whole && !each(offset, line) {
+			break
+		}
+	}
+	return true, nil
+}

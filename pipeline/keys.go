@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// The keys of a line of journal, ledger or tries, by which a look finds it: a
+// letter, then what the line says.
+//
+//	i  id            a  LANE:SEGMENT:OFFSET
+//	p  path, raw     s  SHA-256
+//	d  (nothing more) of an outcome dead, m of a manual line
+const (
+	byID     = "i"
+	byPath   = "p"
+	byPlace  = "a"
+	byHash   = "s"
+	byDead   = "d"
+	byManual = "m"
+)
+
+// keepKeys returns what keeps the keys of the series in dir while it runs.
+func keepKeys(c Config, dir journal.Folder, bases ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return journal.KeepKeys(ctx, dir, bases, keysOf, c.Journal.MinFree, c.Log)
+	}
+}
+
+// keysOf is journal.KeysOf for all of them.
+func keysOf(line []byte, add func(key []byte)) {
+	if path, ok := barePath(line); ok {
+		add(append([]byte(byPath), path...))
+		return
+	}
+	key := make([]byte, 0, 512)
+	for _, m := range keyMembers {
+		value, ok := memberOf(line, m.name)
+		if !ok {
+			continue
+		}
+		switch key = append(key[:0], m.by...); {
+		case m.by == byPath && m.raw:
+			var raw []byte
+			if json.Unmarshal(value, &raw) != nil {
+				continue
+			}
+			key = append(key, raw...)
+		case bytes.IndexByte(value, '\\') >= 0:
+			var text string
+			if json.Unmarshal(value, &text) != nil {
+				continue
+			}
+			key = append(key, text...)
+		default:
+			key = append(key, value[1:len(value)-1]...)
+		}
+		add(key)
+	}
+	if isDead(line) {
+		add([]byte(byDead))
+	}
+	if bytes.Contains(line, []byte(`"via":"manual"`)) {
+		add([]byte(byManual))
+	}
+}
+
+var keyMembers = []struct {
+	by, name string
+	raw      bool // base64
+}{
+	{byID, `"id":`, false}, {byPath, `"path":`, false}, {byPath, `"path_b64":`, true}, {byHash, `"sha256":`, false}, {byPlace, `"at":`, false},
+}
+
+// memberOf returns the text, in its quotes, of a member of a line as we write it,
+// without spaces. Within a string each quote is escaped, so no name of a file can
+// pass for a member.
+func memberOf(line []byte, name string) ([]byte, bool) {
+	_, rest, ok := bytes.Cut(line, []byte(name))
+	if !ok || len(rest) == 0 || rest[0] != '"' {
+		return nil, false
+	}
+	for end := 1; ; {
+		i := bytes.IndexByte(rest[end:], '"')
+		if i < 0 {
+			return nil, false
+		}
+		end += i
+		slashes := 0
+		for rest[end-1-slashes] == '\\' {
+			slashes++
+		}
+		end++
+		if slashes%2 == 0 {
+			return rest[:end], true
+		}
+	}
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// history is a state folder that is written without running: what a service
+// leaves after long.
+type history struct {
+	tb    testing.TB
+	c     Config
+	p     *Pipeline
+	lanes *journal.Lanes
+	led   *ledger
+	now   time.Time
+	lines [][]byte
+	outs  []Outcome // of the lines, their places to come
+	tries []Try
+}
+
+// counted is a disk that counts what is read from segments.
+type counted struct {
+	journal.Disk
+	read atomic.Int64
+}
+
+// OpenFolder implements journal.Disk.
+func (d *counted) OpenFolder(dir string) (journal.Folder, error) {
+	f, err := d.Disk.OpenFolder(dir)
+	return countedFolder{f, d}, err
+}
+
+type countedFolder struct {
+	journal.Folder
+	d *counted
+}
+
+// Open implements journal.Folder.
+func (f countedFolder) Open(name string, flag int) (journal.File, error) {
+	file, err := f.Folder.Open(name, flag)
+	return countedFile{file, f.d}, err
+}
+
+type countedFile struct {
+	journal.File
+	d *counted
+}
+
+// ReadAt implements journal.File.
+func (f countedFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	f.d.read.Add(int64(n))
+	return n, err
+}
+
+func newHistory(tb testing.TB) *history {
+	h := &history{tb: tb, now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}
+	p, err := New(Config{State: tb.TempDir(), Trees: []Tree{{Path: tb.TempDir()}}, Journal: Journal{MinFree: -1}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p.c.disk.Disk = &counted{Disk: p.c.disk.Disk}
+	h.p, h.c = p, p.c
+	if h.lanes, err = journal.OpenLanes(journal.Config{Disk: h.c.disk, Dir: h.c.Journal.Dir}, time.Minute, h.c.Log); err != nil {
+		tb.Fatal(err)
+	}
+	if h.led, err = openLedger(h.c.disk, filepath.Join(h.c.State, "ledger"), 400, h.c.Log); err != nil {
+		tb.Fatal(err)
+	}
+	return h
+}
+
+// judged journals s, and records that it is clean.
+func (h *history) judged(s Sample, sum string) {
+	h.ends(s, Outcome{SHA256: sum, Outcome: Done, Verdict: "clean", Tries: 1})
+}
+
+// ends journals s, and records how it ended.
+func (h *history) ends(s Sample, o Outcome) {
+	h.now = h.now.Add(time.Second)
+	line := s.appendLine(nil)
+	if s.Bare() {
+		line = []byte(s.Path + "\n")
+	}
+	o.Time, o.ID, o.Path, o.Size, o.Scanner = h.now, s.ID, s.Path, s.Size, DefaultScanner
+	for i := range o.Tries - 1 {
+		h.tries = append(h.tries, Try{Time: h.now, ID: s.ID, Scanner: o.Scanner, Path: s.Path, Try: i + 1, Reason: "refused: " + strings.Repeat("no ", 100), At: At{Pos: journal.Pos{Offset: int64(len(h.outs))}}})
+	}
+	h.lines, h.outs = append(h.lines, line), append(h.outs, o)
+}
+
+// write writes what was gathered.
+func (h *history) write() {
+	h.tb.Helper()
+	at, _, err := h.lanes.Lane(journal.Live).Append(h.lines...)
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	for k := range h.outs {
+		h.outs[k].At = At{journal.Live, at}
+		at.Offset += int64(len(h.lines[k]))
+	}
+	for _, t := range h.tries {
+		t.At = h.outs[t.At.Offset].At
+		if err := h.led.tried(t); err != nil {
+			h.tb.Fatal(err)
+		}
+	}
+	if err := h.led.record(h.outs); err != nil {
+		h.tb.Fatal(err)
+	}
+	h.lines, h.outs, h.tries = nil, nil, nil
+}
+
+// cut writes what was gathered, and seals it.
+func (h *history) cut() {
+	h.tb.Helper()
+	h.write()
+	if err := errors.Join(h.lanes.Lane(journal.Live).Cut(h.now), h.led.series.Cut(h.now), h.led.tries.Cut(h.now)); err != nil {
+		h.tb.Fatal(err)
+	}
+}
+
+func (h *history) end() {
+	h.tb.Helper()
+	h.write()
+	if err := errors.Join(h.lanes.Close(), h.led.close()); err != nil {
+		h.tb.Fatal(err)
+	}
+}
+
+// keys makes those of one segment, or of all.
+func (h *history) keys(only string) {
+	h.tb.Helper()
+	for base, dir := range map[string]string{journal.Base(journal.Live): h.c.Journal.Dir, ledgerBase: filepath.Join(h.c.State, "ledger"), triesBase: filepath.Join(h.c.State, "ledger")} {
+		d, err := h.c.disk.OpenFolder(dir)
+		if err != nil {
+			h.tb.Fatal(err)
+		}
+		names, err := journal.Segments(d, base)
+		for _, name := range names[:len(names)-1] {
+			if err == nil && (only == "" || name == only) {
+				err = journal.SaveKeys(context.Background(), d, name, keysOf)
+			}
+		}
+		if err = errors.Join(err, d.Close()); err != nil {
+			h.tb.Fatal(err)
+		}
+	}
+}
+
+// TestLooksAreTheSameWithKeys: what is found by the keys of segments is what is
+// found by reading them whole, and little of them is read.
+func TestLooksAreTheSameWithKeys(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	odd := []string{"/srv/often", "/srv/tab\there", "/srv/not utf \xff", "/srv/rlo\u202etxt", `/srv/quote"`, `/srv/"path":"/srv/often"`, `/srv/"outcome":"dead"`, "/srv/" + strings.Repeat("n", 255)}
+	common := strings.Repeat("c0", 32)
+	looks := append([]string{common, strings.Repeat("d", 64), strings.Repeat("e", 16), "/srv/bare", "/srv/never", "/srv/few/3", "live:1:999999"}, odd...)
+	for i := range 12 {
+		for k := range 2000 {
+			s := sampleOf(fmt.Sprintf("/srv/in/%d/%d", i, k), 4096, watch.Time{Sec: int64(k)})
+			s.Seen = h.now
+			switch {
+			case k%200 == 0 && k/200 < len(odd):
+				s = sampleOf(odd[k/200], int64(i), watch.Time{Sec: int64(i)})
+				s.Seen = h.now
+				h.ends(s, Outcome{SHA256: fmt.Sprintf("%064x", k), Outcome: Dead, Reason: `"at":"live:1:0" and more`, Tries: 3})
+				if i == 5 {
+					looks = append(looks, s.ID, fmt.Sprintf("%064x", k))
+				}
+			case k%500 == 1:
+				h.ends(Sample{Path: "/srv/bare"}, Outcome{Outcome: Gone})
+			case k%500 == 2:
+				s = sampleOf(fmt.Sprint("/srv/few/", k), 1, watch.Time{})
+				s.Seen, s.Via, s.For = h.now, ViaManual, DefaultScanner
+				h.ends(s, Outcome{Outcome: Dead, Tries: 2})
+			case k%2 == 0:
+				h.judged(s, common)
+			default:
+				h.judged(s, fmt.Sprintf("%064x", i*1000+k))
+			}
+		}
+		looks = append(looks, h.place(300))
+		h.cut()
+	}
+	h.end()
+	stories := map[string]Story{}
+	for _, key := range looks {
+		s, err := h.p.Why(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.cut = Story{}.cut // of what is left nothing depends on how it was gathered
+		stories[key] = s
+	}
+	dead, err := h.p.Dead(t.Context())
+	if err != nil || len(dead) == 0 {
+		t.Fatalf("%d dead letters, %v", len(dead), err)
+	}
+	if s := stories["/srv/often"]; len(s.Lines) != 12 || len(s.Outcomes) != 12 || len(s.Tries) != 24 {
+		t.Errorf("often: %d lines, %d outcomes, %d tries", len(s.Lines), len(s.Outcomes), len(s.Tries))
+	}
+	if s := stories[common]; len(s.Lines) != maxStory || len(s.Outcomes) != maxStory || !s.More {
+		t.Errorf("common: %d lines, %d outcomes, more %v", len(s.Lines), len(s.Outcomes), s.More)
+	}
+	h.keys("")
+	for _, key := range looks {
+		disk := h.p.c.disk.Disk.(*counted)
+		disk.read.Store(0)
+		s, err := h.p.Why(t.Context(), key)
+		s.cut = Story{}.cut
+		if err != nil || !reflect.DeepEqual(s, stories[key]) {
+			t.Errorf("%q: %v, %s, and without keys %s", key, err, brief(s), brief(stories[key]))
+		}
+		if n := disk.read.Load(); n > 3<<20 && key != common {
+			t.Errorf("%q: %d bytes were read", key, n)
+		}
+	}
+	if again, err := h.p.Dead(t.Context()); err != nil || !reflect.DeepEqual(again, dead) {
+		t.Errorf("dead letters: %v\n%+v\nand without keys\n%+v", err, again, dead)
+	}
+	// Of very many the ledger is read whole: of those before the same is told.
+	var more []byte
+	for i := range maxLetters + 1 {
+		o := Outcome{Time: h.now.Add(time.Hour), ID: fmt.Sprintf("%016x", i), Scanner: DefaultScanner, Path: fmt.Sprint("/srv/more/", i), Outcome: Dead, At: At{journal.Live, journal.Pos{Segment: 13, Offset: int64(i)}}}
+		more = o.appendLine(more)
+	}
+	must(t, os.WriteFile(filepath.Join(h.c.State, "ledger", ledgerBase+".20991231-2359.log"), more, 0o600))
+	if all, err := h.p.Dead(t.Context()); err != nil || len(all) != len(dead)+maxLetters+1 || !reflect.DeepEqual(all[:len(dead)], dead) {
+		t.Errorf("with many more: %d, %v", len(all), err)
+	}
+}
+
+// brief tells how much a story holds, and a little of it.
+func brief(s Story) string {
+	return fmt.Sprintf("%d lines, %d tries, %d outcomes, %d waiting, more %v: %.500s", len(s.Lines), len(s.Tries), len(s.Outcomes), len(s.Waiting), s.More, fmt.Sprintf("%+v", s))
+}
+
+// place returns where the n-th line that was gathered will lie.
+func (h *history) place(n int) string {
+	at := At{journal.Live, h.lanes.Lane(journal.Live).Durable()}
+	for _, line := range h.lines[:n] {
+		at.Offset += int64(len(line))
+	}
+	return at.String()
+}
+
+// TestKeysOfLines: whatever a name holds, its line is found by it, and by nothing
+// that only looks like a member of the line.
+func TestKeysOfLines(t *testing.T) {
+	t.Parallel()
+	of := func(line []byte) (keys []string) {
+		keysOf(line[:len(line)-1], func(key []byte) { keys = append(keys, string(key)) })
+		slices.Sort(keys)
+		return keys
+	}
+	for _, name := range append(hostileNames(), `","id":"0000000000000000`, `\`, `\"`, `x\\`, `"at":"live:1:1"`) {
+		path := "/srv/" + name
+		s := sampleOf(path, 1, watch.Time{})
+		want := []string{"i" + s.ID, "p" + path}
+		if got := of(s.appendLine(nil)); !slices.Equal(got, want) {
+			t.Errorf("line: %q, want %q", got, want)
+		}
+		s.Via, s.For = ViaManual, name
+		if got := of(s.appendLine(nil)); !slices.Equal(got, []string{want[0], "m", want[1]}) {
+			t.Errorf("manual line: %q", got)
+		}
+		o := Outcome{ID: s.ID, Scanner: "clam", Path: path, SHA256: strings.Repeat("0", 64), Outcome: Dead, Reason: name, Signature: name, At: At{journal.Live, journal.Pos{Segment: 7, Offset: 9}}}
+		if got := of(o.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", "d", want[0], want[1], "s" + o.SHA256}) {
+			t.Errorf("outcome: %q", got)
+		}
+		tr := Try{ID: s.ID, Scanner: "clam", Path: path, Reason: name, At: o.At}
+		if got := of(tr.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1]}) {
+			t.Errorf("try: %q", got)
+		}
+		if got := of([]byte(path + "\n")); !strings.ContainsAny(name, "\n") && !slices.Equal(got, want[1:]) {
+			t.Errorf("bare path: %q", got)
+		}
+	}
+	if got := of([]byte("{\"segment\":1,\"lane\":\"live\",\"format\":1}\n")); len(got) != 0 {
+		t.Errorf("header: %q", got)
+	}
+}
