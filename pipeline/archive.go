@@ -73,9 +73,9 @@ func (a *archive) close() error {
 }
 
 // query is what a look is for: lines that hold one of keys, in a segment that has
-// keys, or else needle. Without keys every segment is read whole, the oldest
-// first; with keys the newest is first, and it is enough after limit lines that
-// were taken.
+// keys, or else needle; without a needle each line is asked for its keys. Without
+// keys every segment is read whole, the oldest first; with keys the newest is
+// first, and it is enough after limit lines that were taken.
 type query struct {
 	keys   [][]byte
 	needle []byte
@@ -90,7 +90,10 @@ func one(by, key string, needle []byte) query {
 // for what is sealed meanwhile: lines that were active may then be told twice. f
 // says whether it took the line.
 func each(ctx context.Context, d journal.Folder, base string, q query, f func(s journal.Segment, offset int64, text []byte) bool) error {
-	read, taken := map[string]bool{}, 0
+	read, taken, asked := map[string]bool{}, 0, map[string]bool{}
+	for _, key := range q.keys {
+		asked[string(key)] = true
+	}
 	for first := true; ; first = false {
 		all, err := journal.Survey(d, base)
 		if err != nil {
@@ -108,7 +111,7 @@ func each(ctx context.Context, d journal.Folder, base string, q query, f func(s 
 			}
 			read[s.Name] = !s.Active
 			err := q.in(ctx, d, s, func(offset int64, text []byte) (more bool) {
-				if f(s, offset, text) {
+				if (q.keys == nil || q.needle != nil || holds(text, asked)) && f(s, offset, text) {
 					taken++
 				}
 				return q.keys == nil || taken < q.limit
@@ -121,6 +124,12 @@ func each(ctx context.Context, d journal.Folder, base string, q query, f func(s 
 			}
 		}
 	}
+}
+
+// holds reports whether a line has one of keys.
+func holds(text []byte, keys map[string]bool) (ok bool) {
+	keysOf(text, func(key []byte) { ok = ok || keys[string(key)] })
+	return ok
 }
 
 // in looks into one segment.

@@ -139,16 +139,12 @@ func (a *archive) ofLetters(ctx context.Context, take func(text []byte) bool) er
 	var all []told
 	q.needle = nil
 	err = each(ctx, a.ledger, ledgerBase, q, func(s journal.Segment, offset int64, text []byte) bool {
-		ok := false
-		keysOf(text, func(key []byte) { ok = ok || asked[string(key)] })
-		if ok {
-			name := s.Name
-			if s.Active {
-				name = "\xff"
-			}
-			all = append(all, told{name, offset, bytes.Clone(text)})
+		name := s.Name
+		if s.Active {
+			name = "\xff"
 		}
-		return ok
+		all = append(all, told{name, offset, bytes.Clone(text)})
+		return true
 	})
 	slices.SortFunc(all, func(a, b told) int {
 		return cmp.Or(strings.Compare(a.segment, b.segment), cmp.Compare(a.offset, b.offset))
