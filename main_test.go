@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -191,22 +192,35 @@ func hostile(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(name), []byte(args[1]), 0o644))
 }
 
-// freeport looks for two ports in a row: `push` serves the second.
 func freeport(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 1)
+	port, err := freePorts()
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(port))
+}
+
+// freePorts returns the first of two ports in a row that nobody has: `push` serves
+// the second. They are below those that systems give to connections, of which
+// other tests make many.
+func freePorts() (port int, err error) {
 	for range 100 {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		port := first.Addr().(*net.TCPAddr).Port
-		second, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
-		first.Close()
+		port = 10_000 + rand.IntN(20_000)
+		var all []net.Listener
+		for i := range 2 {
+			l, listening := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+i))
+			if err = listening; err != nil {
+				break
+			}
+			all = append(all, l)
+		}
+		for _, l := range all {
+			l.Close()
+		}
 		if err == nil {
-			second.Close()
-			ts.Setenv(args[0], strconv.Itoa(port))
-			return
+			return port, nil
 		}
 	}
-	ts.Fatalf("no two free ports in a row")
+	return 0, fmt.Errorf("find two free ports in a row: %w", err)
 }
 
 func get(ts *testscript.TestScript, neg bool, args []string)  { ask(ts, neg, http.MethodGet, args) }

@@ -51,12 +51,11 @@ type running struct {
 // nothing, and returns its path and the admin endpoint's address.
 func configured(t testing.TB, tree string) (file, addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePorts()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr = l.Addr().String()
-	l.Close()
+	addr = "127.0.0.1:" + strconv.Itoa(port)
 	dir := t.TempDir()
 	file = filepath.Join(dir, "certpush.toml")
 	text := fmt.Sprintf("state = %q\n[admin]\nlisten = %q\n[journal]\nmin_free = \"0\"\n[[watch]]\npath = %q\n[scanner.none]\ntype = \"discard\"\nworkers = 16\n", filepath.Join(dir, "state"), addr, tree)
