@@ -41,13 +41,28 @@ func main() {
 func execute(args []string) error {
 	begun := false
 	root := rootCommand()
-	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		err := named(cmd)
+		begun = err == nil
+		return err
+	}
 	root.SetArgs(args)
 	at, err := root.ExecuteC()
 	if err == nil || begun {
 		return err
 	}
 	return service.Usage(advised(at, args, err))
+}
+
+// named refuses flags that name nothing, as where a script's variable is not set:
+// they would do without what was asked for.
+func named(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" {
+			err = fmt.Errorf("-%s names nothing", f.Shorthand)
+		}
+	})
+	return err
 }
 
 // advised adds to a mistake on the command line what to do about it. at is the
