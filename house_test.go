@@ -190,6 +190,44 @@ func TestHouseRules(t *testing.T) {
 	}
 }
 
+// TestNothingOfOursStartsAProgram, so no sample is ever run. An installation by hand
+// calls one that is named in its source.
+func TestNothingOfOursStartsAProgram(t *testing.T) {
+	starts := regexp.MustCompile(`^(?:StartProcess|ForkExec|Exec|CreateProcess\w*|ShellExecute\w*)$`)
+	for _, s := range sources(t) {
+		if s.test() || slices.Contains(inTests, s.dir) {
+			continue
+		}
+		byHand := s.path == "installer/hand_linux.go"
+		for _, i := range s.file.Imports {
+			if i.Path.Value == `"plugin"` || i.Path.Value == `"os/exec"` && !byHand {
+				t.Errorf("%s imports %s", s.path, i.Path.Value)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			call, is := n.(*ast.CallExpr)
+			if !is {
+				return true
+			}
+			sel, is := call.Fun.(*ast.SelectorExpr)
+			if !is {
+				return true
+			}
+			pkg, _ := sel.X.(*ast.Ident)
+			switch {
+			case pkg == nil:
+			case slices.Contains([]string{"os", "syscall", "unix", "windows"}, pkg.Name) && starts.MatchString(sel.Sel.Name):
+				t.Errorf("%s calls %s.%s", s.path, pkg.Name, sel.Sel.Name)
+			case byHand && pkg.Name == "exec":
+				if name, is := call.Args[0].(*ast.BasicLit); !is || sel.Sel.Name != "Command" || name.Kind != token.STRING {
+					t.Errorf("%s: exec.%s of what its source does not name", s.path, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
 // TestTheCardsPackagesAreUsed for what they are for.
 func TestTheCardsPackagesAreUsed(t *testing.T) {
 	want := map[string]string{

@@ -47,6 +47,7 @@ func TestUnitKeepsItsPromises(t *testing.T) {
 	for _, want := range []string{
 		"Type=notify", "User=certpush", "StateDirectory=certpush", "Restart=on-failure", "ProtectHome=read-only", "LimitCORE=0", "NoNewPrivileges=yes",
 		"AmbientCapabilities=CAP_DAC_READ_SEARCH CAP_LEASE", "CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_LEASE",
+		"NoExecPaths=/", "ExecPaths=/usr/bin/certpush /usr/lib /lib /lib64",
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the unit lacks %s", want)
