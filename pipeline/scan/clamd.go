@@ -24,6 +24,7 @@ const (
 	dialTimeout = 5 * time.Second
 	fullWait    = time.Second      // how long to leave a full listen queue alone
 	shun        = 10 * time.Second // an address that failed is tried last for this long
+	hush        = time.Minute      // one that refused VERSION in a session is not asked there for this long
 )
 
 // clamd asks one or several clamd, in sessions (IDSESSION) of z-commands. Over
@@ -34,6 +35,7 @@ type clamd struct {
 	next      atomic.Uint64 // the next session's place in addresses
 	timeout   time.Duration
 	maxSize   int64
+	keyed     bool
 	log       *slog.Logger
 }
 
@@ -41,6 +43,8 @@ type clamd struct {
 type address struct {
 	network, at string // for net.Dial
 	failed      atomic.Int64
+	tells       atomic.Bool  // it answered VERSION when it was pinged last
+	silent      atomic.Int64 // when it refused VERSION in a session
 }
 
 // String gives the address as it was configured.
@@ -50,7 +54,7 @@ func newClamd(c Config) (*clamd, error) {
 	if len(c.Addresses) == 0 {
 		return nil, errors.New(`make scanner clamd: no address: write unix:/path or tcp:host:port`)
 	}
-	s := &clamd{timeout: c.Timeout, maxSize: c.MaxSize, log: c.Log}
+	s := &clamd{timeout: c.Timeout, maxSize: c.MaxSize, keyed: c.Keyed, log: c.Log}
 	for _, text := range c.Addresses {
 		a, err := parseAddress(text)
 		if err != nil {
@@ -91,7 +95,7 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 			if err != nil {
 				return []Answer{{Err: err}}
 			}
-			s = openSession(ctx, conn, a, c.timeout)
+			s = openSession(ctx, conn, a, c.timeout, c.keyed && a.versioned(time.Now().UnixNano()))
 		}
 		if !s.send(f) {
 			break
@@ -102,6 +106,9 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 	}
 	answers := s.finish(ctx, c.maxSize)
 	c.note(s.address, answers)
+	if s.silent {
+		s.address.silent.Store(time.Now().UnixNano())
+	}
 	return answers
 }
 
@@ -161,6 +168,14 @@ func (a *address) shunned(now int64) int {
 	return 0
 }
 
+// versioned reports whether the address may be asked for its version in a session.
+// A clamd that refuses ends the session with that: since 1.5 an operator can have
+// it so.
+func (a *address) versioned(now int64) bool {
+	silent := a.silent.Load()
+	return a.tells.Load() && (silent == 0 || now < silent || now-silent >= int64(hush))
+}
+
 func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *Failure) {
 	d := net.Dialer{Timeout: min(dialTimeout, c.timeout)}
 	conn, err := d.DialContext(ctx, a.network, a.at)
@@ -208,8 +223,12 @@ func (c *clamd) Key(ctx context.Context) string {
 	return versions[0]
 }
 
-// numbered tells if a version names its database: PROGRAM/NUMBER/TIME.
+// numbered tells if a version names its database: PROGRAM/NUMBER/TIME, in letters
+// that can be seen.
 func numbered(version string) bool {
+	if strings.ContainsFunc(version, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return false
+	}
 	program, rest, _ := strings.Cut(version, "/")
 	number, when, _ := strings.Cut(rest, "/")
 	return program != "" && number != "0" && digits([]byte(number)) && when != ""
@@ -266,6 +285,7 @@ func (c *clamd) pingOne(ctx context.Context, a *address) (string, *Failure) {
 	}
 	if f == nil {
 		c.answers(a)
+		a.tells.Store(version != "")
 	}
 	return version, f
 }
@@ -307,5 +327,6 @@ func readPing(got []byte) (string, *Failure) {
 // leadingPings is how many PINGs go ahead of a session's first file: their PONGs
 // show that clamd took what we sent, and their random number keeps a stale or
 // guessed reply from having the right id. One more goes before the end, to tell
-// an end that we asked for from a hang-up after the last reply.
+// an end that we asked for from a hang-up after the last reply. In a keyed session
+// the first of all and that last one are VERSIONs, whose replies show the same.
 func leadingPings() int { return 1 + rand.IntN(8) }

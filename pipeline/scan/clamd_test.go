@@ -169,15 +169,15 @@ func TestMisbehaviour(t *testing.T) {
 		scantest.Fail:        {"fail", []scan.Kind{scan.Refused}, []scan.Kind{scan.Refused}},
 		scantest.Sick:        {"sick", []scan.Kind{scan.Sick}, []scan.Kind{scan.Sick}},
 	}
-	for _, network := range scantest.Networks() {
+	for _, way := range append(scantest.Networks(), scantest.Networks()[0]+" keyed") {
 		for behaviour, c := range cases {
+			network, isKeyed := strings.CutSuffix(way, " keyed")
 			if behaviour == scantest.Early && network == "unix" {
 				continue // with a descriptor no reply can be seen to be early
 			}
-			t.Run(network+"/"+c.name, func(t *testing.T) {
+			t.Run(way+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				server := scantest.Start(t, network)
-				server.Set(behaviour)
 				timeout, size := time.Minute, 300<<10
 				switch behaviour {
 				case scantest.Mute, scantest.Hang, scantest.Drip:
@@ -186,6 +186,10 @@ func TestMisbehaviour(t *testing.T) {
 					size = 16 << 20 // more than any socket takes unread
 				}
 				s := asks(t, timeout, server.Addr())
+				if isKeyed {
+					s = keyed(t, server.Addr(), timeout)
+				}
+				server.Set(behaviour)
 				content := make([]byte, size)
 				files := []scan.File{open(t, content), open(t, content)}
 				alone := judge(t, s, files[0])

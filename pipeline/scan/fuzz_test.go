@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,22 +52,69 @@ func openFuzzed(t *testing.T, ours, theirs net.Conn, said []byte) *session {
 		_, _ = io.Copy(io.Discard, theirs) // until our end closes
 		theirs.Close()
 	}()
-	s := &session{conn: ours, address: &address{network: "tcp"}, subject: "stream", timeout: 20 * time.Millisecond, pings: 1, done: make(chan struct{})}
+	s := &session{conn: ours, address: &address{network: "tcp"}, subject: "stream", timeout: 20 * time.Millisecond, lead: 1, done: make(chan struct{})}
 	s.stop = func() bool { return true }
 	go s.read()
 	go func() {
-		text := []byte("1: PONG\x00")
-		for id := 2; ; id++ {
-			head, rest, more := bytes.Cut(said, []byte("@"))
-			if text = append(text, head...); !more {
-				break
-			}
-			text, said = fmt.Append(text, id), rest
-		}
-		_, _ = theirs.Write(text) // our end may have closed
+		_, _ = theirs.Write(append([]byte("1: PONG\x00"), fill(said, 2)...)) // our end may have closed
 		theirs.Close()
 	}()
 	return s
+}
+
+// FuzzKeyedSession has a scanner say arbitrary bytes after all was sent, in a session
+// that asks for the version ahead of two files and after them. The answers tell it
+// only where it was told twice, and verdicts are given as in any session.
+func FuzzKeyedSession(f *testing.F) {
+	const version = "ClamAV 1.4.3/27000/x"
+	f.Add([]byte("@: stream: OK\x00@: stream: OK\x00@: " + version + "\x00"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		s := &session{
+			conn: ours, subject: "stream", timeout: time.Minute, keyed: true, lead: 2,
+			slots: []slot{{size: 1, whole: true, sent: true}, {size: 1, whole: true, sent: true}}, closing: true, end: io.EOF,
+		}
+		text := fill(said, 3)
+		all := slices.Concat([]byte("1: "+version+"\x002: PONG\x00"), text)
+		for {
+			line, rest, ok := bytes.Cut(all, []byte{0})
+			if !ok || !s.take(line) {
+				break
+			}
+			all = rest
+		}
+		if s.rest = all; !s.sound() {
+			return
+		}
+		if n := bytes.Count(text, []byte{0}); n != 3 {
+			t.Fatalf("%q: %d replies to three questions are sound", said, n)
+		}
+		// Whole, or with replies about files between its id and its text.
+		lines := append([]byte{0}, text...)
+		last := bytes.Contains(lines, []byte("\x005: "+version+"\x00")) ||
+			bytes.Contains(lines, []byte("\x005: ")) && bytes.Contains(lines, []byte("\x00"+version+"\x00"))
+		for _, a := range s.verdicts(0) {
+			if (a.Verdict == "") == (a.Err == nil) {
+				t.Fatalf("%q: %+v", said, a)
+			}
+			if a.Key != "" && (!last || a.Key != version || a.Err != nil) {
+				t.Fatalf("%q: the version was not told twice: %+v", said, a)
+			}
+		}
+	})
+}
+
+// fill puts the ids from id on, one after the other, where said has an @.
+func fill(said []byte, id int) (text []byte) {
+	for ; ; id++ {
+		head, rest, more := bytes.Cut(said, []byte("@"))
+		if text = append(text, head...); !more {
+			return text
+		}
+		text, said = fmt.Append(text, id), rest
+	}
 }
 
 // oneByte returns a file that lies on no disk.

@@ -31,6 +31,8 @@ type hashlist struct {
 	mu     sync.Mutex
 	files  []*listFile
 	looked time.Time
+	key    string // of what is loaded; "" while a list is missing
+	bad    error  // which one, and why
 }
 
 // listFile is a list on disk and what was last read of it.
@@ -59,15 +61,10 @@ func (h *hashlist) Ping(ctx context.Context) (string, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.look()
-	count, all := 1, sha256.New()
-	for _, f := range h.files {
-		if f.list == nil || errors.Is(f.err, os.ErrNotExist) {
-			return "", &Failure{Kind: Sick, Err: f.err}
-		}
-		count += len(f.list.names)
-		all.Write(f.list.digest[:])
+	if h.bad != nil {
+		return "", &Failure{Kind: Sick, Err: h.bad}
 	}
-	return fmt.Sprintf("hashlist %d %x", count, all.Sum(nil)[:8]), nil
+	return h.key, nil
 }
 
 // Key implements Scanner: the version names what is in every list.
@@ -91,12 +88,22 @@ func (h *hashlist) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 	return answers
 }
 
+// judge holds the lists while it looks in them, so that they are those that the
+// Answer's Key names.
 func (h *hashlist) judge(sum [sha256.Size]byte) Answer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if time.Since(h.looked) >= lookEvery {
 		h.look()
 	}
+	a := h.find(sum)
+	if a.Err == nil {
+		a.Key = h.key
+	}
+	return a
+}
+
+func (h *hashlist) find(sum [sha256.Size]byte) Answer {
 	if known, _ := parseSum(eicarSum); sum == known {
 		return Answer{Verdict: Malicious, Signature: eicarName}
 	}
@@ -132,6 +139,20 @@ func (h *hashlist) look() {
 		}
 		f.said = text
 	}
+	h.key, h.bad = h.version()
+}
+
+// version names what is in every list.
+func (h *hashlist) version() (string, error) {
+	count, all := 1, sha256.New()
+	for _, f := range h.files {
+		if f.list == nil || errors.Is(f.err, os.ErrNotExist) {
+			return "", f.err
+		}
+		count += len(f.list.names)
+		all.Write(f.list.digest[:])
+	}
+	return fmt.Sprintf("hashlist %d %x", count, all.Sum(nil)[:8]), nil
 }
 
 // refresh reads the file if it is not the one that was last read. It is looked

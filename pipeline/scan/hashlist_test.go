@@ -57,12 +57,13 @@ func TestHashlistFormats(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "list")
 		write(t, path, c.list)
 		s := lists(t, nil, path)
-		if _, err := s.Ping(t.Context()); err != nil {
+		key, err := s.Ping(t.Context())
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		got := judge(t, s, hashed(c.text), hashed("none"))
-		want := []scan.Answer{{Verdict: scan.Malicious, Signature: c.signature}, {Verdict: scan.Unscanned, Reason: scan.ReasonNotListed}}
+		want := []scan.Answer{{Verdict: scan.Malicious, Signature: c.signature, Key: key}, {Verdict: scan.Unscanned, Reason: scan.ReasonNotListed, Key: key}}
 		for i := range want {
 			if got[i] != want[i] {
 				t.Errorf("%s: %+v, want %+v", name, got[i], want[i])
@@ -105,14 +106,18 @@ func TestHashlistReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, path, two)
-		if a := judge(t, s, hashed("b"))[0]; a.Verdict != scan.Unscanned {
+		if a := judge(t, s, hashed("b"))[0]; a.Verdict != scan.Unscanned || a.Key != first {
 			t.Errorf("looked twice within a second: %+v", a)
 		}
 		<-time.After(time.Second)
-		if a := judge(t, s, hashed("b"))[0]; a.Signature != "two" {
-			t.Errorf("not read again: %+v", a)
+		found := judge(t, s, hashed("b"))[0]
+		if found.Signature != "two" {
+			t.Errorf("not read again: %+v", found)
 		}
 		second, err := s.Ping(t.Context())
+		if found.Key != second { // and not what it was when Key was asked last
+			t.Errorf("by %q, and it tells %q", second, found.Key)
+		}
 		if err != nil || second == first || !strings.HasPrefix(second, "hashlist 3 ") {
 			t.Errorf("version %q then %q, %v", first, second, err)
 		}
@@ -134,6 +139,9 @@ func TestHashlistReload(t *testing.T) {
 		}
 		if _, err := s.Ping(t.Context()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("ping without the file: %v", err)
+		}
+		if a := judge(t, s, hashed("b"))[0]; a.Signature != "two" || a.Key != "" {
+			t.Errorf("without the file: %+v", a)
 		}
 	})
 }

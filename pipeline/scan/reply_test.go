@@ -5,6 +5,7 @@ package scan
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -145,6 +146,9 @@ func FuzzPing(f *testing.F) {
 		version, fail := readPing(got)
 		if fail == nil && !bytes.HasPrefix(got, []byte("1: PONG\x002: ")) {
 			t.Fatalf("%q is version %q", got, version)
+		}
+		if plain := strings.Trim(strconv.QuoteToASCII(version), `"`); numbered(version) && (plain != version || strings.Count(version, "/") < 2) {
+			t.Fatalf("%q names a database", version)
 		}
 	})
 }

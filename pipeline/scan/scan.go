@@ -85,6 +85,10 @@ type Answer struct {
 	Signature string
 	Reason    string
 	Err       *Failure
+
+	// Key is what this very verdict was given by, in the words of Scanner.Key. It is
+	// empty where that is not known, and then the verdict may not be remembered.
+	Key string
 }
 
 // Scanner is a verdict engine. Its methods may be called from several
@@ -96,8 +100,9 @@ type Scanner interface {
 	Ping(ctx context.Context) (version string, err error)
 
 	// Key names what the scanner judges by now: program, signatures, and whatever
-	// else a verdict rests on. It is empty when that is not known, and then no
-	// verdict may be remembered.
+	// else a verdict rests on. It is empty when that is not known. Verdicts that were
+	// remembered under it are still the scanner's; what it says of the next one the
+	// Answer's own Key tells, for the scanner may be another by then.
 	Key(ctx context.Context) string
 
 	// Scan judges files in one session: it pulls the next File as soon as it can
@@ -116,6 +121,7 @@ type Config struct {
 	Timeout   time.Duration // the longest wait without progress; 0: five minutes
 	MaxSize   int64         // bytes the scanner looks into; 0: no limit known
 	Lists     []string      // hashlist: paths of list files
+	Keyed     bool          // clamd: ask in each session what it judges by, for the Answers' Key
 	Log       *slog.Logger  // nil: nothing is logged
 }
 

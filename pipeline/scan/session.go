@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,17 +27,22 @@ type session struct {
 	address *address
 	subject string // what replies about files begin with: "fd" or "stream"
 	timeout time.Duration
-	pings   int           // ids 1 to pings are PINGs; the first file's is pings+1
+	keyed   bool          // the first PING and the last are VERSIONs
+	lead    int           // ids up to lead are PINGs; the first file's is lead+1
 	done    chan struct{} // closed when nothing is read any more
 	stop    func() bool   // lets go of ctx
 
 	mu      sync.Mutex
-	pongs   int
+	led     int // replies of the lead that came
 	slots   []slot
-	closing bool  // zPING and zEND are on their way
-	closed  bool  // the PONG to that came: all before the end was taken
-	frozen  bool  // deadlines are final
-	unread  error // the file could not be read
+	first   string // the version as it was told ahead of the files
+	last    string // and after them
+	torn    bool   // its id came, and then a reply about a file
+	silent  bool   // VERSION was refused
+	closing bool   // the last PING and zEND are on their way
+	closed  bool   // the reply to that came: all before the end was taken
+	frozen  bool   // deadlines are final
+	unread  error  // the file could not be read
 	sendErr error
 	end     error  // how reading ended
 	early   bool   // it ended before the end was on its way
@@ -54,11 +60,16 @@ type slot struct {
 	raw      []byte
 }
 
-// openSession starts a session on conn and its reader.
-func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Duration) *session {
+// openSession starts a session on conn and its reader. A keyed one asks for the
+// version, ahead of all files and after them.
+func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Duration, keyed bool) *session {
 	s := &session{
 		conn: conn, address: a, subject: "stream", timeout: timeout,
-		pings: leadingPings(), done: make(chan struct{}),
+		keyed: keyed, lead: leadingPings(), done: make(chan struct{}),
+	}
+	hello := []byte("zIDSESSION\x00" + strings.Repeat("zPING\x00", s.lead))
+	if keyed {
+		hello = bytes.Replace(hello, []byte("PING"), []byte("VERSION"), 1)
 	}
 	if a.network == "unix" {
 		s.subject = "fd"
@@ -66,8 +77,7 @@ func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Du
 	s.progress()
 	s.stop = context.AfterFunc(ctx, s.cut)
 	go s.read()
-	hello := "zIDSESSION\x00" + strings.Repeat("zPING\x00", s.pings)
-	if _, err := conn.Write([]byte(hello)); err != nil {
+	if _, err := conn.Write(hello); err != nil {
 		s.sendFailed(err)
 	}
 	return s
@@ -90,15 +100,14 @@ func (s *session) extend() {
 
 // rested lets the deadline go while the scanner owes us nothing.
 func (s *session) rested() {
-	if s.frozen || s.pongs < s.pings {
-		return
+	if !s.frozen && s.led == s.lead && !s.owes() {
+		_ = s.conn.SetDeadline(time.Time{})
 	}
-	for i := range s.slots {
-		if !s.slots[i].answered {
-			return
-		}
-	}
-	_ = s.conn.SetDeadline(time.Time{})
+}
+
+// owes reports whether a file has no reply yet.
+func (s *session) owes() bool {
+	return slices.ContainsFunc(s.slots, func(f slot) bool { return !f.answered })
 }
 
 // cut makes every Read and Write fail at once.
@@ -186,6 +195,10 @@ func (s *session) abort() {
 
 // finish ends the session, waits for the last reply and says what it all means.
 func (s *session) finish(ctx context.Context, maxSize int64) []Answer {
+	end := "zPING\x00zEND\x00"
+	if s.keyed {
+		end = "zVERSION\x00zEND\x00"
+	}
 	s.mu.Lock()
 	sound := s.fault == nil && s.end == nil && s.sendErr == nil && s.unread == nil
 	s.closing = sound
@@ -194,7 +207,7 @@ func (s *session) finish(ctx context.Context, maxSize int64) []Answer {
 	}
 	s.mu.Unlock()
 	if sound {
-		if _, err := s.conn.Write([]byte("zPING\x00zEND\x00")); err != nil {
+		if _, err := s.conn.Write([]byte(end)); err != nil {
 			s.sendFailed(err)
 		}
 	}
@@ -268,19 +281,34 @@ func (s *session) place(line []byte) *Answer {
 		return &Answer{Err: failed(Unclear, "read reply: %s", why).about(line)}
 	}
 	id, r := parseReply(line)
-	if id != 0 && id <= uint64(s.pings) {
+	after := uint64(s.lead + len(s.slots) + 1) // the first id after the files'
+	_, text, _ := cutID(line)
+	switch due := s.keyed && s.closing && s.led == s.lead && !s.closed; {
+	case s.keyed && id == 1 && s.led == 0:
+		return s.versioned(text, r)
+	case due && id == after && !s.torn && s.aboutFile(text):
+		// clamd writes its version in two parts, first the id, and its other threads write
+		// whole replies between them.
+		s.torn = true
+		return s.place(text)
+	case due && id == after && !s.torn:
+		return s.versioned(text, r)
+	case due && id == 0 && s.torn && r.word == unknown:
+		return s.versioned(line, r)
+	}
+	if id != 0 && id <= uint64(s.lead) {
 		if r.word == refusal {
 			a := r.judge(line)
 			return &a
 		}
-		if r.word != pong || id != uint64(s.pongs+1) {
+		if r.word != pong || id != uint64(s.led+1) {
 			return unclear("it is not the PONG due")
 		}
-		s.pongs++
+		s.led++
 		s.moved()
 		return nil
 	}
-	if r.word == pong && s.closing && !s.closed && s.pongs == s.pings && id == uint64(s.pings+len(s.slots)+1) {
+	if r.word == pong && s.closing && !s.closed && !s.keyed && s.led == s.lead && id == after {
 		s.closed = true
 		s.extend()
 		return nil
@@ -292,7 +320,7 @@ func (s *session) place(line []byte) *Answer {
 		return &a
 	case streamLimit:
 		// It comes in the middle of the file it is about, which is the last one.
-		if s.subject != "stream" || open < 0 || s.slots[open].answered || id != 0 && id != uint64(s.pings+1+open) {
+		if s.subject != "stream" || open < 0 || s.slots[open].answered || id != 0 && id != uint64(s.lead+1+open) {
 			return unclear("it is about no file of this session")
 		}
 		a := r.judge(line)
@@ -302,12 +330,12 @@ func (s *session) place(line []byte) *Answer {
 	case pong:
 		return unclear("it is a PONG not due")
 	}
-	if id == 0 || id > uint64(s.pings+len(s.slots)) {
+	if id == 0 || id > uint64(s.lead+len(s.slots)) {
 		return unclear("its id is not of this session")
 	}
-	slot := &s.slots[int(id)-s.pings-1]
+	slot := &s.slots[int(id)-s.lead-1]
 	switch {
-	case s.pongs < s.pings:
+	case s.led < s.lead:
 		return unclear("it comes before the PONGs due")
 	case r.subject != s.subject:
 		return unclear("it is about something that was not sent")
@@ -324,6 +352,43 @@ func (s *session) place(line []byte) *Answer {
 	return nil
 }
 
+// aboutFile reports whether line is a reply about a file of this session.
+func (s *session) aboutFile(line []byte) bool {
+	id, r := parseReply(line)
+	return r.subject != "" && id > uint64(s.lead) && id <= uint64(s.lead+len(s.slots))
+}
+
+// versioned takes the reply to VERSION, r, the one ahead of the files or the one
+// after them. One that another question could have is not taken for a version.
+func (s *session) versioned(text []byte, r reply) *Answer {
+	if r.word == refusal {
+		s.silent = true
+		return &Answer{Err: failed(Void, "ask clamd: it does not tell its version in a session").about(text)}
+	}
+	if r.word != unknown || len(text) == 0 || len(text) > maxVersion {
+		return &Answer{Err: failed(Unclear, "read reply: it is no version").about(text)}
+	}
+	if s.led == 0 {
+		s.first = string(text)
+		s.led++
+	} else {
+		s.last, s.closed = string(text), true
+	}
+	s.moved()
+	return nil
+}
+
+// key is what all files of a sound session were judged by. clamd hands a file to
+// the database that it has when it comes to the file's command, and answers VERSION
+// by that same one, each in its turn: so where it tells the same number ahead of all
+// files and after them there was no other in between.
+func (s *session) key() string {
+	if !s.keyed || s.first != s.last || !numbered(s.first) {
+		return ""
+	}
+	return s.first
+}
+
 // moved is progress by the scanner.
 func (s *session) moved() {
 	s.extend()
@@ -338,12 +403,7 @@ func (s *session) sound() bool {
 		!s.closed || !errors.Is(s.end, io.EOF) {
 		return false
 	}
-	for i := range s.slots {
-		if !s.slots[i].answered {
-			return false
-		}
-	}
-	return true
+	return !s.owes()
 }
 
 // verdicts is what a sound session said.
@@ -351,6 +411,9 @@ func (s *session) verdicts(maxSize int64) []Answer {
 	answers := make([]Answer, len(s.slots))
 	for i, slot := range s.slots {
 		answers[i] = beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
+		if answers[i].Err == nil {
+			answers[i].Key = s.key()
+		}
 	}
 	return answers
 }
@@ -398,7 +461,7 @@ func (s *session) cause(ctx context.Context) Answer {
 		}
 		return Answer{Err: (&Failure{Kind: Unclear, Err: why}).about(last.raw)}
 	}
-	if s.pongs == s.pings && s.slots[0].sent {
+	if s.led == s.lead && s.slots[0].sent {
 		return Answer{Err: &Failure{Kind: Refused, Err: why}}
 	}
 	return Answer{Err: &Failure{Kind: Down, Err: why}}

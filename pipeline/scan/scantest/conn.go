@@ -81,10 +81,7 @@ func (c *conn) obey(command string) bool {
 	case "zPING":
 		c.reply(id, "PONG")
 	case "zVERSION":
-		c.s.mu.Lock()
-		version := c.s.version
-		c.s.mu.Unlock()
-		c.reply(id, version)
+		return c.tell(id) && c.group
 	case "zINSTREAM":
 		c.counts()
 		body, err := c.stream(id)
@@ -112,6 +109,28 @@ func (c *conn) obey(command string) bool {
 		return false
 	}
 	return c.group
+}
+
+// tell answers VERSION and reports whether the connection stays. In a session it
+// does so in two parts, as clamd does, and so that whatever is being scanned is
+// answered between them.
+func (c *conn) tell(id int) bool {
+	c.s.mu.Lock()
+	version := c.s.version
+	if c.files > 0 && c.s.later != "" {
+		version = c.s.later
+	}
+	c.s.mu.Unlock()
+	if version == "COMMAND UNAVAILABLE" {
+		c.reply(id, version)
+		return false
+	}
+	if c.group {
+		c.write(fmt.Appendf(nil, "%d: ", id))
+		c.scans.Wait()
+	}
+	c.write([]byte(version + "\x00"))
+	return true
 }
 
 func (c *conn) counts() {

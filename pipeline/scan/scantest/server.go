@@ -75,6 +75,7 @@ type Server struct {
 	streamMax int64
 	delay     time.Duration
 	version   string
+	later     string
 	received  []Received
 	sessions  int
 }
@@ -240,8 +241,13 @@ func (s *Server) SetStreamMax(bytes int64) { s.set(func() { s.streamMax = bytes 
 // SetDelay has each file's answer take this long; files of a session overlap.
 func (s *Server) SetDelay(d time.Duration) { s.set(func() { s.delay = d }) }
 
-// SetVersion changes the answer to VERSION.
+// SetVersion changes the answer to VERSION. "COMMAND UNAVAILABLE" ends the session,
+// as in a clamd of an operator who switched it off.
 func (s *Server) SetVersion(v string) { s.set(func() { s.version = v }) }
+
+// SetVersionAfter changes the answer to VERSION for what a session asks after its
+// first file; "": it stays.
+func (s *Server) SetVersionAfter(v string) { s.set(func() { s.later = v }) }
 
 func (s *Server) set(change func()) {
 	s.mu.Lock()
