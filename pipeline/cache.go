@@ -76,18 +76,18 @@ func openCache(ctx context.Context, c Config) (*cache, error) {
 	return &cache{store: s, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
 }
 
-func cacheKey(scanner, version string, sum [32]byte) []byte {
-	h := sha256.Sum256([]byte(scanner + "\x00" + version))
+func cacheKey(scanner, key string, sum [32]byte) []byte {
+	h := sha256.Sum256([]byte(scanner + "\x00" + key))
 	return append(h[:16:16], sum[:]...)
 }
 
-// get returns what the scanner said of these bytes in this version, at most age
-// ago.
-func (c *cache) get(scanner, version string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
+// get returns what the scanner said of these bytes when it judged by key, at most
+// age ago.
+func (c *cache) get(scanner, key string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
 	if c.hurt.is() {
 		return scan.Answer{}, false
 	}
-	text, done, err := c.db.Get(cacheKey(scanner, version, sum))
+	text, done, err := c.db.Get(cacheKey(scanner, key, sum))
 	if err != nil {
 		return scan.Answer{}, false
 	}
@@ -97,14 +97,14 @@ func (c *cache) get(scanner, version string, sum [32]byte, age time.Duration) (s
 	return a, ok && old >= 0 && old < age // a clock that jumped back makes it of no use
 }
 
-// put remembers a verdict, without waiting. What the scanner did not look into
-// is not remembered: why it did not may depend on more than its version.
-func (c *cache) put(scanner, version string, sum [32]byte, a scan.Answer) {
+// put remembers a verdict that was given by key, without waiting. What the scanner
+// did not look into is not remembered: why it did not may depend on more than that.
+func (c *cache) put(scanner, key string, sum [32]byte, a scan.Answer) {
 	if a.Verdict != scan.Clean && a.Verdict != scan.Suspicious && a.Verdict != scan.Malicious {
 		return
 	}
 	select {
-	case c.puts <- cached{cacheKey(scanner, version, sum), encodeCached(time.Now(), a)}:
+	case c.puts <- cached{cacheKey(scanner, key, sum), encodeCached(time.Now(), a)}:
 	default:
 	}
 }

@@ -7,15 +7,17 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// A clamd that loads its database anew, again and again, makes no dead letters.
+// A clamd that loads its database anew, again and again, makes no dead letters, and
+// tells its version whole in each session.
 func TestDatabaseReloadsUnderLoad(t *testing.T) {
 	d := scantest.Clamd(t)
-	l := newLab(t, clamd(d.UnixAddr, func(s *Scanner) { s.Workers = 4 }))
+	l := newLab(t, clamd(d.UnixAddr, func(s *Scanner) { s.Workers, s.Cache = 4, time.Hour }))
 	l.start()
 	l.swept()
 	const n = 400

@@ -94,7 +94,7 @@ func New(c Config) (*Pipeline, error) {
 }
 
 func scanConfig(s Scanner, log *slog.Logger) scan.Config {
-	return scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Log: log}
+	return scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log}
 }
 
 // Run watches, journals and pushes until ctx ends. It returns when all that it

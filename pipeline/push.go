@@ -47,12 +47,10 @@ type push struct {
 	file     *os.File // while in flight
 	stat     watch.Stat
 	sum      [32]byte
-	part     *reading // of a sample whose hash was interrupted
-	torn     bool     // the file changed while it was hashed, or its writer had it open then
-	restless bool     // its changes are put up with: see restless
-	// version of the scanner that the verdict is remembered under; "": it is not.
-	version string
-	began   time.Time // of the first try
+	part     *reading  // of a sample whose hash was interrupted
+	torn     bool      // the file changed while it was hashed, or its writer had it open then
+	restless bool      // its changes are put up with: see restless
+	began    time.Time // of the first try
 
 	tries  int
 	alone  bool      // after a void session, and from the first failed try on
@@ -345,7 +343,7 @@ func (p *push) judge(a scan.Answer, out *Outcome) bool {
 		return true
 	}
 	if moved || p.vague() {
-		out.SHA256, p.version, p.sum = "", "", [32]byte{}
+		out.SHA256, p.sum = "", [32]byte{}
 	}
 	if a.Err != nil {
 		return false

@@ -109,10 +109,11 @@ func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
 	if c.cache == nil || p.vague() {
 		return false
 	}
-	if p.version = c.health.judgesBy(ctx); p.version == "" {
+	key := c.health.judgesBy(ctx)
+	if key == "" {
 		return false
 	}
-	a, ok := c.cache.get(c.c.Name, p.version, p.sum, c.c.Cache)
+	a, ok := c.cache.get(c.c.Name, key, p.sum, c.c.Cache)
 	// Of bytes that changed since they were hashed it tells nothing.
 	if !ok || p.moved() || !p.judge(a, out) {
 		return false
@@ -133,8 +134,10 @@ func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *Out
 	judged := p.judge(a, out)
 	p.shut()
 	if judged {
-		if c.cache != nil && out.Outcome == Done && a.Err == nil && p.version != "" {
-			c.cache.put(c.c.Name, p.version, p.sum, a)
+		// By now the scanner may be another than was asked for its key: the answer's own
+		// counts. Without a SHA-256 nobody knows which bytes it saw.
+		if c.cache != nil && out.Outcome == Done && a.Err == nil && a.Key != "" && out.SHA256 != "" {
+			c.cache.put(c.c.Name, a.Key, p.sum, a)
 		}
 		result := string(out.Verdict)
 		switch {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+const (
+	newer = "ClamAV 1.4.3/27001/Mon Nov 23 10:00:00 2026"
+	older = "ClamAV 1.4.3/26000/Sun Nov 22 10:00:00 2026"
+)
+
+// kept returns once a verdict that is given from now on is taken from the cache:
+// what was given before is there by then too, or never will be.
+func (l *lab) kept(text string) {
+	l.t.Helper()
+	l.until("a cached verdict", func() bool {
+		n := len(l.outcomes())
+		l.write(fmt.Sprint("kept", n), text)
+		return l.await(n + 1)[n].Cached
+	})
+}
+
+// TestAVerdictByOlderSignaturesIsNotKeptForTheNewer: one of two addresses comes back
+// with an older database, right after both were asked for theirs.
+func TestAVerdictByOlderSignaturesIsNotKeptForTheNewer(t *testing.T) {
+	for _, network := range scantest.Networks() {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			stays, returns := scantest.Start(t, network), scantest.Start(t, network)
+			for _, d := range []*scantest.Server{stays, returns} {
+				d.SetVersion(newer)
+				d.SetMarker("known to the newer")
+			}
+			l := newLab(t, clamd(stays.Addr(), func(s *Scanner) {
+				s.Addresses = append(s.Addresses, returns.Addr())
+				s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true
+			}))
+			l.start()
+			l.swept()
+			const bad = "this is known to the newer signatures"
+			var once sync.Once
+			l.meddle(len(bad), func() {
+				once.Do(func() {
+					returns.SetVersion(older)
+					returns.SetMarker("")
+					stays.Set(scantest.Refuse)
+				})
+			})
+			l.write("a", bad)
+			if o := l.await(1)[0]; o.Verdict != scan.Clean || o.Cached {
+				t.Fatalf("by the older: %+v", o)
+			}
+			returns.SetVersion(newer)
+			returns.SetMarker("known to the newer")
+			stays.Set(scantest.Proper)
+			l.kept("something else")
+			n := len(l.outcomes())
+			l.write("b", bad)
+			if o := l.await(n + 1)[n]; o.Verdict != scan.Malicious || o.Cached {
+				t.Errorf("by the newer: %+v", o)
+			}
+		})
+	}
+}
+
+// TestNothingIsKeptOfADatabaseThatChangesMeanwhile: neither under the number that it
+// had before the sample nor under the one after it.
+func TestNothingIsKeptOfADatabaseThatChangesMeanwhile(t *testing.T) {
+	for _, network := range scantest.Networks() {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			l, d := remembering(t, network)
+			d.SetVersion(older)
+			d.SetVersionAfter(newer)
+			l.start()
+			l.swept()
+			l.write("a", "one")
+			l.await(1)
+			for i, version := range []string{older, newer} {
+				d.SetVersion(version)
+				d.SetVersionAfter("")
+				l.kept(fmt.Sprint("something else ", i))
+				n := len(l.outcomes())
+				d.SetVersionAfter("ClamAV 1.4.3/1/x") // nor is what comes now
+				l.write(fmt.Sprint("b", i), "one")
+				if o := l.await(n + 1)[n]; o.Cached || o.Verdict != scan.Clean {
+					t.Errorf("%s: %+v", version, o)
+				}
+			}
+		})
+	}
+}
+
+// TestVersionIsSwitchedOff: clamd ends a session in which it is asked what it does
+// not tell. Samples have their verdicts all the same.
+func TestVersionIsSwitchedOff(t *testing.T) {
+	for _, network := range scantest.Networks() {
+		l, d := remembering(t, network)
+		l.start()
+		l.swept()
+		l.write("a", "one")
+		l.await(1)
+		d.SetVersion("COMMAND UNAVAILABLE")
+		for i := range 5 {
+			l.write(fmt.Sprint("b", i), fmt.Sprint("two ", i))
+			if o := l.await(i + 2)[i+1]; o.Outcome != Done || o.Verdict != scan.Clean || o.Cached || o.Tries != 1 {
+				t.Errorf("%+v", o)
+			}
+		}
+		l.halt()
+	}
+}
