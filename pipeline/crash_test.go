@@ -292,7 +292,7 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		select {
 		case <-tick.C:
 			s := p.Status()
-			done = len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0 && len(recorded)+now.size() >= len(names) && taken(p, names)
+			done = len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0 && ended(names, recorded, now.all()) && taken(p, names)
 		case <-late:
 			done = true
 		}
@@ -325,6 +325,23 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+// ended reports whether each of names has an outcome. Others, as bare lines of
+// other folders, have theirs too.
+func ended(names map[string]string, outcomes ...map[string]string) bool {
+	have := map[string]bool{}
+	for _, all := range outcomes {
+		for _, path := range all {
+			have[path] = true
+		}
+	}
+	for _, path := range names {
+		if !have[path] {
+			return false
+		}
+	}
+	return true
 }
 
 // lines returns the paths of a disk's journal lines by their place.
