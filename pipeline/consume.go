@@ -148,6 +148,9 @@ func (c *consumer) readBack(from mark) error {
 		}
 		if !at.Pos.Before(l.saved) {
 			l.left[at.Pos] = true
+			if next := (journal.Pos{Segment: at.Segment, Offset: at.Offset + 1}); l.until.Before(next) {
+				l.until = next
+			}
 		}
 	})
 }

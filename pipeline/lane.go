@@ -26,6 +26,7 @@ type lane struct {
 	read    journal.Pos
 	waiting int64
 	left    map[journal.Pos]bool // finished ahead of the cursor before this start
+	until   journal.Pos          // before this place there may be one
 	from    mark                 // where the ledger tells of those
 	front   *push                // the oldest open line
 	since   time.Time            // when it became that
@@ -43,9 +44,10 @@ func (l *lane) cursor() journal.Pos {
 }
 
 // oldest returns the ledger place that a read-back must begin at for this lane;
-// ok is false when nothing is open.
+// ok is false when nothing ahead of the cursor is finished or open.
 func (l *lane) oldest() (m mark, ok bool) {
-	if len(l.left) > 0 {
+	// Not only until those are read: the next start needs them again.
+	if l.cursor().Before(l.until) {
 		return l.from, true
 	}
 	if e := l.open.Front(); e != nil {

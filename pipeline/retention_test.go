@@ -181,8 +181,11 @@ func (m *model) record(c *consumer) bool {
 	if len(hand) == 0 {
 		return false
 	}
+	return m.finish(c, hand[m.draw.IntN(len(hand))])
+}
+
+func (m *model) finish(c *consumer, p *push) bool {
 	before := len(m.recorded[c.c.Name])
-	p := hand[m.draw.IntN(len(hand))]
 	out := c.outcomeOf(p)
 	out.Outcome = Gone
 	ended, end := context.WithCancel(m.t.Context())
