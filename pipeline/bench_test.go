@@ -4,8 +4,12 @@ package pipeline
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
@@ -26,5 +30,24 @@ func BenchmarkLineRead(b *testing.B) {
 		if _, err := parseLine(line); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkLedgerLineRead is one outcome of those that a start reads back.
+func BenchmarkLedgerLineRead(b *testing.B) {
+	o := Outcome{Time: time.Unix(1763810000, 123456789), ID: "0123456789abcdef", Scanner: "clamav", Path: "/srv/samples/2026/11/22/incoming/invoice-004711.exe", Size: 4096,
+		SHA256: strings.Repeat("0123456789abcdef", 4), Outcome: Done, Verdict: scan.Clean, Tries: 1, Took: 3 * time.Millisecond, At: At{journal.Live, pos(4711, 1234567)}}
+	for _, line := range []struct{ name, path string }{{"plain", o.Path}, {"escaped", `/srv/samples/"`}} {
+		b.Run(line.name, func(b *testing.B) {
+			o.Path = line.path
+			text := o.appendLine(nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				l, ok := parseFinished(text)
+				if _, is := parseAt(l.At); !ok || !is {
+					b.Fatal("it tells nothing")
+				}
+			}
+		})
 	}
 }

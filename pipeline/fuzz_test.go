@@ -96,6 +96,33 @@ func FuzzReadBack(f *testing.F) {
 	})
 }
 
+// FuzzFinishedLine: what is read without JSON is what JSON reads.
+func FuzzFinishedLine(f *testing.F) {
+	o := Outcome{Time: time.Unix(1700000000, 1), ID: "0123456789abcdef", Scanner: "clamav", Path: "/t/a", Outcome: Done, Verdict: scan.Clean, Cached: true, At: At{journal.Live, pos(3, 40)}}
+	if _, _, ok := scanFinished(o.appendLine(nil)); !ok {
+		f.Fatal("our own line is left to JSON")
+	}
+	f.Add(o.appendLine(nil))
+	for _, text := range []string{
+		`{"scanner":"a","at":"live:1:4","at":"live:1:5"}`, `{"scanner":"a","AT":1,"at":"live:1:4"}`, `{"scanner":"a","At":"x","at":"live:1:4"}`,
+		`{"scanner":"a","size":01,"at":"live:1:4"}`, `{"scanner":"a","ms":1.,"at":"live:1:4"}`, `{"scanner":"a","pa{"scanner":"b","at":"live:1:4"}`,
+		`{"scanner":"a\u0062","at":"live:1:4"}`, "{\"scanner\":\"a\x00\",\"at\":\"live:1:4\"}", "{\"scanner\":\"a\xff\",\"at\":\"live:1:4\"}", `{"at":"live:1:4"},`, `{"at":"live:1:4"`, `{}`, `{"scanner":1}`, `{"cached":true,"tries":0}`,
+		`{"cached":trueish}`, `{"path":"\","at":"live:1:4","scanner":"a"}`,
+	} {
+		f.Add([]byte(text + "\n"))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		scanner, at, ok := scanFinished(text)
+		if !ok {
+			return
+		}
+		var l finishedLine
+		if err := json.Unmarshal(text, &l); err != nil || l.Scanner != string(scanner) || l.At != string(at) {
+			t.Fatalf("%q is read as %q %q, and by JSON as %+v, %v", text, scanner, at, l, err)
+		}
+	})
+}
+
 // FuzzMark: whatever lies in a mark file, a mark comes out that is written the
 // same way again; what is none is the beginning.
 func FuzzMark(f *testing.F) {

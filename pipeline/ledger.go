@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,12 +21,6 @@ import (
 
 	"github.com/certpush/certpush/pipeline/journal"
 )
-
-// finishedLine is what of a ledger line tells which journal line is finished.
-type finishedLine struct {
-	Scanner string `json:"scanner"`
-	At      string `json:"at"`
-}
 
 const (
 	ledgerBase = "verdicts.log"
@@ -192,11 +185,11 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 	in := bufio.NewReaderSize(io.NewSectionReader(f, from, math.MaxInt64-from), journal.MaxLine)
 	for whole := true; ; {
 		line, err := in.ReadSlice('\n')
-		var l finishedLine
 		// An unreadable line, as one that is too long, finishes nothing: its sample is
 		// pushed again.
-		if whole && err == nil && json.Unmarshal(line, &l) == nil {
-			if at, ok := parseAt(l.At); ok {
+		if whole && err == nil {
+			l, ok := parseFinished(line)
+			if at, is := parseAt(l.At); ok && is {
 				each(l.Scanner, at)
 			}
 		}

@@ -3,12 +3,14 @@
 package pipeline
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -170,4 +172,114 @@ func parseOutcome(text []byte) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("parse ledger line: a key is missing or malformed: %w", errOutcome)
 	}
 	return o, nil
+}
+
+// finishedLine is what of a ledger line tells which journal line is finished.
+type finishedLine struct {
+	Scanner string `json:"scanner"`
+	At      string `json:"at"`
+}
+
+// parseFinished reads a whole ledger line, with its newline.
+func parseFinished(text []byte) (l finishedLine, ok bool) {
+	if scanner, at, ok := scanFinished(text); ok {
+		return finishedLine{string(scanner), string(at)}, true
+	}
+	return l, json.Unmarshal(text, &l) == nil
+}
+
+// scanFinished is parseFinished for lines as appendLine writes them where no text
+// in them has an escape: a start may have millions to read. It looks at every
+// byte, as JSON does, for what is no JSON finishes nothing: of half a line and the
+// end of another one the place must not be taken. What it is not sure of is not
+// ok.
+func scanFinished(text []byte) (scanner, at []byte, ok bool) {
+	next := func(c byte) bool {
+		if len(text) == 0 || text[0] != c {
+			return false
+		}
+		text = text[1:]
+		return true
+	}
+	for begun := false; ; begun = true {
+		if !begun && !next('{') || begun && !next(',') {
+			return scanner, at, begun && next('}') && (len(text) == 0 || string(text) == "\n")
+		}
+		if !next('"') {
+			return nil, nil, false
+		}
+		key, _ := plainText(text)
+		if text = text[len(key):]; !next('"') || !next(':') {
+			return nil, nil, false
+		}
+		if !next('"') {
+			n := plainWord(text)
+			text = text[n:]
+			switch string(key) {
+			case "size", "cached", "tries", "ms":
+				ok = n > 0
+			default:
+				ok = false
+			}
+			if !ok {
+				return nil, nil, false
+			}
+			continue
+		}
+		value, ascii := plainText(text)
+		if text = text[len(value):]; !next('"') {
+			return nil, nil, false
+		}
+		switch string(key) {
+		case "scanner":
+			scanner, ok = value, ascii
+		case "at":
+			at, ok = value, ascii
+		case "time", "id", "path", "path_b64", "size", "sha256", "outcome", "verdict", "signature", "reason":
+			ok = true
+		default:
+			ok = false // JSON takes a key in other letters for the same one
+		}
+		if !ok {
+			return nil, nil, false
+		}
+	}
+}
+
+// plainText returns the beginning of text up to a quote, a backslash or what JSON
+// does not let stand in a string.
+func plainText(text []byte) (value []byte, ascii bool) {
+	ascii = true
+	for i, c := range text {
+		if c < 0x20 || c == '"' || c == '\\' {
+			return text[:i], ascii
+		}
+		ascii = ascii && c < utf8.RuneSelf
+	}
+	return text, ascii
+}
+
+// plainWord returns how long the number, or true, is that text begins with; 0 where
+// it begins with neither, or with a number that JSON may not know.
+func plainWord(text []byte) int {
+	if bytes.HasPrefix(text, []byte("true")) {
+		return 4
+	}
+	digits := func(i int) int {
+		for i < len(text) && text[i]-'0' <= 9 {
+			i++
+		}
+		return i
+	}
+	n := digits(0)
+	if n == 0 || n > 1 && text[0] == '0' {
+		return 0
+	}
+	if n < len(text) && text[n] == '.' {
+		if m := digits(n + 1); m > n+1 {
+			return m
+		}
+		return 0
+	}
+	return n
 }
