@@ -99,7 +99,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		c.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
 	}
 	for _, name := range lanes {
-		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New(), left: map[journal.Pos]bool{}}
+		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New()}
 		if err := c.openLane(dirs.journal, l, tail(name)); err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -118,7 +118,10 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		from = loadMark(c.cursors, c.markFile)
 	}
 	c.live.from, c.backlog.from = from, from
-	return c, c.readBack(from)
+	if err := c.readBack(dirs.journal, from, tail, foldAt); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
 }
 
 func (c *consumer) openLane(dir journal.Folder, l *lane, tail journal.Tail) error {
@@ -137,22 +140,25 @@ func (c *consumer) openLane(dir journal.Folder, l *lane, tail journal.Tail) erro
 }
 
 // readBack takes from the ledger which lines ahead of the cursors are finished.
-func (c *consumer) readBack(from mark) error {
-	return c.led.readBack(from, func(scanner string, at At) {
-		if scanner != c.c.Name {
-			return
+func (c *consumer) readBack(dir journal.Folder, from mark, tail func(lane string) journal.Tail, limit int) error {
+	told := map[string]*gathering{}
+	for _, l := range []*lane{c.live, c.backlog} {
+		r, err := journal.NewReader(dir, journal.Base(l.name), l.saved, tail(l.name), slog.New(slog.DiscardHandler))
+		if err != nil {
+			return fmt.Errorf("read lane %s: %w", l.name, err)
 		}
-		l := c.live
-		if at.Lane == journal.Backlog {
-			l = c.backlog
+		defer func() { _ = r.Close() }() // it only read
+		told[l.name] = newGathering(c.c.Name, l.saved, r, limit)
+	}
+	if err := c.led.readBack(from, func(scanner string, at At) {
+		if scanner == c.c.Name {
+			told[at.Lane].add(at.Pos)
 		}
-		if !at.Pos.Before(l.saved) {
-			l.left[at.Pos] = true
-			if next := (journal.Pos{Segment: at.Segment, Offset: at.Offset + 1}); l.until.Before(next) {
-				l.until = next
-			}
-		}
-	})
+	}); err != nil {
+		return err
+	}
+	c.live.left, c.backlog.left = told[journal.Live].end(), told[journal.Backlog].end()
+	return nil
 }
 
 func (c *consumer) close() error {

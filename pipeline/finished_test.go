@@ -3,9 +3,17 @@
 package pipeline
 
 import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // TestACursorThatIsHeldBackOverStarts: each of them reads back what is finished
@@ -32,4 +40,280 @@ func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
 		m.crash(m.d.Cut(0))
 	}
 	m.drain()
+}
+
+// refusing is a folder none of whose files can be opened, while it says so.
+type refusing struct {
+	journal.Folder
+	now bool
+}
+
+func (r *refusing) Open(name string, flag int) (journal.File, error) {
+	if r.now {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return r.Folder.Open(name, flag)
+}
+
+// telling is a lane, what a ledger tells of it in whatever order, and beside it
+// each finished line one by one.
+type telling struct {
+	t     *testing.T
+	draw  *rand.Rand
+	s     *journal.Series
+	dir   *refusing
+	lines []journal.Pos // that may get an outcome and are not told of
+	holes []journal.Pos // that get none
+	told  map[journal.Pos]bool
+	now   time.Time
+	n     int
+}
+
+func newTelling(t *testing.T, seed uint64) (*telling, func() journal.Tail) {
+	t.Helper()
+	k := &telling{t: t, draw: rand.New(rand.NewPCG(seed, 2)), told: map[journal.Pos]bool{}, now: time.Unix(1800000000, 0)}
+	cfg := journal.Config{Disk: disktest.New(), Dir: "/journal", Base: journal.Base(journal.Live), Lane: journal.Live, CutSize: 3000}
+	apart := seed%20 == 0 // as `push` reads what `watch` writes
+	if apart {
+		cfg.Disk, cfg.Dir = journal.OS, t.TempDir()
+	}
+	var err error
+	if k.s, err = journal.OpenSeries(cfg, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.s.Close() })
+	k.dir = &refusing{Folder: k.s.Folder()}
+	return k, func() journal.Tail {
+		if apart {
+			return journal.NewFollower(k.s.Folder(), cfg.Base, slog.New(slog.DiscardHandler))
+		}
+		return k.s
+	}
+}
+
+// append adds a line of any kind.
+func (k *telling) append() {
+	k.n++
+	s := sampleOf(fmt.Sprintf("/t/%d%s", k.n, strings.Repeat("x", k.draw.IntN(60))), int64(k.n), watch.Time{Sec: 1})
+	kind := k.draw.IntN(20)
+	switch kind {
+	case 0, 1:
+		s.For = "another"
+	case 2:
+		s.For = "one"
+	}
+	text := s.appendLine(nil)
+	switch kind {
+	case 3:
+		text[10] ^= 1 // the id fits no more
+	case 4:
+		text = []byte(s.Path + "\n")
+	case 5:
+		text = []byte(`{"for":"another","half a li` + "\n")
+	case 6:
+		if k.draw.IntN(20) == 0 {
+			text = append([]byte(strings.Repeat("y", journal.MaxLine+k.draw.IntN(100))), text...)
+		}
+	}
+	at, _, err := k.s.Append(text)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	switch hole := k.draw.IntN(10) == 0; {
+	case kind == 0 || kind == 1 || kind == 3 || kind == 5 || len(text) >= journal.MaxLine:
+	case hole:
+		k.holes = append(k.holes, at)
+	default:
+		k.lines = append(k.lines, at)
+	}
+}
+
+// tell tells of one of the oldest lines, now and then of a much later one or of a
+// place that is none.
+func (k *telling) tell(g *gathering) {
+	if len(k.lines) == 0 {
+		return
+	}
+	i := k.draw.IntN(min(len(k.lines), 8))
+	if k.draw.IntN(10) == 0 {
+		i = k.draw.IntN(len(k.lines))
+	}
+	at := k.lines[i]
+	switch k.draw.IntN(30) {
+	case 0:
+		g.add(journal.Pos{Segment: at.Segment, Offset: at.Offset + 1 + k.draw.Int64N(3)}) // no line is as short
+	case 1:
+		g.add(journal.Pos{Segment: at.Segment + 1000, Offset: at.Offset})
+	case 2:
+		g.add(at) // pushed twice
+	}
+	g.add(at)
+	k.told[at] = true
+	k.lines = append(k.lines[:i:i], k.lines[i+1:]...)
+}
+
+// TestRangesHoldWhatIsToldOneByOne: whatever the order in which outcomes are told,
+// lines are appended and segments are cut, and however often what was gathered is
+// folded, a finished line is passed over and no line without an outcome is.
+func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	taken, left := 0, 0
+	for seed := range uint64(80) {
+		k, tail := newTelling(t, seed)
+		cursor := journal.Pos{}
+		for range k.draw.IntN(20) {
+			k.append()
+		}
+		if k.draw.IntN(2) == 0 && len(k.holes) > 0 {
+			cursor = k.holes[len(k.holes)-1]
+		}
+		lines, err := journal.NewReader(k.dir, journal.Base(journal.Live), cursor, tail(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGathering("one", cursor, lines, 1+k.draw.IntN(40))
+		refuses := seed%5 == 1
+		for range 400 {
+			switch k.draw.IntN(20) {
+			default:
+				k.append()
+			case 0:
+				k.now = k.now.Add(time.Minute)
+				if err := k.s.Cut(k.now); err != nil {
+					t.Fatal(err)
+				}
+			case 1:
+				k.dir.now = refuses && !k.dir.now
+			case 2, 3, 4, 5, 6, 7, 8, 9, 10:
+				k.tell(g)
+			}
+		}
+		f := g.end()
+		k.dir.now = false
+		a, b := k.hold(&f, cursor, tail(), !refuses)
+		taken, left = taken+a, left+b
+		lines.Close()
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if taken < 4000 || left < 2000 {
+		t.Errorf("%d lines were passed over and %d not: this shows little", taken, left)
+	}
+}
+
+// hold reads the lane on from its cursor as a consumer does.
+func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folded bool) (taken, left int) {
+	k.t.Helper()
+	r, err := journal.NewReader(k.s.Folder(), journal.Base(journal.Live), cursor, tail, slog.New(slog.DiscardHandler))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer r.Close()
+	spans := count(*f)
+	until, runs, end := f.until, 0, journal.Pos{}
+	for {
+		line, ok, err := r.Next()
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		s, err := parseLine(line.Text)
+		is := f.take(line)
+		if is {
+			taken++
+		} else {
+			left++
+		}
+		// One that cannot be read now may be the disk's mistake, and readable the next time.
+		passes := err == nil && !line.Long && s.passes("one")
+		if is != k.told[line.At] && !(is && passes) {
+			k.t.Errorf("line %v: passed over is %v, it has an outcome is %v", line.At, is, k.told[line.At])
+		}
+		if k.told[line.At] && !line.At.Before(until) {
+			k.t.Errorf("line %v is finished, and only those before %v are said to be", line.At, until)
+		}
+		if k.told[line.At] || passes {
+			if line.At != end {
+				runs++
+			}
+			end = line.After
+		}
+	}
+	if n := count(*f); folded && (n > 0 || spans > runs) {
+		k.t.Errorf("%d ranges for %d stretches of lines, and %d are left behind the last line", spans, runs, n)
+	}
+	return taken, left
+}
+
+func count(f finished) (n int) {
+	for _, s := range f.front {
+		n += len(s.spans)
+	}
+	return n
+}
+
+// TestOutcomesAheadOfACursorAreRanges: a ledger with many outcomes ahead of a few
+// lines that have none leaves a range for each stretch of them, by segment, and
+// never are more held one by one than are gathered at a time.
+func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	const lines, workers = 300000, 16
+	m := &model{t: t, met: newMetrics(), d: disktest.New()}
+	m.c.Scanners = []Scanner{{Name: "one", Type: "discard"}}
+	m.c.State, m.c.Log = rigState, slog.New(slog.DiscardHandler)
+	m.open()
+	m.prod.lanes.Close()
+	l, err := journal.OpenLanes(journal.Config{Disk: m.d, Dir: m.prod.c.Journal.Dir, CutSize: 8 << 20}, time.Minute, m.c.Log)
+	m.must(err)
+	holes := map[int]bool{0: true, 7: true, 100000: true, 100001: true, 299000: true}
+	var at []journal.Pos
+	for n := 0; n < lines; n += 20000 {
+		var batch [][]byte
+		for i := range 20000 {
+			batch = append(batch, sampleOf(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1}).appendLine(nil))
+		}
+		next, _, err := l.Lane(journal.Live).Append(batch...)
+		m.must(err)
+		for _, b := range batch {
+			at = append(at, next)
+			next.Offset += int64(len(b))
+		}
+	}
+	// Workers end in their own order.
+	draw := rand.New(rand.NewPCG(1, 1))
+	var batch []Outcome
+	for n := 0; n < lines; n += workers {
+		for _, i := range draw.Perm(min(workers, lines-n)) {
+			if !holes[n+i] {
+				batch = append(batch, Outcome{Time: m.now, Scanner: "one", Path: fmt.Sprint("/t/", n+i), Outcome: Gone, Tries: 1, At: At{journal.Live, at[n+i]}})
+			}
+		}
+		if len(batch) > 20000 || n+workers >= lines {
+			m.must(m.led.record(batch))
+			batch = batch[:0]
+		}
+	}
+	c := m.consumers[0]
+	m.must(c.readBack(l.Lane(journal.Live).Folder(), mark{}, func(lane string) journal.Tail { return l.Lane(lane) }, 10000))
+	segments := int(l.Lane(journal.Live).Durable().Segment - at[0].Segment + 1)
+	if n := count(c.live.left); n > len(holes)+segments {
+		t.Errorf("%d ranges for %d outcomes with %d holes in %d segments", n, lines-len(holes), len(holes), segments)
+	}
+	r, err := l.NewReader(journal.Live, journal.Pos{}, m.c.Log)
+	m.must(err)
+	defer r.Close()
+	for i := range lines {
+		line, ok, err := r.Next()
+		if err != nil || !ok {
+			t.Fatalf("line %d: %v", i, err)
+		}
+		if c.live.left.take(line) == holes[i] {
+			t.Fatalf("line %d: it has no outcome is %v, and passed over is the same", i, holes[i])
+		}
+	}
 }

@@ -25,12 +25,11 @@ type lane struct {
 	open    *list.List // of *push, in the lane's order
 	read    journal.Pos
 	waiting int64
-	left    map[journal.Pos]bool // finished ahead of the cursor before this start
-	until   journal.Pos          // before this place there may be one
-	from    mark                 // where the ledger tells of those
-	front   *push                // the oldest open line
-	since   time.Time            // when it became that
-	told    bool                 // its holding the cursor back was said
+	left    finished  // ahead of the cursor before this start
+	from    mark      // where the ledger tells of those
+	front   *push     // the oldest open line
+	since   time.Time // when it became that
+	told    bool      // its holding the cursor back was said
 	saved   journal.Pos
 	lost    bool // no cursor file could be read
 }
@@ -47,7 +46,7 @@ func (l *lane) cursor() journal.Pos {
 // ok is false when nothing ahead of the cursor is finished or open.
 func (l *lane) oldest() (m mark, ok bool) {
 	// Not only until those are read: the next start needs them again.
-	if l.cursor().Before(l.until) {
+	if l.cursor().Before(l.left.until) {
 		return l.from, true
 	}
 	if e := l.open.Front(); e != nil {
@@ -123,14 +122,7 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 		return c.unreadable(ctx, l, line, err)
 	}
 	c.mu.Lock()
-	if l.left[line.At] {
-		delete(l.left, line.At)
-		l.waiting--
-		l.read = line.After
-		c.mu.Unlock()
-		return true
-	}
-	if s.For != "" && s.For != c.c.Name {
+	if l.left.take(line) || s.passes(c.c.Name) {
 		l.waiting--
 		l.read = line.After
 		c.mu.Unlock()

@@ -60,6 +60,9 @@ func (s Sample) Bare() bool { return s.ID == "" }
 // version, and every scanner has an outcome for it.
 func (s Sample) ofAll() bool { return !s.Bare() && s.For == "" }
 
+// passes reports whether the line is meant for another scanner than this one.
+func (s Sample) passes(scanner string) bool { return s.For != "" && s.For != scanner }
+
 // MarshalJSON implements json.Marshaler: the journal line. A bare path has empty
 // id, seen and mtime.
 func (s Sample) MarshalJSON() ([]byte, error) {

@@ -137,6 +137,16 @@ func lastSealed(names []string) string {
 	return names[len(names)-2]
 }
 
+// sealed returns the name of a sealed segment that was listed before.
+func (c *catalog) sealed(number uint64) (string, bool) {
+	for name, n := range c.heads {
+		if n == number && n > 0 {
+			return name, true
+		}
+	}
+	return "", false
+}
+
 // numbered gives each name its number.
 func (c *catalog) numbered(names []string) ([]Segment, error) {
 	var all []Segment

@@ -104,6 +104,15 @@ func (r *Reader) Close() error {
 	return err
 }
 
+// Seek has Next go on at a place, as if the reader were new.
+func (r *Reader) Seek(to Pos) {
+	if r.f != nil && r.at.Segment != to.Segment {
+		r.f.Close()
+		r.f = nil
+	}
+	r.at, r.buf, r.torn, r.hole = to, nil, false, nil
+}
+
 // At returns where the next line begins.
 func (r *Reader) At() Pos { return r.at }
 
@@ -205,6 +214,13 @@ func (r *Reader) fill() (bool, error) {
 
 // enter opens the segment that at names, or the nearest there is.
 func (r *Reader) enter() (bool, error) {
+	// A sealed one that was listed before needs no other listing: they take long
+	// where there are many.
+	if name, ok := r.cat.sealed(r.at.Segment); ok {
+		if err := r.open(Segment{Number: r.at.Segment, Name: name}); err != nil || r.f != nil {
+			return true, err
+		}
+	}
 	all, err := r.cat.list()
 	if err != nil || len(all) == 0 {
 		return false, err
