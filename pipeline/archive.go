@@ -35,6 +35,9 @@ func (p *Pipeline) look(f func(*archive) error) (err error) {
 		}
 	}
 	prod, consumers, _ := p.halves()
+	if prod == nil && consumers == nil && p.opening() {
+		return errOpening // the locks are its own, also while it waits for the disk
+	}
 	a := &archive{surveys: map[string][]journal.Segment{}}
 	defer func() { err = errors.Join(err, a.close()) }()
 	if prod == nil && consumers == nil {

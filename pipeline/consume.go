@@ -77,7 +77,7 @@ var lanes = []string{journal.Live, journal.Backlog}
 
 // newConsumer returns a consumer at rest, its cursors loaded and its readers
 // open. tail gives the tail of a lane.
-func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
+func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
 	log := cfg.Log.With("scanner", s.Name)
 	sc, err := scan.New(scanConfig(s, log))
 	if err != nil {
@@ -118,7 +118,7 @@ func newConsumer(cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, 
 		from = loadMark(c.cursors, c.markFile)
 	}
 	c.live.from, c.backlog.from = from, from
-	if err := c.readBack(dirs.journal, from, tail, foldAt); err != nil {
+	if err := c.readBack(ctx, dirs.journal, from, tail, foldAt); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
@@ -140,7 +140,7 @@ func (c *consumer) openLane(dir journal.Folder, l *lane, tail journal.Tail) erro
 }
 
 // readBack takes from the ledger which lines ahead of the cursors are finished.
-func (c *consumer) readBack(dir journal.Folder, from mark, tail func(lane string) journal.Tail, limit int) error {
+func (c *consumer) readBack(ctx context.Context, dir journal.Folder, from mark, tail func(lane string) journal.Tail, limit int) error {
 	told := map[string]*gathering{}
 	for _, l := range []*lane{c.live, c.backlog} {
 		r, err := journal.NewReader(dir, journal.Base(l.name), l.saved, tail(l.name), slog.New(slog.DiscardHandler))
@@ -150,7 +150,7 @@ func (c *consumer) readBack(dir journal.Folder, from mark, tail func(lane string
 		defer func() { _ = r.Close() }() // it only read
 		told[l.name] = newGathering(c.c.Name, l.saved, r, limit)
 	}
-	if err := c.led.readBack(from, func(scanner string, at At) {
+	if err := c.led.readBack(ctx, from, func(scanner string, at At) {
 		if scanner == c.c.Name {
 			told[at.Lane].add(at.Pos)
 		}

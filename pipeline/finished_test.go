@@ -299,7 +299,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 		}
 	}
 	c := m.consumers[0]
-	m.must(c.readBack(l.Lane(journal.Live).Folder(), mark{}, func(lane string) journal.Tail { return l.Lane(lane) }, 10000))
+	m.must(c.readBack(t.Context(), l.Lane(journal.Live).Folder(), mark{}, func(lane string) journal.Tail { return l.Lane(lane) }, 10000))
 	segments := int(l.Lane(journal.Live).Durable().Segment - at[0].Segment + 1)
 	if n := count(c.live.left); n > len(holes)+segments {
 		t.Errorf("%d ranges for %d outcomes with %d holes in %d segments", n, lines-len(holes), len(holes), segments)

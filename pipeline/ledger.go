@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -139,8 +140,9 @@ func loadMark(d journal.Folder, name string) mark {
 }
 
 // readBack calls each for every finished line recorded from m on. When m's
-// segment cannot be found the whole ledger is read.
-func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
+// segment cannot be found the whole ledger is read. That may be long: it ends with
+// ctx.
+func (l *ledger) readBack(ctx context.Context, m mark, each func(scanner string, at At)) error {
 	names, err := journal.Segments(l.dir, ledgerBase)
 	if err != nil {
 		return fmt.Errorf("list ledger: %w", err)
@@ -160,6 +162,9 @@ func (l *ledger) readBack(m mark, each func(scanner string, at At)) error {
 		}
 	}
 	for i, name := range names[first:] {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		from := int64(0)
 		if i == 0 {
 			from = m.offset

@@ -65,6 +65,7 @@ type Pipeline struct {
 
 	mu        sync.Mutex
 	started   time.Time
+	running   bool  // Run has not returned
 	trouble   error // why the state could not be opened yet
 	producer  *producer
 	consumers []*consumer
@@ -102,6 +103,8 @@ func scanConfig(s Scanner, log *slog.Logger) scan.Config {
 // another process holds the folders. While the disk refuses to open the state it
 // waits; Ready says so.
 func (p *Pipeline) Run(ctx context.Context) error {
+	p.runs(true)
+	defer p.runs(false)
 	for {
 		err := p.run(ctx)
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -125,6 +128,20 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// opening reports whether Run has begun, and has not opened the state or has
+// closed it again.
+func (p *Pipeline) opening() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running && p.producer == nil && p.consumers == nil
+}
+
+func (p *Pipeline) runs(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = on
 }
 
 // openAgain is how long a state that the disk refuses to open is left alone.
@@ -185,7 +202,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			return inside(err)
 		}
 		closers = append(closers, led.close)
-		if consumers, err = p.openConsumers(led, dirs, tails, prod); err != nil {
+		if consumers, err = p.openConsumers(ctx, led, dirs, tails, prod); err != nil {
 			return inside(err)
 		}
 		for _, c := range consumers {
@@ -225,13 +242,13 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 // openConsumers makes a consumer for each scanner, and puts the cursors of
 // scanners that are no longer configured aside: they would hold segments back
 // for ever.
-func (p *Pipeline) openConsumers(led *ledger, dirs *folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
+func (p *Pipeline) openConsumers(ctx context.Context, led *ledger, dirs *folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
 	if err := p.putAside(dirs.cursors); err != nil {
 		return nil, err
 	}
 	var all []*consumer
 	for _, s := range p.c.Scanners {
-		c, err := newConsumer(p.c, s, led, dirs, p.m, func(lane string) journal.Tail { return tails[lane] })
+		c, err := newConsumer(ctx, p.c, s, led, dirs, p.m, func(lane string) journal.Tail { return tails[lane] })
 		if err != nil {
 			for _, c := range all {
 				err = errors.Join(err, c.close())
@@ -300,6 +317,9 @@ func (p *Pipeline) Status() Status {
 	return s
 }
 
+// errOpening says that Run has begun, and reads what an earlier one left.
+var errOpening = errors.New("journal, ledger and index are being opened: wait for it")
+
 func (p *Pipeline) halves() (*producer, []*consumer, time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -314,8 +334,11 @@ func (p *Pipeline) Ready() error {
 	if started.IsZero() || prod == nil && consumers == nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.trouble != nil {
+		switch {
+		case p.running && p.trouble != nil:
 			return fmt.Errorf("the state cannot be opened: %w", p.trouble)
+		case p.running:
+			return errOpening
 		}
 		return errors.New("not running")
 	}

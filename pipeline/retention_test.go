@@ -81,7 +81,7 @@ func (m *model) open() {
 	m.prod = &producer{c: c, log: c.Log, lanes: l, cursors: dirs.cursors, index: &index{durable: m.marks}}
 	m.consumers = nil
 	for _, s := range c.Scanners {
-		k, err := newConsumer(c, s, m.led, dirs, m.met, func(lane string) journal.Tail { return l.Lane(lane) })
+		k, err := newConsumer(m.t.Context(), c, s, m.led, dirs, m.met, func(lane string) journal.Tail { return l.Lane(lane) })
 		m.must(err)
 		m.consumers = append(m.consumers, k)
 		m.closers = append(m.closers, k.close)

@@ -324,6 +324,13 @@ func TestTheDiskMayOnlyBeRead(t *testing.T) {
 	}
 	l.start()
 	l.says("the state cannot be opened", l.c.State, "read-only file system")
+	if err := l.p.Ready(); err == nil || !strings.Contains(err.Error(), "read-only file system") {
+		t.Errorf("ready: %v", err)
+	}
+	// Who looks meanwhile must not hold its locks.
+	if _, err := l.p.Why(t.Context(), paths[0]); !errors.Is(err, errOpening) {
+		t.Errorf("why, while it opens: %v", err)
+	}
 	drop(2)
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)

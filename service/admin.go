@@ -29,8 +29,8 @@ type admin struct {
 	pipe    func() *pipeline.Pipeline // the one in force
 	reload  func(context.Context) error
 	metrics func() prometheus.Gatherer
-	token   string
-	host    string // the host part of the listen address
+	token   func() string // empty: no orders are taken
+	host    string        // the host part of the listen address
 	unix    bool
 	log     *slog.Logger
 	crowd   crowd
@@ -147,7 +147,8 @@ func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trusted, _ := r.Context().Value(peerKey{}).(bool)
 		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !trusted && (!bearer || a.token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(a.token)) != 1) {
+		token := a.token()
+		if !trusted && (!bearer || token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "the token is missing or wrong: send Authorization: Bearer with the content of admin.token in the state folder", http.StatusUnauthorized)
 			return

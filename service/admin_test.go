@@ -32,7 +32,7 @@ func testAdmin(orders *int) *admin {
 		sweep:   func(string) error { *orders++; return nil },
 		reload:  func(context.Context) error { *orders++; return errors.New("no") },
 		metrics: func() prometheus.Gatherer { return prometheus.NewRegistry() },
-		token:   testToken, host: "127.0.0.1", log: slog.New(slog.DiscardHandler),
+		token:   func() string { return testToken }, host: "127.0.0.1", log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -112,7 +112,7 @@ func TestOrdersNeedTheTokenAndComeFromNoPage(t *testing.T) {
 	if got := post(func(*http.Request) {}); got != 200 || orders != 1 {
 		t.Errorf("right token: %d; orders %d", got, orders)
 	}
-	a.token = ""
+	a.token = func() string { return "" }
 	if got := post(header("Authorization", "Bearer ")); got != 401 {
 		t.Errorf("without a token of our own: %d", got)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,17 +15,21 @@ import (
 
 // door keeps the admin endpoint open where the configuration in force has it.
 type door struct {
-	p    *process
-	at   endpoint
-	shut context.CancelFunc // nil while closed
-	all  sync.WaitGroup
+	p     *process
+	at    endpoint
+	shut  context.CancelFunc // nil while closed
+	all   sync.WaitGroup
+	token atomic.Pointer[string] // nil or empty: no orders are taken
 }
 
 // open opens the endpoint of g. A door that is at the right place already stays
 // as it is; the old one closes in its own time, since it may be the one that a
 // reload is answered through. An address in use is logged, and the service goes
 // on without: files are worth more than a page.
-func (d *door) open(g *generation) {
+//
+// While the state is not open yet nothing is written there: orders are taken by
+// the token that it has from before.
+func (d *door) open(g *generation, begun bool) {
 	want, err := parseListen(g.settings.Listen)
 	if err != nil {
 		g.log.Error("admin endpoint stays closed", "error", err)
@@ -32,6 +37,9 @@ func (d *door) open(g *generation) {
 	}
 	want = want.of(d.p.flags.Half)
 	if d.shut != nil && want == d.at {
+		if d.now() == "" {
+			d.findToken(g, begun)
+		}
 		return
 	}
 	if d.shut != nil {
@@ -48,13 +56,10 @@ func (d *door) open(g *generation) {
 		g.log.Error("admin endpoint stays closed; set another [admin] listen and reload", "listen", want.String(), "error", err)
 		return
 	}
-	token, err := openToken(g.settings.Pipeline.State)
-	if err != nil {
-		g.log.Error("admin endpoint answers, but takes no orders without a token", "error", err)
-	}
+	d.findToken(g, begun)
 	host, _, _ := net.SplitHostPort(want.address)
 	a := &admin{
-		status: d.p.status, token: token, host: host, unix: want.network == "unix", log: g.log,
+		status: d.p.status, token: d.now, host: host, unix: want.network == "unix", log: g.log,
 		ready:  func() error { return d.p.current.Load().pipe.Ready() },
 		sweep:  func(tree string) error { return d.p.current.Load().pipe.Sweep(tree) },
 		pipe:   func() *pipeline.Pipeline { return d.p.current.Load().pipe },
@@ -70,6 +75,27 @@ func (d *door) open(g *generation) {
 		}
 	})
 	g.log.Info("admin endpoint is open", "listen", want.String())
+}
+
+// findToken reads the token, and makes it where it is missing.
+func (d *door) findToken(g *generation, begun bool) {
+	find := readToken
+	if begun {
+		find = openToken
+	}
+	token, err := find(g.settings.Pipeline.State)
+	if err != nil && begun {
+		g.log.Error("admin endpoint answers, but takes no orders without a token", "error", err)
+	}
+	d.token.Store(&token)
+}
+
+// now returns the token, empty while there is none.
+func (d *door) now() string {
+	if token := d.token.Load(); token != nil {
+		return *token
+	}
+	return ""
 }
 
 // close shuts the door and waits until nobody is served any more.

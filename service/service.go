@@ -196,8 +196,13 @@ func (p *process) work(ctx context.Context) error {
 	nobody := func(error) {}
 	answer := nobody
 	for {
-		end := p.serve(ctx, cur, func() {
-			d.open(cur)
+		slow := func() {
+			if old == nil { // else the old one's is open, and may be needed again
+				d.open(cur, false)
+			}
+		}
+		end := p.serve(ctx, cur, slow, func() {
+			d.open(cur, true)
 			if old != nil {
 				p.reloadOK.Set(1)
 				cur.log.Info("configuration is reloaded", "file", cur.settings.File)
@@ -267,12 +272,15 @@ type ending struct {
 	err    error
 }
 
-// lookEvery is how often a starting pipeline is asked whether it has begun.
-const lookEvery = 20 * time.Millisecond
+const (
+	lookEvery = 20 * time.Millisecond // how often a starting pipeline is asked whether it has begun
+	slowStart = time.Second           // a start that lasts longer is told of: probes must see why
+)
 
 // serve runs g until ctx ends, it fails, or a reload brings a next one. It calls
-// began once, when g's pipeline has opened its folders.
-func (p *process) serve(ctx context.Context, g *generation, began func()) (e ending) {
+// began once, when g's pipeline has opened its folders, and slow before that where
+// it takes long: no other process holds them, which would have ended it by then.
+func (p *process) serve(ctx context.Context, g *generation, slow, began func()) (e ending) {
 	p.current.Store(g)
 	p.announce(g)
 	runCtx, stop := context.WithCancel(ctx)
@@ -281,6 +289,8 @@ func (p *process) serve(ctx context.Context, g *generation, began func()) (e end
 	go func() { done <- g.pipe.Run(runCtx) }()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	late := time.NewTimer(slowStart)
+	defer late.Stop()
 	// No reload is heard before this one has begun: there is one to fall back to.
 	var reloads chan reloadRequest
 	var hangups chan os.Signal
@@ -300,9 +310,12 @@ func (p *process) serve(ctx context.Context, g *generation, began func()) (e end
 			if !e.begun && !g.pipe.Status().Started.IsZero() {
 				e.begun = true
 				look.Stop()
+				late.Stop()
 				reloads, hangups = p.reloads, p.hangups
 				began()
 			}
+		case <-late.C:
+			slow()
 		case <-hangups:
 			e.next, e.answer = p.reload(g, func(error) {})
 		case r := <-reloads:

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestProbesAreAnsweredWhileTheStateCannotBeOpened: the page that says what is wrong
+// is there from the start, writes nothing, and takes orders once there is a token.
+func TestProbesAreAnsweredWhileTheStateCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	file, addr := configured(t, t.TempDir())
+	state := filepath.Join(filepath.Dir(file), "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("certpush-test", state, "tmpfs", 0, "size=64m"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("no file system can be mounted here (it takes root): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(state, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := unix.Mount("", state, "", unix.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(unix.MS_RDONLY)
+	r := started(t, built(t), addr, "run", "-c", file)
+	r.says("admin endpoint is open")
+	ask := func(page string) (int, string) {
+		t.Helper()
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+page, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		text, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.StatusCode, string(text)
+	}
+	if code, text := ask("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "read-only file system") || !strings.Contains(text, state) {
+		t.Errorf("readyz: %d %s", code, text)
+	}
+	for _, page := range []string{"/healthz", "/metrics", "/api/v1/status", "/"} {
+		if code, text := ask(page); code != http.StatusOK {
+			t.Errorf("%s: %d %s", page, code, text)
+		}
+	}
+	remount(0)
+	r.ready(time.Minute)
+	// The token is made when the state is open, a moment after that.
+	for late := time.Now().Add(time.Minute); ; {
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/api/v1/sweep", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err := os.ReadFile(filepath.Join(state, "admin.token")); err == nil {
+			q.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		}
+		a, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode == http.StatusOK {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatalf("an order is answered with %d", a.StatusCode)
+		}
+	}
+	r.stop()
+}
