@@ -66,17 +66,25 @@ func IsKeys(base, name string) bool {
 	return ok && IsSealed(base, segment+".log")
 }
 
+func openSealed(d Folder, segment string) (File, fs.FileInfo, error) {
+	f, err := d.Open(segment, os.O_RDONLY)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("stat segment %s: %w", segment, err), f.Close())
+	}
+	return f, st, nil
+}
+
 // HasKeys reports whether a sealed segment has keys, or needs none.
 func HasKeys(d Folder, segment string) (bool, error) {
-	f, err := d.Open(segment, os.O_RDONLY)
+	f, st, err := openSealed(d, segment)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return false, fmt.Errorf("stat segment %s: %w", segment, err)
-	}
 	if st.Size() < KeysFrom {
 		return true, nil
 	}
@@ -92,14 +100,11 @@ func HasKeys(d Folder, segment string) (bool, error) {
 //
 // A crash here leaves none or all of them.
 func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
-	f, err := d.Open(segment, os.O_RDONLY)
+	f, st, err := openSealed(d, segment)
 	if err != nil {
 		return err
 	}
-	st, err := f.Stat()
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("stat segment %s: %w", segment, err)
-	}
+	defer f.Close()
 	entries := make([]uint64, 0, min(st.Size()/64, maxEntries))
 	err = Find(ctx, d, Segment{Name: segment}, nil, func(offset int64, line []byte) error {
 		if offset > math.MaxUint32 {
@@ -239,15 +244,11 @@ func (k *keys) offsets(all []int64, key []byte) (_ []int64, ok bool) {
 // was told, when the segment has no keys that can be trusted: Find reads it
 // whole. A segment that is not there is fs.ErrNotExist.
 func FindKeys(ctx context.Context, d Folder, segment string, keys [][]byte, each func(offset int64, line []byte) (more bool)) (ok bool, err error) {
-	f, err := d.Open(segment, os.O_RDONLY)
+	f, st, err := openSealed(d, segment)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return false, fmt.Errorf("stat segment %s: %w", segment, err)
-	}
 	k, err := openKeys(d, segment, st)
 	if err != nil || k == nil {
 		return false, err
