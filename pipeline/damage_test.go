@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -259,4 +260,55 @@ func TestTreeInTree(t *testing.T) {
 
 func pos(segment uint64, offset int64) journal.Pos {
 	return journal.Pos{Segment: segment, Offset: offset}
+}
+
+// TestDamageIsToldBeforeTheCursorPasses: a line becomes unreadable before anybody
+// read it, and its file is known to the index, so that no sweep journals it for
+// itself. Wherever the power is cut while that is found and mended, the file has
+// its outcome in the end.
+func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
+	inMemory(t)
+	for _, cause := range []func(text []byte) []byte{
+		func(text []byte) []byte { return bytes.Replace(text, []byte(`"path":"/`), []byte(`"path":"x`), 1) },
+		func(text []byte) []byte { return bytes.ReplaceAll(text, []byte(`"size":`), []byte("\x00size\":")) },
+	} {
+		drop := t.TempDir()
+		r := newRig(t, drop)
+		r.drops(0, 5)
+		names := hashes(t, drop)
+		r.config.Half = ProducerOnly
+		r.run(func(p *Pipeline) {
+			waitFor(t, "all journaled", func() bool { return taken(p, names) })
+			prod, _, _ := p.halves()
+			must(t, prod.index.sync(t.Context()))
+		})
+		dir, err := r.files.OpenFolder(rigState + "/journal")
+		must(t, err)
+		damaged := 0
+		entries, err := dir.List()
+		must(t, err)
+		for _, e := range entries {
+			text, err := journal.LoadText(dir, e.Name())
+			must(t, err)
+			if hurt := cause([]byte(text)); string(hurt) != text {
+				f, err := dir.Open(e.Name(), os.O_WRONLY|os.O_TRUNC)
+				must(t, err)
+				_, err = f.Write(hurt)
+				must(t, errors.Join(err, f.Sync()))
+				damaged++
+			}
+		}
+		if damaged == 0 {
+			t.Fatal("no line is damaged")
+		}
+		r.config.Half = Both
+		all := r.cuts(func() {
+			r.run(func(p *Pipeline) {
+				waitFor(t, "each file's outcome", func() bool { return ended(names, r.told.all()) })
+			})
+		}, nothing, nil)
+		for _, w := range firstWrong(t, drop, all, nil) {
+			t.Error(w)
+		}
+	}
 }
