@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
@@ -62,7 +61,7 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 			paths[o.Path] += n
 		}
 	}
-	err := a.ofLetters(ctx, func(text []byte) bool {
+	err := a.recorded(ctx, ledgerBase, query{}, func(text []byte) bool {
 		// Few lines are about letters: only those are read in full.
 		if !isDead(text) && len(paths) == 0 && ids[idIn(text)] == 0 {
 			return false
@@ -103,56 +102,6 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 		return cmp.Or(a.Outcome.Time.Compare(b.Outcome.Time), cmp.Compare(a.Outcome.Path, b.Outcome.Path), cmp.Compare(a.Outcome.Scanner, b.Outcome.Scanner))
 	})
 	return all, err
-}
-
-// maxLetters is how many samples that died are looked up one by one: of more the
-// ledger is read whole.
-const maxLetters = 1000
-
-// ofLetters calls take for all outcomes of the samples that ever had one that was
-// dead, perhaps for others too, in the order in which they were recorded.
-func (a *archive) ofLetters(ctx context.Context, take func(text []byte) bool) error {
-	q := query{keys: [][]byte{[]byte(byDead)}, needle: appendText([]byte(`"outcome":`), Dead), limit: math.MaxInt}
-	asked := map[string]bool{}
-	err := a.outcomes(ctx, q, func(o Outcome) bool {
-		key := byID + o.ID
-		if o.ID == "" {
-			key = byPath + o.Path
-		}
-		if len(asked) <= maxLetters && !asked[key] {
-			asked[key] = true
-			q.keys = append(q.keys, []byte(key))
-		}
-		return true
-	})
-	if err != nil || len(asked) == 0 {
-		return err
-	}
-	if len(asked) > maxLetters {
-		return a.recorded(ctx, ledgerBase, query{}, take)
-	}
-	type told struct {
-		segment string
-		offset  int64
-		text    []byte
-	}
-	var all []told
-	q.needle = nil
-	err = each(ctx, a.ledger, ledgerBase, q, func(s journal.Segment, offset int64, text []byte) bool {
-		name := s.Name
-		if s.Active {
-			name = "\xff"
-		}
-		all = append(all, told{name, offset, bytes.Clone(text)})
-		return true
-	})
-	slices.SortFunc(all, func(a, b told) int {
-		return cmp.Or(strings.Compare(a.segment, b.segment), cmp.Compare(a.offset, b.offset))
-	})
-	for _, t := range all {
-		take(t.text)
-	}
-	return err
 }
 
 func isDead(text []byte) bool { return bytes.Contains(text, []byte(`"outcome":"dead"`)) }

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,4 +118,29 @@ func TestVersionIsSwitchedOff(t *testing.T) {
 		}
 		l.halt()
 	}
+}
+
+// TestACachedVerdictIsHeldAgainstMaxSize: what the scanner was called clean for is
+// unscanned once an operator knows that it does not look into files of that size.
+func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
+	d := scantest.Start(t, scantest.Networks()[0])
+	d.SetVersion(newer)
+	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Cache, s.NoCanary = time.Hour, true }))
+	l.start()
+	l.swept()
+	big := strings.Repeat("x", 5000)
+	l.kept(big)
+	l.halt()
+	l.c.Scanners[0].MaxSize = 1000
+	l.start()
+	// Until its version is asked for the scanner itself is asked.
+	l.until("an answer of the cache", func() bool {
+		n := len(l.outcomes())
+		l.write(fmt.Sprint("again", n), big)
+		o := l.await(n + 1)[n]
+		if o.Verdict != scan.Unscanned || o.Reason != scan.ReasonTooBig {
+			t.Fatalf("verdict %s, reason %q, cached %v", o.Verdict, o.Reason, o.Cached)
+		}
+		return o.Cached
+	})
 }

@@ -15,13 +15,12 @@ import (
 //
 //	i  id            a  LANE:SEGMENT:OFFSET
 //	p  path, raw     s  SHA-256
-//	d  (nothing more) of an outcome dead, m of a manual line
+//	m  (nothing more) of a manual line
 const (
 	byID     = "i"
 	byPath   = "p"
 	byPlace  = "a"
 	byHash   = "s"
-	byDead   = "d"
 	byManual = "m"
 )
 
@@ -36,6 +35,10 @@ func keepKeys(c Config, dir journal.Folder, bases ...string) func(context.Contex
 func keysOf(line []byte, add func(key []byte)) {
 	if path, ok := barePath(line); ok {
 		add(append([]byte(byPath), path...))
+		return
+	}
+	if !bytes.HasPrefix(line, []byte(`{"id":"`)) && !bytes.HasPrefix(line, []byte(`{"time":"`)) {
+		keysOfOthers(line, add)
 		return
 	}
 	key := make([]byte, 0, 512)
@@ -62,10 +65,20 @@ func keysOf(line []byte, add func(key []byte)) {
 		}
 		add(key)
 	}
-	if isDead(line) {
-		add([]byte(byDead))
-	}
 	if bytes.Contains(line, []byte(`"via":"manual"`)) {
+		add([]byte(byManual))
+	}
+}
+
+// keysOfOthers is keysOf for a line that another program wrote, in its own way.
+func keysOfOthers(line []byte, add func(key []byte)) {
+	s, err := parseLine(line)
+	if err != nil {
+		return // a header, or nothing of ours
+	}
+	add([]byte(byID + s.ID))
+	add([]byte(byPath + s.Path))
+	if s.Via == ViaManual {
 		add([]byte(byManual))
 	}
 }

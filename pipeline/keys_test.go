@@ -3,10 +3,10 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -241,16 +241,6 @@ func TestLooksAreTheSameWithKeys(t *testing.T) {
 	if again, err := h.p.Dead(t.Context()); err != nil || !reflect.DeepEqual(again, dead) {
 		t.Errorf("dead letters: %v\n%+v\nand without keys\n%+v", err, again, dead)
 	}
-	// Of very many the ledger is read whole: of those before the same is told.
-	var more []byte
-	for i := range maxLetters + 1 {
-		o := Outcome{Time: h.now.Add(time.Hour), ID: fmt.Sprintf("%016x", i), Scanner: DefaultScanner, Path: fmt.Sprint(root, "more ", i), Outcome: Dead, At: At{journal.Live, journal.Pos{Segment: 13, Offset: int64(i)}}}
-		more = o.appendLine(more)
-	}
-	must(t, os.WriteFile(filepath.Join(h.c.State, "ledger", ledgerBase+".20991231-2359.log"), more, 0o600))
-	if all, err := h.p.Dead(t.Context()); err != nil || len(all) != len(dead)+maxLetters+1 || !reflect.DeepEqual(all[:len(dead)], dead) {
-		t.Errorf("with many more: %d, %v", len(all), err)
-	}
 }
 
 // brief tells how much a story holds, and a little of it.
@@ -288,7 +278,7 @@ func TestKeysOfLines(t *testing.T) {
 			t.Errorf("manual line: %q", got)
 		}
 		o := Outcome{ID: s.ID, Scanner: "clam", Path: path, SHA256: strings.Repeat("0", 64), Outcome: Dead, Reason: name, Signature: name, At: At{journal.Live, journal.Pos{Segment: 7, Offset: 9}}}
-		if got := of(o.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", "d", want[0], want[1], "s" + o.SHA256}) {
+		if got := of(o.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1], "s" + o.SHA256}) {
 			t.Errorf("outcome: %q", got)
 		}
 		tr := Try{ID: s.ID, Scanner: "clam", Path: path, Reason: name, At: o.At}
@@ -299,7 +289,49 @@ func TestKeysOfLines(t *testing.T) {
 			t.Errorf("bare path: %q", got)
 		}
 	}
+	spaced := sampleOf("/srv/a", 1, watch.Time{})
+	if got := of([]byte(strings.ReplaceAll(string(spaced.appendLine(nil)), `":`, `": `))); !slices.Equal(got, []string{"i" + spaced.ID, "p/srv/a"}) {
+		t.Errorf("another program's line: %q", got)
+	}
 	if got := of([]byte("{\"segment\":1,\"lane\":\"live\",\"format\":1}\n")); len(got) != 0 {
 		t.Errorf("header: %q", got)
+	}
+}
+
+// TestLinesThatAreNoneOfOurs: bare lines by the thousand of a name that JSON writes
+// otherwise, and what only looks like a line within one that is far too long.
+func TestLinesThatAreNoneOfOurs(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	root := h.c.Trees[0].Path + string(filepath.Separator)
+	odd, planted := root+"not utf \xff", root+"planted"
+	version := sampleOf(odd, 1, watch.Time{})
+	version.Seen = h.now
+	h.judged(version, "")
+	for range 2500 {
+		h.ends(Sample{Path: odd}, Outcome{Outcome: Gone})
+	}
+	h.write()
+	long := append(bytes.Repeat([]byte(root), 3*journal.MaxLine/len(root)), planted+"\n"...)
+	_, _, err := h.lanes.Lane(journal.Live).Append(long)
+	must(t, err)
+	h.cut()
+	h.end()
+	for _, with := range []string{"without keys", "with keys"} {
+		s, err := h.p.Why(t.Context(), odd)
+		must(t, err)
+		if len(s.Lines) != maxStory || !s.More || !slices.ContainsFunc(s.Lines, func(j Journaled) bool { return !j.Sample.Bare() }) {
+			t.Errorf("%s: %s", with, brief(s))
+		}
+		for i := 1; i+1 < len(s.Lines); i++ {
+			if step := s.Lines[i].at.Offset - s.Lines[i-1].at.Offset; step != int64(len(odd)+1) {
+				t.Errorf("%s: %d bytes from line %d to the next", with, step, i)
+				break
+			}
+		}
+		if s, err = h.p.Why(t.Context(), planted); err != nil || len(s.Lines) != 0 {
+			t.Errorf("%s: what is within another line: %s %v", with, brief(s), err)
+		}
+		h.keys("")
 	}
 }

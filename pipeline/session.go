@@ -114,6 +114,7 @@ func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
 		return false
 	}
 	a, ok := c.cache.get(c.c.Name, key, p.sum, c.c.Cache)
+	a = scan.Beyond(a, p.stat.Size, c.c.MaxSize) // the limit may be another one than it was
 	// Of bytes that changed since they were hashed it tells nothing.
 	if !ok || p.moved() || !p.judge(a, out) {
 		return false

@@ -123,10 +123,7 @@ func (s *Story) ofPath(ctx context.Context, a *archive, path string) error {
 	if text := appendText(nil, path); string(text[1:len(text)-1]) == path {
 		return s.of(ctx, a, q, is)
 	}
-	if err := s.lines(ctx, a, q, func(l Sample) bool { return l.Bare() && l.Path == path }); err != nil {
-		return err
-	}
-	q.needle = appendPath(nil, path)
+	q.needle = nil // both ways of writing it
 	return s.of(ctx, a, q, is)
 }
 
@@ -137,7 +134,7 @@ func (s *Story) lines(ctx context.Context, a *archive, q query, is func(Sample) 
 			return false
 		}
 		s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.cut.lines)
-		return true
+		return !l.Bare() // when it was seen nobody knows: it takes no other's place
 	})
 }
 

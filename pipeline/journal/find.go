@@ -49,7 +49,7 @@ func Find(ctx context.Context, d Folder, s Segment, needle []byte, each func(off
 		return fmt.Errorf("stat segment %s: %w", s.Name, err)
 	}
 	buf := make([]byte, max(min(st.Size()+1, findAtOnce), MaxLine))
-	base, have := int64(0), 0
+	base, have, torn := int64(0), 0, false // torn: buf begins within a line that is far too long
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -60,10 +60,17 @@ func Find(ctx context.Context, d Folder, s Segment, needle []byte, each func(off
 		}
 		have += n
 		whole := bytes.LastIndexByte(buf[:have], '\n') + 1
-		if whole == 0 && have == len(buf) {
-			whole = have // in the middle of a line that is far too long
+		from := 0
+		if torn {
+			from = bytes.IndexByte(buf[:have], '\n') + 1
 		}
-		if err := findIn(buf[:whole], base, needle, each); err != nil {
+		switch {
+		case whole > 0:
+			torn = false
+		case have == len(buf):
+			whole, from, torn = have, have, true
+		}
+		if err := findIn(buf[from:whole], base+int64(from), needle, each); err != nil {
 			return err
 		}
 		if n == 0 || err != nil {

@@ -20,8 +20,8 @@ const (
 )
 
 // KeepKeys gives the sealed segments of bases their keys, the newest first, and
-// takes away those whose segment was pruned, until ctx ends. While less than
-// reserve bytes are free it writes none. The caller holds the lock of the folder.
+// takes away those whose segment was pruned, until ctx ends. Where keys could
+// leave less than reserve bytes free it writes none. The caller holds the lock of the folder.
 func KeepKeys(ctx context.Context, d Folder, bases []string, of KeysOf, reserve int64, log *slog.Logger) error {
 	have := map[string]map[string]bool{} // by base: segments that have theirs
 	for _, base := range bases {
@@ -64,7 +64,7 @@ func keepKeys(ctx context.Context, d Folder, base string, have map[string]bool, 
 		if have[name] {
 			continue
 		}
-		if free, err := d.Free(); err == nil && free < reserve {
+		if free, err := d.Free(); err == nil && free < reserve+8*maxEntries {
 			break
 		}
 		begin := time.Now()
@@ -109,10 +109,11 @@ func dropKeys(d Folder, base string) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !IsKeys(base, e.Name()) {
+		name := strings.TrimSuffix(e.Name(), ".new") // a write that failed may have left one
+		if !IsKeys(base, name) {
 			continue
 		}
-		segment := strings.TrimSuffix(e.Name(), keysEnd) + ".log"
+		segment := strings.TrimSuffix(name, keysEnd) + ".log"
 		if _, err := d.Lstat(segment); errors.Is(err, fs.ErrNotExist) {
 			if err := d.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, fmt.Errorf("remove keys: %w", err))

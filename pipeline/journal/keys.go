@@ -5,6 +5,8 @@ package journal
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,17 +27,19 @@ import (
 //
 // of blocks of 4,096 bytes, numbers little-endian. The first block:
 //
-//	| 0        7 | 8                  15 | 16            23 | 24     27 | 28 ... 4091 | 4092  4095 |
-//	| "certkey1" | size of the segment   | its mtime, unix  | blocks    | 0           | CRC-32C    |
-//	|            |                       | nanoseconds      | after it  |             |            |
+//	| 0        7 | 8              15 | 16            23 | 24    27 | 28  43 | 44 ... 4091 | 4092  4095 |
+//	| "certkey1" | size of the seg-  | its mtime, unix  | blocks   | salt   | 0           | CRC-32C    |
+//	|            | ment              | nanoseconds      | after it |        |             |            |
 //
 // each after it:
 //
 //	| 0   7 | 8  15 | ... 511 entries at most, then 0 | 4088         4091 | 4092  4095 |
 //	| entry | entry |                                 | number of entries | CRC-32C    |
 //
-// An entry is CRC-32C of the key << 32 | offset of the line; entries are in
-// ascending order, and only the last block has fewer than 511.
+// An entry is the first 4 bytes, big-endian, of SHA-256 over salt and key << 32 |
+// offset of the line; entries are in ascending order, and only the last block has
+// fewer than 511. The salt is random: names are an attacker's, and many with one
+// hash would make a look long.
 //
 // No promise rests on them: a segment whose keys are missing, damaged or of
 // another state of it is read whole, and gets new ones.
@@ -43,6 +47,7 @@ const (
 	keysEnd    = ".keys"
 	keysMagic  = "certkey1"
 	keysBlock  = 4096
+	saltSize   = 16
 	keysIn     = (keysBlock - 8) / 8 // entries in a block
 	maxEntries = 4 << 20             // of one segment: 32 MiB while they are sorted; with more it has no keys
 )
@@ -105,13 +110,15 @@ func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
 		return err
 	}
 	defer f.Close()
+	var salt [saltSize]byte
+	rand.Read(salt[:]) // never fails
 	entries := make([]uint64, 0, min(st.Size()/64, maxEntries))
 	err = Find(ctx, d, Segment{Name: segment}, nil, func(offset int64, line []byte) error {
 		if offset > math.MaxUint32 {
 			return errTooMany
 		}
 		of(line, func(key []byte) {
-			entries = append(entries, uint64(crc32.Checksum(key, castagnoli))<<32|uint64(offset))
+			entries = append(entries, uint64(hashOf(salt, key))<<32|uint64(offset))
 		})
 		if len(entries) > maxEntries {
 			return errTooMany
@@ -127,18 +134,25 @@ func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
 	if many {
 		entries, blocks = nil, math.MaxUint32
 	}
-	return save(d, keysName(segment), func(w io.Writer) error { return writeKeys(w, st, blocks, entries) })
+	return save(d, keysName(segment), func(w io.Writer) error { return writeKeys(w, st, blocks, salt, entries) })
+}
+
+func hashOf(salt [saltSize]byte, key []byte) uint32 {
+	b := make([]byte, 0, 512)
+	sum := sha256.Sum256(append(append(b, salt[:]...), key...))
+	return binary.BigEndian.Uint32(sum[:])
 }
 
 var errTooMany = errors.New("too many keys")
 
-func writeKeys(to io.Writer, of fs.FileInfo, blocks uint32, entries []uint64) error {
+func writeKeys(to io.Writer, of fs.FileInfo, blocks uint32, salt [saltSize]byte, entries []uint64) error {
 	w := bufio.NewWriterSize(to, 16*keysBlock)
 	b := make([]byte, keysBlock)
 	copy(b, keysMagic)
 	binary.LittleEndian.PutUint64(b[8:], uint64(of.Size()))
 	binary.LittleEndian.PutUint64(b[16:], uint64(of.ModTime().UnixNano()))
 	binary.LittleEndian.PutUint32(b[24:], blocks)
+	copy(b[28:], salt[:])
 	binary.LittleEndian.PutUint32(b[keysBlock-4:], crc32.Checksum(b[:keysBlock-4], castagnoli))
 	if _, err := w.Write(b); err != nil {
 		return err
@@ -161,6 +175,7 @@ func writeKeys(to io.Writer, of fs.FileInfo, blocks uint32, entries []uint64) er
 type keys struct {
 	f      File
 	blocks uint32 // MaxUint32: they say nothing
+	salt   [saltSize]byte
 	b      [keysBlock]byte
 }
 
@@ -168,11 +183,8 @@ type keys struct {
 // is now.
 func openKeys(d Folder, segment string, of fs.FileInfo) (*keys, error) {
 	f, err := d.Open(keysName(segment), os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open keys: %w", err)
+		return nil, nil // none, or none of ours: nothing rests on them
 	}
 	k := &keys{f: f}
 	if !k.read(0) || string(k.b[:8]) != keysMagic ||
@@ -181,6 +193,7 @@ func openKeys(d Folder, segment string, of fs.FileInfo) (*keys, error) {
 		return nil, f.Close()
 	}
 	k.blocks = binary.LittleEndian.Uint32(k.b[24:])
+	copy(k.salt[:], k.b[28:])
 	return k, nil
 }
 
@@ -203,7 +216,7 @@ func (k *keys) offsets(all []int64, key []byte) (_ []int64, ok bool) {
 	if k.blocks == math.MaxUint32 {
 		return all, false
 	}
-	hash := crc32.Checksum(key, castagnoli)
+	hash := hashOf(k.salt, key)
 	want := uint64(hash) << 32
 	// The first block whose last entry is not before want. The first probe is where
 	// it lies when hashes are evenly spread, the next ones close in from there.

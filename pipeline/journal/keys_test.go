@@ -143,7 +143,7 @@ func TestKeysThatCannotBeTrusted(t *testing.T) {
 	for i := range 3000 {
 		lines = append(lines, fmt.Sprint("key-", i))
 	}
-	_, dir := sealedOf(t, lines)
+	d, dir := sealedOf(t, lines)
 	if _, ok := byKeys(t, dir, 1, "key-1"); ok {
 		t.Error("there are none")
 	}
@@ -190,6 +190,16 @@ func TestKeysThatCannotBeTrusted(t *testing.T) {
 	putFile(t, dir, aSegment, []byte(strings.Join(lines, "\n")+"\nmore\n"))
 	if _, ok := byKeys(t, dir, 1, "key-1"); ok {
 		t.Error("keys of another time are trusted")
+	}
+	// A folder of somebody's is in their place.
+	if err := dir.Remove(itsKeys); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.OpenFolder("/journal/" + itsKeys); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := byKeys(t, dir, 1, "key-1"); ok {
+		t.Error("a folder is trusted")
 	}
 	if err := dir.Remove(aSegment); err != nil {
 		t.Fatal(err)
@@ -282,6 +292,7 @@ func TestKeysAreKept(t *testing.T) {
 		if err := dir.Remove(name(0, ".log")); err != nil {
 			t.Fatal(err)
 		}
+		putFile(t, dir, name(0, ".keys.new"), big) // as a write that failed leaves one
 		after("after a prune", name(1, ".keys"), name(2, ".keys"), "backlog.log.20261122-1200.keys")
 		d.SetFree(1)
 		putFile(t, dir, name(4, ".log"), big)

@@ -151,9 +151,9 @@ func New(c Config) (Scanner, error) {
 	return nil, fmt.Errorf("make scanner: %w %q: known are clamd, hashlist, discard", ErrType, c.Type)
 }
 
-// beyond turns a clean answer into unscanned where the scanner does not look
+// Beyond turns a clean answer into unscanned where the scanner does not look
 // into files of this size.
-func beyond(a Answer, size, limit int64) Answer {
+func Beyond(a Answer, size, limit int64) Answer {
 	if a.Verdict == Clean && limit > 0 && size > limit {
 		return Answer{Verdict: Unscanned, Reason: ReasonTooBig}
 	}

@@ -410,7 +410,7 @@ func (s *session) sound() bool {
 func (s *session) verdicts(maxSize int64) []Answer {
 	answers := make([]Answer, len(s.slots))
 	for i, slot := range s.slots {
-		answers[i] = beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
+		answers[i] = Beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
 		if answers[i].Err == nil {
 			answers[i].Key = s.key()
 		}
