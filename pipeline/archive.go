@@ -35,7 +35,7 @@ func (p *Pipeline) look(f func(*archive) error) (err error) {
 		}
 	}
 	prod, consumers, _ := p.halves()
-	if prod == nil && consumers == nil && p.opening() {
+	if p.opening() {
 		return errOpening // the locks are its own, also while it waits for the disk
 	}
 	a := &archive{surveys: map[string][]journal.Segment{}}
@@ -78,7 +78,7 @@ func (a *archive) close() error {
 // query is what a look is for: lines that hold one of keys, in a segment that has
 // keys, or else needle; without a needle each line is asked for its keys. Without
 // keys every segment is read whole, the oldest first; with keys the newest is
-// first, and it is enough after limit lines that were taken.
+// first. After limit lines that were taken it is enough; 0: there is no limit.
 type query struct {
 	keys   [][]byte
 	needle []byte
@@ -117,17 +117,19 @@ func each(ctx context.Context, d journal.Folder, base string, q query, f func(s 
 				if (q.keys == nil || q.needle != nil || holds(text, asked)) && f(s, offset, text) {
 					taken++
 				}
-				return q.keys == nil || taken < q.limit
+				return !q.enough(taken)
 			})
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // pruned, or just cut
 				return err
 			}
-			if q.keys != nil && taken >= q.limit {
+			if q.enough(taken) {
 				return nil
 			}
 		}
 	}
 }
+
+func (q query) enough(taken int) bool { return q.limit > 0 && taken >= q.limit }
 
 // holds reports whether a line has one of keys.
 func holds(text []byte, keys map[string]bool) (ok bool) {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -61,9 +60,10 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 			paths[o.Path] += n
 		}
 	}
+	dead := appendText([]byte(`"outcome":`), Dead)
 	err := a.recorded(ctx, ledgerBase, query{}, func(text []byte) bool {
 		// Few lines are about letters: only those are read in full.
-		if !isDead(text) && len(paths) == 0 && ids[idIn(text)] == 0 {
+		if !bytes.Contains(text, dead) && len(paths) == 0 && ids[idIn(text)] == 0 {
 			return false
 		}
 		o, err := parseOutcome(text)
@@ -86,7 +86,7 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 		return nil, err
 	}
 	// A manual line for one that is younger than its death: it waits again.
-	err = a.lines(ctx, query{keys: [][]byte{[]byte(byManual)}, needle: appendText([]byte(`"via":`), ViaManual), limit: math.MaxInt}, func(_ At, s Sample) bool {
+	err = a.lines(ctx, query{keys: [][]byte{[]byte(byManual)}, needle: appendText([]byte(`"via":`), ViaManual)}, func(_ At, s Sample) bool {
 		for _, key := range []letterKey{keyOf(s.For, s.ID, s.Path), keyOf(s.For, "", s.Path)} {
 			if d := letters[key]; d != nil && s.Seen.After(d.Outcome.Time) {
 				d.Again = true
@@ -103,8 +103,6 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 	})
 	return all, err
 }
-
-func isDead(text []byte) bool { return bytes.Contains(text, []byte(`"outcome":"dead"`)) }
 
 // idIn returns the id in a ledger line without reading the rest of it.
 func idIn(text []byte) string {

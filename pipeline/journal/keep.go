@@ -21,7 +21,8 @@ const (
 
 // KeepKeys gives the sealed segments of bases their keys, the newest first, and
 // takes away those whose segment was pruned, until ctx ends. Where keys could
-// leave less than reserve bytes free it writes none. The caller holds the lock of the folder.
+// leave less than reserve bytes free it writes none. The caller holds the lock of
+// the folder.
 func KeepKeys(ctx context.Context, d Folder, bases []string, of KeysOf, reserve int64, log *slog.Logger) error {
 	have := map[string]map[string]bool{} // by base: segments that have theirs
 	for _, base := range bases {

@@ -42,7 +42,8 @@ import (
 // hash would make a look long.
 //
 // No promise rests on them: a segment whose keys are missing, damaged or of
-// another state of it is read whole, and gets new ones.
+// another state of it is read whole. Those that are missing, or whose first block
+// is not of what the segment is now, are made anew.
 const (
 	keysEnd    = ".keys"
 	keysMagic  = "certkey1"
@@ -93,9 +94,9 @@ func HasKeys(d Folder, segment string) (bool, error) {
 	if st.Size() < KeysFrom {
 		return true, nil
 	}
-	k, err := openKeys(d, segment, st)
-	if err != nil || k == nil {
-		return false, err
+	k := openKeys(d, segment, st)
+	if k == nil {
+		return false, nil
 	}
 	return true, k.f.Close()
 }
@@ -180,21 +181,22 @@ type keys struct {
 }
 
 // openKeys returns a segment's keys, or nil when it has none that are of what it
-// is now.
-func openKeys(d Folder, segment string, of fs.FileInfo) (*keys, error) {
+// is now. What is wrong with them is no error: nothing rests on them.
+func openKeys(d Folder, segment string, of fs.FileInfo) *keys {
 	f, err := d.Open(keysName(segment), os.O_RDONLY)
 	if err != nil {
-		return nil, nil // none, or none of ours: nothing rests on them
+		return nil
 	}
 	k := &keys{f: f}
 	if !k.read(0) || string(k.b[:8]) != keysMagic ||
 		binary.LittleEndian.Uint64(k.b[8:]) != uint64(of.Size()) ||
 		binary.LittleEndian.Uint64(k.b[16:]) != uint64(of.ModTime().UnixNano()) {
-		return nil, f.Close()
+		f.Close()
+		return nil
 	}
 	k.blocks = binary.LittleEndian.Uint32(k.b[24:])
 	copy(k.salt[:], k.b[28:])
-	return k, nil
+	return k
 }
 
 // read reads one block, 0 being the first; false means that it cannot be trusted.
@@ -262,9 +264,9 @@ func FindKeys(ctx context.Context, d Folder, segment string, keys [][]byte, each
 		return false, err
 	}
 	defer f.Close()
-	k, err := openKeys(d, segment, st)
-	if err != nil || k == nil {
-		return false, err
+	k := openKeys(d, segment, st)
+	if k == nil {
+		return false, nil
 	}
 	defer k.f.Close()
 	var all []int64
