@@ -59,6 +59,7 @@ type consumer struct {
 	savedMark     mark
 
 	mu      sync.Mutex
+	handed  mark // the ledger's end when a line was read last, or a mark before it
 	opened  map[*push]*list.Element
 	retries retryHeap
 	parked  []*push // their hash takes long, and gave way
@@ -117,7 +118,7 @@ func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *
 	if !c.live.lost && !c.backlog.lost {
 		from = loadMark(c.cursors, c.markFile)
 	}
-	c.live.from, c.backlog.from = from, from
+	c.live.from, c.backlog.from, c.handed = from, from, from
 	if err := c.readBack(ctx, dirs.journal, from, tail, foldAt); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -391,15 +392,14 @@ func (c *consumer) keepCursors(ctx context.Context) error {
 // saveCursors writes what moved, the mark last: a mark never tells of less than
 // the saved cursors need.
 func (c *consumer) saveCursors() error {
-	end := c.led.end()
-	c.mu.Lock()
-	m, old := end, false
 	both := []*lane{c.live, c.backlog}
 	var at []journal.Pos
+	c.mu.Lock()
+	m := c.handed
 	for _, l := range both {
 		at = append(at, l.cursor())
-		if k, open := l.oldest(); open && (!old || c.led.before(k, m)) {
-			m, old = k, true
+		if k, open := l.oldest(); open && c.led.before(k, m) {
+			m = k
 		}
 	}
 	c.mu.Unlock()
@@ -422,6 +422,15 @@ func (c *consumer) saveCursors() error {
 	}
 	c.savedMark = m
 	return nil
+}
+
+// savedMarks returns the marks as they are on disk. A crash goes back to those: no
+// later one may tell what of the ledger is not needed.
+func savedMarks(consumers []*consumer) (all []mark) {
+	for _, c := range consumers {
+		all = append(all, loadMark(c.cursors, c.markFile))
+	}
+	return all
 }
 
 func (c *consumer) status() ScannerStatus {

@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -262,16 +264,41 @@ func pos(segment uint64, offset int64) journal.Pos {
 	return journal.Pos{Segment: segment, Offset: offset}
 }
 
-// TestDamageIsToldBeforeTheCursorPasses: a line becomes unreadable before anybody
-// read it, and its file is known to the index, so that no sweep journals it for
-// itself. Wherever the power is cut while that is found and mended, the file has
-// its outcome in the end.
+// TestDamageIsToldBeforeTheCursorPasses: wherever the power is cut while damage is
+// found and mended, each file has its outcome in the end. The first time the disk
+// does not let it be told: that is tried again after cursors were saved.
 func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
 	inMemory(t)
-	for _, cause := range []func(text []byte) []byte{
-		func(text []byte) []byte { return bytes.Replace(text, []byte(`"path":"/`), []byte(`"path":"x`), 1) },
-		func(text []byte) []byte { return bytes.ReplaceAll(text, []byte(`"size":`), []byte("\x00size\":")) },
-	} {
+	for _, cause := range []func(text []byte) []byte{badPath, badBytes} {
+		refused := false
+		for _, w := range unreadable(cause, Both, nothing)(t, func(op disktest.Op) error {
+			if refused || op.Kind != "create" || !strings.HasPrefix(filepath.Base(op.Path), damagePrefix) {
+				return nil
+			}
+			refused = true
+			return syscall.EIO
+		}) {
+			t.Error(w)
+		}
+		if !refused {
+			t.Error("nothing was told")
+		}
+	}
+}
+
+func badPath(text []byte) []byte {
+	return bytes.Replace(text, []byte(`"path":"/`), []byte(`"path":"x`), 1)
+}
+
+func badBytes(text []byte) []byte {
+	return bytes.ReplaceAll(text, []byte(`"size":`), []byte("\x00size\":"))
+}
+
+// unreadable has lines become unreadable before anybody read them; their files are
+// known to the index, so that no sweep journals them for itself. finds is the half
+// that finds them before both halves go on.
+func unreadable(cause func(text []byte) []byte, finds Half, left func(*disktest.Disk) *disktest.Disk) scene {
+	return func(t *testing.T, skip func(disktest.Op) error) []string {
 		drop := t.TempDir()
 		r := newRig(t, drop)
 		r.drops(0, 5)
@@ -282,33 +309,45 @@ func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
 			prod, _, _ := p.halves()
 			must(t, prod.index.sync(t.Context()))
 		})
-		dir, err := r.files.OpenFolder(rigState + "/journal")
-		must(t, err)
-		damaged := 0
-		entries, err := dir.List()
-		must(t, err)
-		for _, e := range entries {
-			text, err := journal.LoadText(dir, e.Name())
-			must(t, err)
-			if hurt := cause([]byte(text)); string(hurt) != text {
-				f, err := dir.Open(e.Name(), os.O_WRONLY|os.O_TRUNC)
-				must(t, err)
-				_, err = f.Write(hurt)
-				must(t, errors.Join(err, f.Sync()))
-				damaged++
-			}
-		}
-		if damaged == 0 {
-			t.Fatal("no line is damaged")
-		}
-		r.config.Half = Both
+		r.hurt(cause)
 		all := r.cuts(func() {
+			if r.config.Half = finds; finds == ConsumerOnly {
+				r.run(func(p *Pipeline) {
+					waitFor(t, "all that can be read to be pushed", func() bool {
+						s := p.Status()
+						return len(s.Scanners) > 0 && r.told.size() > 0 && s.Scanners[0].Waiting == 0
+					})
+				})
+			}
+			r.config.Half = Both
 			r.run(func(p *Pipeline) {
-				waitFor(t, "each file's outcome", func() bool { return ended(names, r.told.all()) })
+				waitFor(t, "each file's outcome", func() bool { return haveEnded(names, r.told.all()) })
 			})
-		}, nothing, nil)
-		for _, w := range firstWrong(t, drop, all, nil) {
-			t.Error(w)
+		}, left, skip)
+		return firstWrong(t, drop, all, skip)
+	}
+}
+
+// hurt damages lines of the journal.
+func (r *rig) hurt(cause func(text []byte) []byte) {
+	r.t.Helper()
+	dir, err := r.files.OpenFolder(rigState + "/journal")
+	must(r.t, err)
+	entries, err := dir.List()
+	must(r.t, err)
+	damaged := 0
+	for _, e := range entries {
+		text, err := journal.LoadText(dir, e.Name())
+		must(r.t, err)
+		if hurt := cause([]byte(text)); string(hurt) != text {
+			f, err := dir.Open(e.Name(), os.O_WRONLY|os.O_TRUNC)
+			must(r.t, err)
+			_, err = f.Write(hurt)
+			must(r.t, errors.Join(err, f.Sync()))
+			damaged++
 		}
+	}
+	if damaged == 0 {
+		r.t.Fatal("no line is damaged")
 	}
 }

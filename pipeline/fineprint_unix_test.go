@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -51,14 +49,7 @@ func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	l.start()
 	l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
 	l.halt()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		t.Skipf("this file system has no leases: %v", err)
-	}
+	letGo := hold(t, path)
 	l.c.Half = ConsumerOnly
 	l.start()
 	l.until("it is put off", func() bool {
@@ -74,9 +65,7 @@ func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	if n := len(l.outcomes()); n != 0 {
 		t.Fatalf("%+v under another's lease", l.outcomes())
 	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
-		t.Fatal(err)
-	}
+	letGo()
 	if o := l.await(1)[0]; o.Outcome != Done || o.Tries != 1 {
 		t.Errorf("%+v", o)
 	}
@@ -95,12 +84,7 @@ func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
 		l.start()
 		l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
 		l.halt()
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
-		must(t, err)
-		defer f.Close()
-		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-			t.Skipf("this file system has no leases: %v", err)
-		}
+		letGo := hold(t, path)
 		l.c.Half = half
 		l.start()
 		o := l.await(1)[0]
@@ -114,9 +98,7 @@ func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
 		if o.Outcome != Skipped || o.Reason != ReasonBusy {
 			t.Errorf("%+v", o)
 		}
-		_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
-		must(t, err)
-		must(t, f.Close())
+		letGo()
 		l.until("its push", func() bool { all := l.outcomes(); return all[len(all)-1].Outcome == Done })
 		l.halt()
 	}

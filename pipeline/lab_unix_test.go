@@ -5,8 +5,12 @@
 package pipeline
 
 import (
+	"os"
 	"strings"
 	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // hostileNames are names of files that an attacker may choose.
@@ -19,3 +23,20 @@ const removalShows = true
 
 // noMemory is what the system says when it has none left.
 const noMemory = syscall.ENOMEM
+
+// hold has another program hold a file, by a lease, until letGo.
+func hold(t testing.TB, path string) (letGo func()) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		f.Close()
+		t.Skipf("this file system has no leases: %v", err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return func() {
+		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+		must(t, err)
+		must(t, f.Close())
+	}
+}

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"strings"
+	"testing"
 
 	"golang.org/x/sys/windows"
 )
@@ -21,3 +22,13 @@ const removalShows = false
 
 // noMemory is what the system says when it has none left.
 const noMemory = windows.ERROR_NOT_ENOUGH_MEMORY
+
+// hold has another program hold a file, which shares it with nobody, until letGo.
+func hold(t testing.TB, path string) (letGo func()) {
+	t.Helper()
+	name, err := windows.UTF16PtrFromString(path)
+	must(t, err)
+	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING, 0, 0)
+	must(t, err)
+	return func() { must(t, windows.CloseHandle(h)) }
+}

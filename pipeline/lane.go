@@ -122,13 +122,16 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 		return c.unreadable(ctx, l, line, err)
 	}
 	c.mu.Lock()
+	if end := c.led.end(); end != (mark{}) { // else the one before will do
+		c.handed = end
+	}
 	if l.left.take(line) || s.passes(c.c.Name) {
 		l.waiting--
 		l.read = line.After
 		c.mu.Unlock()
 		return true
 	}
-	p := &push{sample: s, at: At{l.name, line.At}, lane: l, mark: c.led.end()}
+	p := &push{sample: s, at: At{l.name, line.At}, lane: l, mark: c.handed}
 	e := l.open.PushBack(p)
 	l.read = line.After
 	c.opened[p] = e

@@ -103,8 +103,7 @@ func headOfLine(line []byte) string {
 func (m mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
 
 // end returns the mark of all that is recorded now. It is zero while the active
-// segment is empty; then the whole ledger would be read back, which is right,
-// only slower.
+// segment is empty.
 func (l *ledger) end() mark {
 	p := l.series.Durable()
 	l.mu.Lock()

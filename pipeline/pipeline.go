@@ -292,11 +292,7 @@ func tendLedger(ctx context.Context, led *ledger, consumers []*consumer) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-t.C:
-			var need []mark
-			for _, c := range consumers {
-				need = append(need, loadMark(c.cursors, c.markFile))
-			}
-			if err := led.tend(now, need); err != nil {
+			if err := led.tend(now, savedMarks(consumers)); err != nil {
 				led.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)
 			}
 		}

@@ -41,7 +41,7 @@ const HostAntivirus = "host antivirus"
 type push struct {
 	sample Sample
 	at     At
-	mark   mark // the ledger's end when the line was handed out
+	mark   mark // no outcome from this line on is in the ledger before it
 	lane   *lane
 
 	file     *os.File // while in flight

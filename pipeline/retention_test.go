@@ -30,6 +30,7 @@ type model struct {
 	draw  *rand.Rand
 	trace []string
 	now   time.Time
+	keep  int                       // of the ledger's segments
 	wrong func(floor uint64) uint64 // a mutation: prunes by another floor
 
 	prod      *producer
@@ -51,7 +52,7 @@ type model struct {
 var modelScanners = []string{"one", "two"}
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, met: newMetrics(), d: disktest.New(), draw: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1800000000, 0),
+	m := &model{t: t, met: newMetrics(), d: disktest.New(), draw: rand.New(rand.NewPCG(seed, 1)), keep: int(seed % 2), now: time.Unix(1800000000, 0),
 		appended: map[string]At{}, recorded: map[string]map[string]bool{}, maybe: map[string]bool{}, marks: map[string]journal.Pos{}}
 	m.say = t.Errorf
 	for _, name := range modelScanners {
@@ -75,7 +76,7 @@ func (m *model) open() {
 	m.must(err)
 	l, err := journal.OpenLanes(journal.Config{Disk: m.d, Dir: c.Journal.Dir, First: 1, CutSize: 900}, time.Minute, c.Log)
 	m.must(err)
-	m.led, err = openLedger(m.d, rigState+"/ledger", 1, c.Log)
+	m.led, err = openLedger(m.d, rigState+"/ledger", m.keep, c.Log)
 	m.must(err)
 	m.closers = []func() error{l.Close, m.led.close}
 	m.prod = &producer{c: c, log: c.Log, lanes: l, cursors: dirs.cursors, index: &index{durable: m.marks}}
@@ -93,6 +94,14 @@ func (m *model) must(err error) {
 	if err != nil {
 		m.t.Fatalf("%v\nafter %s", err, strings.Join(m.trace, ", "))
 	}
+}
+
+// leave returns what a power cut leaves, or a kill.
+func (m *model) leave() *disktest.Disk {
+	if share := m.draw.IntN(4) * 50; share <= 100 {
+		return m.d.Cut(share)
+	}
+	return m.d.Kill()
 }
 
 // crash goes on with what a power cut left.
@@ -120,13 +129,9 @@ var steps = []struct {
 	{"save", func(_ *model, _ string, c *consumer) { _ = c.saveCursors() }}, // it may be refused
 	{"note", func(m *model, lane string, _ *consumer) { m.marks[lane] = m.prod.lanes.Lane(lane).Durable() }},
 	{"prune", func(m *model, _ string, _ *consumer) { m.prune(m.draw.IntN(2)) }},
+	{"cut ledger", func(m *model, _ string, _ *consumer) { _ = m.led.series.Cut(m.now) }}, // it may be refused
 	{"tend", func(m *model, _ string, _ *consumer) {
-		_ = m.led.series.Cut(m.now) // it may be refused
-		var need []mark
-		for _, k := range m.consumers {
-			need = append(need, loadMark(k.cursors, k.markFile))
-		}
-		_ = m.led.tend(time.Now(), need) // the same
+		_ = m.led.tend(time.Now(), savedMarks(m.consumers)) // the same
 	}},
 	{"calm", func(m *model, _ string, _ *consumer) {
 		for _, k := range m.consumers {
@@ -245,7 +250,7 @@ func (m *model) step(i int, lane string, c *consumer, mishap string) {
 		}
 		switch mishap {
 		case "crash in":
-			left = d.Cut(m.draw.IntN(3) * 50)
+			left = m.leave()
 		case "fault in":
 			return syscall.EIO
 		}
@@ -340,7 +345,7 @@ func (m *model) play(n int) {
 			mishap = "fault in"
 		case 2:
 			m.trace = append(m.trace, "crash")
-			m.crash(m.d.Cut(m.draw.IntN(3) * 50))
+			m.crash(m.leave())
 		}
 		// Mostly one lane: what is pruned is what both scanners are done with.
 		m.step(m.draw.IntN(len(steps)), lanes[m.draw.IntN(5)/4], m.consumers[m.draw.IntN(2)], mishap)

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// TestTheIndexTellsTheMarkThatWasSynced: while the index is synced more is noted. The
+// journal is pruned up to the mark that is told then, so after a power cut the index
+// must know all before it.
+func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
+	store, files := vfs.NewCrashableMem(), disktest.New()
+	var during func()
+	d := disk{Disk: files, store: &asked{store, func(op disktest.Op) error {
+		if op.Kind == "store sync" && filepath.Ext(op.Path) == ".log" && during != nil {
+			f := during
+			during = nil
+			f()
+		}
+		return nil
+	}}}
+	log := slog.New(slog.DiscardHandler)
+	x, err := openIndex(t.Context(), d, "/index", log)
+	must(t, err)
+	note := func(n int64) {
+		must(t, x.note(t.Context(), journal.Live, []noted{{"/t/f", watch.Stat{Size: n}, pos(1, n)}}, pos(1, n+1)))
+	}
+	note(1)
+	during = func() { note(2) }
+	must(t, x.sync(t.Context()))
+	told := x.marks()[journal.Live]
+	if told == (journal.Pos{}) || during != nil {
+		t.Fatalf("nothing was synced: %v", told)
+	}
+	left, err := openIndex(t.Context(), disk{Disk: files, store: store.CrashClone(vfs.CrashCloneCfg{})}, "/index", log)
+	must(t, err)
+	if known := left.noted()[journal.Live]; known.Before(told) {
+		t.Errorf("the journal may be pruned up to %v, and after a power cut the index knows it up to %v", told, known)
+	}
+	must(t, left.close())
+	must(t, x.close())
+}
