@@ -62,9 +62,6 @@ v=""
 func FuzzPlaces(f *testing.F) {
 	f.Add(full)
 	f.Add(short)
-	f.Add("[a]\n[[a.b]]\n'c' = [{d=1,},\n]\n")
-	f.Add("a.b = \"\"\"x\\\"\"\"\"\"\n[c.\"\\u0041\"]\n")
-	f.Add("[[[[[[{{{{")
 	f.Fuzz(func(t *testing.T, text string) {
 		found := scanPlaces(text)
 		lines := strings.Count(text, "\n") + 1
