@@ -73,17 +73,22 @@ func configure(r registered, p paths, out io.Writer) error {
 		}
 		return was
 	}
-	return errors.Join(
+	errs := []error{
 		adjust(out, "image path", image, r.image, r.setImage),
 		// The rights come before the account that needs them.
 		rights(out, r, p.folder, folderRights()),
 		rights(out, r, p.config, configRights()),
 		adjust(out, "account", own, r.account, r.setAccount),
-		adjust(out, "SID type", always[uint32](sidUnrestricted), r.sidType, r.setSIDType),
-		adjust(out, "delayed start", always(true), r.delayed, r.setDelayed),
-		adjust(out, "recovery", always(restarts()), r.recovery, r.setRecovery),
-		adjust(out, "recovery after an exit with an error", always(true), r.recoversExits, r.setRecoversExits),
-	)
+	}
+	// What an administrator made of these stays: a registration without our SID type
+	// is a new one.
+	if kind, err := r.sidType(); err != nil || kind != sidUnrestricted {
+		errs = append(errs,
+			adjust(out, "delayed start", always(true), r.delayed, r.setDelayed),
+			adjust(out, "recovery", always(restarts()), r.recovery, r.setRecovery),
+			adjust(out, "recovery after an exit with an error", always(true), r.recoversExits, r.setRecoversExits))
+	}
+	return errors.Join(append(errs, adjust(out, "SID type", always[uint32](sidUnrestricted), r.sidType, r.setSIDType))...)
 }
 
 // paths are what the service consists of.
@@ -145,9 +150,11 @@ func quotedImage(image, exe string) string {
 // folderRights are those of %ProgramData%\certpush, where Windows lets every user
 // make files: the owner is the group of administrators, nothing is inherited,
 // SYSTEM and administrators have all rights, and the service may change what is
-// its own, but neither rights nor owner.
+// its own, but neither rights nor owner. The folder itself it may not rename or
+// delete: every user could make another in its place.
 func folderRights() string {
-	return "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;" + serviceSID("certpush") + ")"
+	sid := serviceSID("certpush")
+	return "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;;0x1201bf;;;" + sid + ")(A;OICIIO;0x1301bf;;;" + sid + ")"
 }
 
 // configRights let the service read its configuration, and not write it.

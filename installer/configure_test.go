@@ -115,6 +115,18 @@ func TestConfigureLeavesOutWhatIsUnknownAndReportsWhatIsRefused(t *testing.T) {
 	}
 }
 
+// What an administrator set after the installation an upgrade leaves.
+func TestConfigureKeepsStartAndRecoveryThatWereChosen(t *testing.T) {
+	f := fresh()
+	if err := configure(f, places(), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	f.late, f.rec, f.exits = false, recovery{}, false
+	if err := configure(f, places(), io.Discard); err != nil || f.late || f.rec != (recovery{}) || f.exits {
+		t.Errorf("%v, %+v", err, f)
+	}
+}
+
 func TestConfigureKeepsAnAccountThatWasChosen(t *testing.T) {
 	f := fresh()
 	f.acct = `LAB\scanner`

@@ -204,7 +204,8 @@ function Mask {
     param([string] $Path)
     $mask = 0
     foreach ($rule in Rights $Path) {
-        if ($rule.IdentityReference.Value -eq $sid) { $mask = $mask -bor [int] $rule.FileSystemRights }
+        $here = ($rule.PropagationFlags -band [Security.AccessControl.PropagationFlags]::InheritOnly) -eq 0
+        if ($here -and $rule.IdentityReference.Value -eq $sid) { $mask = $mask -bor [int] $rule.FileSystemRights }
     }
     return $mask
 }
@@ -246,10 +247,10 @@ function Check-Service {
 function Check-Rights {
     Check 'the folder of configuration and state lets in SYSTEM, administrators and the service, nobody else' {
         Only-Ours $data
-        # Modify, but not: change rights, become owner.
+        # Write in it, but not: rename or delete it, change rights, become owner.
         $has = Mask $data
         Must (($has -band 0x1201bf) -eq 0x1201bf) ('the service has 0x{0:x}' -f $has)
-        Must (($has -band 0xc0000) -eq 0) ('the service has 0x{0:x}' -f $has)
+        Must (($has -band 0xd0000) -eq 0) ('the service has 0x{0:x}' -f $has)
     }
     Check 'the service reads its configuration, and no more' {
         Only-Ours $config

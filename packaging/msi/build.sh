@@ -158,7 +158,7 @@ table Environment 'Environment|Name|Value|Component_' 's72|l255|L255|s72' 'envPa
 # and nothing is inherited from above (P). In an upgrade they are there.
 sid=$(service_sid certpush)
 table MsiLockPermissionsEx 'MsiLockPermissionsEx|LockObject|Table|SDDLText|Condition' 's72|s72|s32|s0|S255' \
-	"lckData|DATADIR|CreateFolder|O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;$sid)|NOT OLDER" \
+	"lckData|DATADIR|CreateFolder|O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;;0x1201bf;;;$sid)(A;OICIIO;0x1301bf;;;$sid)|NOT OLDER" \
 	"lckConfig|filConfig|File|O:BAD:PAI(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;$sid)|NOT OLDER"
 msibuild "$msi" "${flags[@]}"
 
