@@ -5,10 +5,11 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
 # Held at a version, so that a new linter breaks no build.
 GOLANGCI := golangci-lint@v2.5.0
-# What the tests run: a C compiler for -race, and the real scanner and its own client.
+# What the tests run: a C compiler for -race, the real scanner and its own client, the
+# shells that complete our verbs.
 INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
 SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
-DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd
+DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd zsh fish
 MSI_PACKAGES := wixl msitools osslsigncode zip
 WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32 $(MSI_PACKAGES) clamav-daemon
 CONFIG := packaging/certpush.toml
@@ -16,8 +17,10 @@ NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
 NFPM := CONFIG=$(CONFIG) $(NFPM_OF)
 # Two builds of one commit are the same to the byte.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-# A version for packages begins with a number.
-PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
+# A version for packages begins with a number, and a build after a tag comes after it:
+# v1.2.3-5-gc0ffee is 1.2.3+5.gc0ffee.
+AS_VERSION := s/^v//; s/-\([0-9]*\)-\(g[0-9a-f]*\)$$/+\1.\2/
+PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed '$(AS_VERSION)' | grep . || echo 0.1.0)
 FUZZTIME ?= 30s
 SOAK ?= 10m
 ARCHS ?= amd64 arm64
@@ -45,6 +48,13 @@ deps:
 		apt-get -o DPkg::Lock::Timeout=300 -q update; \
 		apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(DEBIAN_PACKAGES); \
 	fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ ! -x .tools/promtool ]; then $(MAKE) --no-print-directory .tools/promtool; fi
+
+# The program alone: its package would start a server.
+.tools/promtool:
+	@apt-get -o DPkg::Lock::Timeout=300 -q update
+	@mkdir -p .tools/prometheus && cd .tools/prometheus && \
+		apt-get -q -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool .. && cd .. && rm -r prometheus
 
 lint: .tools/$(GOLANGCI) ## gofmt, vet for Linux and Windows, golangci-lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
@@ -119,8 +129,12 @@ test-install: ## install, upgrade, kill and remove the packages under a real sys
 	@$(NFPM) package -f packaging/host-base.yaml -p rpm -t .install/old/host-base.rpm >/dev/null
 	@$(MAKE) --no-print-directory packages ARCHS=amd64 >/dev/null
 	@sha256sum dist/*.deb dist/*.rpm >.install/sums
-	@$(MAKE) --no-print-directory packages ARCHS=amd64 >/dev/null
+	@$(MAKE) --no-print-directory packages >/dev/null
 	@sha256sum --check --quiet .install/sums && echo "ok - built twice, the same to the byte"
+	@after=$$(echo v0.0.1-5-g0123abc | sed '$(AS_VERSION)'); \
+		ARCH=amd64 VERSION=$$after $(NFPM) package -f nfpm.yaml -p deb -t .install/after.deb >/dev/null; \
+		after=$$(dpkg-deb -f .install/after.deb Version); \
+		dpkg --compare-versions "$$after" gt 0.0.1-1 && dpkg --compare-versions "$$after" lt 0.0.2~rc.1-1 && echo "ok - a build after a tag comes after it: $$after"
 	@lintian --allow-root --fail-on error,warning dist/*.deb
 	@./packaging/repos.sh dist .install/new
 	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done

@@ -25,7 +25,7 @@ trap 'rm -rf "$stage" "$resources"' EXIT
 # 1.2.3 are both the product 1.2.3, and each replaces the other. The program's
 # file has a fourth number, by which candidates come before their release, and
 # builds after a release after it.
-if [[ ! $full =~ ^([0-9]+)\.([0-9]+)\.([0-9]+)(-[a-z]+\.?([0-9]*))?(-([0-9]+)-g[0-9a-f]+)?(-dirty)?$ ]]; then
+if [[ ! $full =~ ^([0-9]+)\.([0-9]+)\.([0-9]+)(-[a-z]+\.?([0-9]*))?(\+([0-9]+)\.g[0-9a-f]+)?$ ]]; then
 	echo "build.sh: $full is not a version: give one as 1.2.3 or 1.2.3-rc.1" >&2
 	exit 64
 fi
