@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -93,8 +92,8 @@ var (
 // opener opens samples beneath their trees.
 type opener struct {
 	trees   []Tree
-	careful bool      // verdicts are remembered
-	bufs    sync.Pool // of *[]byte
+	careful bool        // verdicts are remembered
+	bufs    chan []byte // those that are free
 
 	// The system's, but in tests.
 	from  func(root, rel string) (*os.File, watch.Stat, error)
@@ -106,9 +105,27 @@ type opener struct {
 const tick = 20 * time.Millisecond
 
 func newOpener(trees []Tree) *opener {
-	// Each read is a system call that may cost a switch of threads: few and large ones.
-	// No more are in use than sessions.
-	return &opener{trees: trees, from: watch.Open, taken: watch.Taken, bufs: sync.Pool{New: func() any { b := make([]byte, 2<<20); return &b }}}
+	return &opener{trees: trees, from: watch.Open, taken: watch.Taken, bufs: make(chan []byte, sessionsAtOnce)}
+}
+
+// buffer returns what a file is read into. Each read is a system call that may cost
+// a switch of threads: few and large ones.
+func (o *opener) buffer() []byte {
+	select {
+	case b := <-o.bufs:
+		return b
+	default:
+		return make([]byte, 2<<20)
+	}
+}
+
+// spare keeps a buffer for the next file. Not all of those of slow sessions are
+// kept, and the rest stay: memory neither grows with them nor comes and goes.
+func (o *opener) spare(b []byte) {
+	select {
+	case o.bufs <- b:
+	default:
+	}
 }
 
 // below reports whether path is dir or lies below it.
@@ -269,15 +286,15 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	default:
 		return errMoved
 	}
-	buf := o.bufs.Get().(*[]byte)
-	defer o.bufs.Put(buf)
+	buf := o.buffer()
+	defer o.spare(buf)
 	for r.read < p.stat.Size {
 		if ctx.Err() != nil || enough() {
 			p.part = r
 			return errInterrupted
 		}
-		n, err := p.file.ReadAt((*buf)[:min(int64(len(*buf)), p.stat.Size-r.read)], r.read)
-		r.hash.Write((*buf)[:n]) // it never fails
+		n, err := p.file.ReadAt(buf[:min(int64(len(buf)), p.stat.Size-r.read)], r.read)
+		r.hash.Write(buf[:n]) // it never fails
 		r.read += int64(n)
 		if errors.Is(err, io.EOF) && r.read < p.stat.Size {
 			return fmt.Errorf("read sample: it ends at %d of %d bytes: %w", r.read, p.stat.Size, io.ErrUnexpectedEOF)

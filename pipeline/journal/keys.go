@@ -50,7 +50,9 @@ const (
 	keysBlock  = 4096
 	saltSize   = 16
 	keysIn     = (keysBlock - 8) / 8 // entries in a block
-	maxEntries = 4 << 20             // of one segment: 32 MiB while they are sorted; with more it has no keys
+	maxEntries = 4 << 20             // of one segment, 32 MiB; with more it has no keys
+
+	sortedAtOnce = 384 << 10 // entries, about: 3 MiB
 )
 
 // KeysFrom is from which size on, in bytes, a segment gets keys: a smaller one is
@@ -101,8 +103,11 @@ func HasKeys(d Folder, segment string) (bool, error) {
 	return true, k.f.Close()
 }
 
-// SaveKeys makes the keys of a sealed segment. One with more lines than can be
-// sorted at once gets keys that say nothing, and is read whole.
+// SaveKeys makes the keys of a sealed segment. One with more than maxEntries gets
+// keys that say nothing, and is read whole.
+//
+// It reads the segment several times and sorts a part of the entries each time:
+// memory stays the same whatever is sealed.
 //
 // A crash here leaves none or all of them.
 func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
@@ -111,31 +116,45 @@ func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
 		return err
 	}
 	defer f.Close()
-	var salt [saltSize]byte
-	rand.Read(salt[:]) // never fails
-	entries := make([]uint64, 0, min(st.Size()/64, maxEntries))
-	err = Find(ctx, d, Segment{Name: segment}, nil, func(offset int64, line []byte) error {
-		if offset > math.MaxUint32 {
-			return errTooMany
-		}
-		of(line, func(key []byte) {
-			entries = append(entries, uint64(hashOf(salt, key))<<32|uint64(offset))
+	each := func(add func(key []byte, offset int64)) error {
+		return Find(ctx, d, Segment{Name: segment}, nil, func(offset int64, line []byte) error {
+			of(line, func(key []byte) { add(key, offset) })
+			return nil
 		})
-		if len(entries) > maxEntries {
-			return errTooMany
-		}
-		return nil
-	})
-	many := errors.Is(err, errTooMany)
-	if err != nil && !many {
+	}
+	n := 0
+	if err := each(func([]byte, int64) { n++ }); err != nil {
 		return err
 	}
-	slices.Sort(entries)
-	blocks := uint32((len(entries) + keysIn - 1) / keysIn)
-	if many {
-		entries, blocks = nil, math.MaxUint32
+	w := &keysWriter{of: st, blocks: uint32((n + keysIn - 1) / keysIn)}
+	rand.Read(w.salt[:]) // never fails
+	parts := uint64(n/sortedAtOnce + 1)
+	if n > maxEntries || st.Size() > math.MaxUint32 {
+		w.blocks, parts = math.MaxUint32, 0
 	}
-	return save(d, keysName(segment), func(w io.Writer) error { return writeKeys(w, st, blocks, salt, entries) })
+	return save(d, keysName(segment), func(to io.Writer) error {
+		if err := w.begin(to); err != nil {
+			return err
+		}
+		entries := make([]uint64, 0, min(n, sortedAtOnce+sortedAtOnce/8))
+		for part := range parts {
+			entries = entries[:0]
+			if err := each(func(key []byte, offset int64) {
+				if h := uint64(hashOf(w.salt, key)); h*parts>>32 == part {
+					entries = append(entries, h<<32|uint64(offset))
+				}
+			}); err != nil {
+				return err
+			}
+			slices.Sort(entries)
+			for _, e := range entries {
+				if err := w.add(e); err != nil {
+					return err
+				}
+			}
+		}
+		return w.end()
+	})
 }
 
 func hashOf(salt [saltSize]byte, key []byte) uint32 {
@@ -144,32 +163,56 @@ func hashOf(salt [saltSize]byte, key []byte) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
-var errTooMany = errors.New("too many keys")
+// keysWriter writes the blocks of a segment's keys.
+type keysWriter struct {
+	of     fs.FileInfo
+	blocks uint32
+	salt   [saltSize]byte
 
-func writeKeys(to io.Writer, of fs.FileInfo, blocks uint32, salt [saltSize]byte, entries []uint64) error {
-	w := bufio.NewWriterSize(to, 16*keysBlock)
-	b := make([]byte, keysBlock)
-	copy(b, keysMagic)
-	binary.LittleEndian.PutUint64(b[8:], uint64(of.Size()))
-	binary.LittleEndian.PutUint64(b[16:], uint64(of.ModTime().UnixNano()))
-	binary.LittleEndian.PutUint32(b[24:], blocks)
-	copy(b[28:], salt[:])
-	binary.LittleEndian.PutUint32(b[keysBlock-4:], crc32.Checksum(b[:keysBlock-4], castagnoli))
-	if _, err := w.Write(b); err != nil {
-		return err
+	w *bufio.Writer
+	b [keysBlock]byte
+	n int // entries in b
+}
+
+func (k *keysWriter) begin(to io.Writer) error {
+	k.w = bufio.NewWriterSize(to, 16*keysBlock)
+	copy(k.b[:], keysMagic)
+	binary.LittleEndian.PutUint64(k.b[8:], uint64(k.of.Size()))
+	binary.LittleEndian.PutUint64(k.b[16:], uint64(k.of.ModTime().UnixNano()))
+	binary.LittleEndian.PutUint32(k.b[24:], k.blocks)
+	copy(k.b[28:], k.salt[:])
+	return k.write()
+}
+
+func (k *keysWriter) add(entry uint64) error {
+	binary.LittleEndian.PutUint64(k.b[8*k.n:], entry)
+	if k.n++; k.n < keysIn {
+		return nil
 	}
-	for part := range slices.Chunk(entries, keysIn) {
-		clear(b)
-		for i, e := range part {
-			binary.LittleEndian.PutUint64(b[8*i:], e)
-		}
-		binary.LittleEndian.PutUint32(b[keysBlock-8:], uint32(len(part)))
-		binary.LittleEndian.PutUint32(b[keysBlock-4:], crc32.Checksum(b[:keysBlock-4], castagnoli))
-		if _, err := w.Write(b); err != nil {
+	return k.entries()
+}
+
+// entries writes a block of them.
+func (k *keysWriter) entries() error {
+	binary.LittleEndian.PutUint32(k.b[keysBlock-8:], uint32(k.n))
+	k.n = 0
+	return k.write()
+}
+
+func (k *keysWriter) write() error {
+	binary.LittleEndian.PutUint32(k.b[keysBlock-4:], crc32.Checksum(k.b[:keysBlock-4], castagnoli))
+	_, err := k.w.Write(k.b[:])
+	clear(k.b[:])
+	return err
+}
+
+func (k *keysWriter) end() error {
+	if k.n > 0 {
+		if err := k.entries(); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return k.w.Flush()
 }
 
 // keys are those of one segment, open.
