@@ -265,3 +265,32 @@ func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 		return done()
 	}))
 }
+
+// Of a line that cannot be read any more its outcome in the ledger is proof, and
+// nothing else is, however far the cursors are.
+func TestVerifyTakesTheLedgersWordForADamagedLine(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	l.judged(l.write("a", "x"))
+	at := l.outcomes()[0].At
+	l.judged(l.write("b", "y")) // so that the cursor is past the first
+	l.halt()
+	p, err := New(l.c)
+	must(t, err)
+	cursors, err := p.c.disk.OpenFolder(filepath.Join(l.c.State, "cursors"))
+	must(t, err)
+	must(t, damage{at, pos(at.Segment, at.Offset+1)}.save(cursors))
+	proof := func() Proof {
+		v, err := p.Verify(t.Context(), false)
+		must(t, err)
+		return v
+	}
+	if v := proof(); !v.Proven() || v.Done != 2 {
+		t.Errorf("with its outcome: %+v", v)
+	}
+	must(t, os.Remove(filepath.Join(l.c.State, "ledger", ledgerBase)))
+	if v := proof(); v.Unaccounted != 1 || v.Done != 1 {
+		t.Errorf("without: %+v", v)
+	}
+}
