@@ -30,8 +30,7 @@ var version string
 func main() {
 	err, told := execute(os.Args[1:]), (*service.ToldError)(nil)
 	if err != nil && !errors.As(err, &told) && !errors.Is(err, service.ErrMalicious) {
-		// What a user or a script typed stands in it, names of files too.
-		fmt.Fprintln(os.Stderr, "certpush:", service.Printable(err.Error()))
+		service.Complain(err)
 	}
 	os.Exit(service.Code(err))
 }

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -92,4 +94,42 @@ func TestProbesAreAnsweredWhileTheStateCannotBeOpened(t *testing.T) {
 		}
 	}
 	r.stop()
+}
+
+// TestAMistakeIsAnErrorInTheJournal: what ends the process before its log is open has
+// the priority of an error there, each line of it; at a terminal it has none.
+func TestAMistakeIsAnErrorInTheJournal(t *testing.T) {
+	t.Parallel()
+	program := built(t)
+	for name, journal := range map[string]bool{"journal": true, "terminal": false} {
+		f, err := os.Create(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		cmd := exec.Command(program, "run", "-c", filepath.Join(t.TempDir(), "none.toml"))
+		cmd.Stderr = f
+		if journal {
+			var st unix.Stat_t
+			if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
+		}
+		if err := cmd.Run(); err == nil {
+			t.Error("it ran without a configuration")
+		}
+		text, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "<3>") != journal {
+				t.Errorf("%s: %q", name, line)
+			}
+		}
+		if len(text) == 0 {
+			t.Errorf("%s: nothing is said", name)
+		}
+	}
 }

@@ -25,7 +25,7 @@ const Rights = "run it as root"
 const (
 	configPath = "/etc/certpush.toml"
 	usersPath  = "/etc/sysusers.d/certpush.conf"
-	limitsPath = "/etc/sysctl.d/10-certpush.conf"
+	limitsPath = "/etc/sysctl.d/00-certpush.conf"
 )
 
 // packagedUnits are where a package puts the unit.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,14 @@ func (s LogSettings) journald(w io.Writer) slog.Handler {
 
 // lament does nothing: standard error is read, by the journal or at a terminal.
 func lament(error) {}
+
+// graded returns lines for standard error: the journal is to know them as errors.
+func graded(text string) string {
+	if leadsTo(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		return "<3>" + strings.ReplaceAll(text, "\n", "\n<3>")
+	}
+	return text
+}
 
 // leadsTo reports whether f is the stream DEVICE:INODE: a child may have
 // inherited the variable with another stderr.

@@ -47,6 +47,12 @@ func (e *ToldError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *ToldError) Unwrap() error { return e.err }
 
+// Complain says on standard error why the process ends. What a user or a script typed
+// stands in it, names of files too.
+func Complain(err error) {
+	fmt.Fprintln(os.Stderr, graded("certpush: "+Printable(err.Error())))
+}
+
 // Run runs the halves that f names until the manager or a signal asks to stop.
 // It returns nil after a clean stop. An error before the log was open is
 // returned as it is, a later one is a *ToldError.
