@@ -85,14 +85,20 @@ func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Comman
 
 // needs lists what the unit must let through for s.
 func needs(s service.Settings) installer.Needs {
-	n := installer.Needs{Writes: s.Written()}
+	var n installer.Needs
+	for _, dir := range s.Written() {
+		n.Writes = append(n.Writes, service.Resolved(dir))
+	}
 	for _, t := range s.Pipeline.Trees {
-		n.Trees = append(n.Trees, t.Path)
+		n.Trees = append(n.Trees, service.Resolved(t.Path))
 	}
 	for _, c := range s.Pipeline.Scanners {
+		for _, list := range c.Lists {
+			n.Reads = append(n.Reads, service.Resolved(list))
+		}
 		for _, a := range c.Addresses {
 			if socket, is := strings.CutPrefix(a, "unix:"); is {
-				n.Sockets = append(n.Sockets, socket)
+				n.Sockets = append(n.Sockets, service.Resolved(socket))
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	kardianos "github.com/kardianos/service"
+	"golang.org/x/sys/unix"
 
 	"github.com/certpush/certpush/packaging"
 )
@@ -26,6 +27,8 @@ const (
 	configPath = "/etc/certpush.toml"
 	usersPath  = "/etc/sysusers.d/certpush.conf"
 	limitsPath = "/etc/sysctl.d/00-certpush.conf"
+	handUnit   = "/etc/systemd/system/certpush.service"
+	ours       = "Description=certpush: push dropped files to scanners" // in it
 )
 
 // packagedUnits are where a package puts the unit.
@@ -93,7 +96,7 @@ func Install(out io.Writer) error {
 	if err := m.Install(); err != nil {
 		return fmt.Errorf("register with systemd: %w", err)
 	}
-	fmt.Fprintln(out, "installed /etc/systemd/system/certpush.service: edit /etc/certpush.toml, then certpush service start")
+	fmt.Fprintln(out, "installed "+handUnit+": edit /etc/certpush.toml, then certpush service start")
 	return nil
 }
 
@@ -137,10 +140,15 @@ func raise(out io.Writer, text string) {
 	}
 }
 
-// Uninstall takes the unit away. Configuration, state and user stay.
+// Uninstall takes the unit away. Configuration, state and user stay. Where a package
+// came later its unit is in force then.
 func Uninstall(out io.Writer) error {
 	if err := packaged(); err != nil {
-		return err
+		text, no := os.ReadFile(handUnit)
+		if no != nil || !strings.Contains(string(text), ours) {
+			return err
+		}
+		return unshadow(out)
 	}
 	m, err := manager()
 	if err != nil {
@@ -152,12 +160,38 @@ func Uninstall(out io.Writer) error {
 	if err := m.Uninstall(); err != nil {
 		return fmt.Errorf("take it from systemd: %w", err)
 	}
-	for _, path := range []string{usersPath, limitsPath} {
+	if err := remove(usersPath, limitsPath); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "uninstalled; /etc/certpush.toml and /var/lib/certpush are kept")
+	return nil
+}
+
+// unshadow takes our unit from before the package's.
+func unshadow(out io.Writer) error {
+	enabled := exec.Command("systemctl", "--quiet", "is-enabled", "certpush").Run() == nil
+	if err := remove(handUnit, usersPath, limitsPath); err != nil {
+		return err
+	}
+	do := [][]string{{"daemon-reload"}, {"try-restart", "certpush"}}
+	if enabled {
+		do = append(do, []string{"reenable", "certpush"})
+	}
+	for _, args := range do {
+		if text, err := exec.Command("systemctl", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("systemctl %s: %w: %s", args[0], err, strings.TrimSpace(string(text)))
+		}
+	}
+	fmt.Fprintln(out, "uninstalled; the package's unit is in force. The program that was put there by hand stays: remove it")
+	return nil
+}
+
+func remove(paths ...string) error {
+	for _, path := range paths {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove %s: %w", path, err)
 		}
 	}
-	fmt.Fprintln(out, "uninstalled; /etc/certpush.toml and /var/lib/certpush are kept")
 	return nil
 }
 
@@ -191,4 +225,21 @@ func Status() (string, error) {
 // Configure is for Windows.
 func Configure(io.Writer) error {
 	return errors.New("on Linux the unit says it all: see systemctl cat certpush")
+}
+
+// groupOf returns the group that a socket is for: empty where it is for all, or for
+// its owner alone.
+func groupOf(socket string) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(socket, &st); err != nil {
+		return "", err
+	}
+	if st.Mode&0o022 != 0o020 { // to connect is to write
+		return "", nil
+	}
+	g, err := user.LookupGroupId(strconv.Itoa(int(st.Gid)))
+	if err != nil {
+		return strconv.Itoa(int(st.Gid)), nil // systemd takes the number too
+	}
+	return g.Name, nil
 }

@@ -3,6 +3,9 @@
 package installer
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -17,5 +20,36 @@ func TestUnitByHandIsThePackagedOne(t *testing.T) {
 	}
 	if strings.Contains(text, "/usr/bin/certpush") || strings.Contains(text, "{{") {
 		t.Error(text)
+	}
+}
+
+// A socket's group is asked of the socket: one that is for all needs none, and of one
+// that is not there nobody knows.
+func TestDropInNamesTheGroupOfASocket(t *testing.T) {
+	dir, err := os.MkdirTemp("/run", "certpush-test")
+	if err != nil {
+		t.Skipf("a socket's path is short, and this needs root: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const daemon = 1
+	if err := os.Chown(socket, 0, daemon); err != nil {
+		t.Skipf("this needs root: %v", err)
+	}
+	for mode, want := range map[os.FileMode]string{0o660: "\nSupplementaryGroups=daemon\n", 0o666: "needs no drop-in", 0o600: "needs no drop-in"} {
+		if err := os.Chmod(socket, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := DropIn(Needs{Sockets: []string{socket}}); !strings.Contains(got, want) {
+			t.Errorf("%o:\n%s", mode, got)
+		}
+	}
+	if got := DropIn(Needs{Sockets: []string{filepath.Join(dir, "none")}}); strings.Contains(got, "Groups=") || !strings.Contains(got, "Start the scanner") {
+		t.Error(got)
 	}
 }

@@ -8,8 +8,8 @@
 //
 // Invariants:
 //
-//  1. Where a package installed certpush nothing is installed or uninstalled: a
-//     unit of ours would shadow the package's.
+//  1. Where a package installed certpush nothing is installed, for a unit of ours
+//     would shadow the package's, and nothing uninstalled but such a unit.
 //  2. The unit is the packaged one, with the program's own path; the service of
 //     Windows is registered and configured as the MSI has it.
 //  3. Configuration and state outlive it.
@@ -24,6 +24,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,6 +37,7 @@ type File struct {
 // Needs is what a configuration asks of the unit.
 type Needs struct {
 	Trees   []string // watched folders, absolute
+	Reads   []string // files that are read, absolute
 	Sockets []string // Unix sockets of scanners, absolute
 	Writes  []string // folders that are written, absolute
 }
@@ -45,20 +47,20 @@ type Needs struct {
 func DropIn(n Needs) string {
 	var lines []string
 	for _, socket := range n.Sockets {
-		if strings.Contains(socket, "clam") {
-			lines = append(lines, fmt.Sprintf("# %q belongs to this group.", socket), "SupplementaryGroups=clamav")
+		switch group, err := groupOf(socket); {
+		case err != nil:
+			lines = append(lines, fmt.Sprintf("# %q: %v. Start the scanner, and ask again: its group may be needed.", socket, err))
+		case group != "":
+			lines = append(lines, fmt.Sprintf("# %q belongs to this group.", socket), "SupplementaryGroups="+group)
+		}
+	}
+	for _, path := range slices.Concat(n.Trees, n.Reads, n.Sockets, n.Writes) {
+		if below(path, "/tmp") || below(path, "/var/tmp") {
+			lines = append(lines, fmt.Sprintf("# %q is hidden by the unit's own /tmp.", path), "PrivateTmp=no")
 			break
 		}
 	}
 	for _, tree := range n.Trees {
-		for _, hidden := range []string{"/tmp", "/var/tmp"} {
-			if below(tree, hidden) {
-				lines = append(lines, fmt.Sprintf("# %q is hidden by the unit's own /tmp.", tree), "PrivateTmp=no")
-			}
-		}
-		if below(tree, "/dev/shm") {
-			lines = append(lines, fmt.Sprintf("# %q is hidden by the unit's own /dev.", tree), "PrivateDevices=no")
-		}
 		for _, home := range []string{"/home", "/root", "/run/user"} {
 			if below(tree, home) {
 				lines = append(lines, fmt.Sprintf("# %q can be read: the unit has ProtectHome=read-only. Do not set it to yes.", tree))

@@ -13,8 +13,10 @@ func TestDropInNamesWhatTheConfigurationNeeds(t *testing.T) {
 		want string
 	}{
 		{Needs{Trees: []string{"/srv/samples"}}, "needs no drop-in"},
-		{Needs{Sockets: []string{"/run/clamav/clamd.ctl"}}, "\nSupplementaryGroups=clamav\n"},
 		{Needs{Trees: []string{"/tmp/drop"}}, "\nPrivateTmp=no\n"},
+		{Needs{Reads: []string{"/tmp/hashes"}}, "\nPrivateTmp=no\n"},
+		{Needs{Writes: []string{"/var/tmp/state"}}, "\nPrivateTmp=no\n"},
+		{Needs{Trees: []string{"/dev/shm/drop"}}, "needs no drop-in"},
 		{Needs{Writes: []string{"/var/lib/certpush", "/var/lib/certpush/journal", "/var/log/certpush"}}, "needs no drop-in"},
 		{Needs{Writes: []string{"/data/certpush 1%"}}, "\nReadWritePaths=\"/data/certpush 1%%\"\n"},
 		{Needs{Trees: []string{"/home/lab"}}, "Do not set it to yes"},

@@ -283,7 +283,7 @@ func checkTrees(b *binder, s Settings, keys []string) {
 			continue
 		}
 		for _, o := range own {
-			if filepath.IsAbs(o.path) && (below(o.path, t.Path) || below(real(o.path), real(t.Path))) {
+			if filepath.IsAbs(o.path) && (below(o.path, t.Path) || below(Resolved(o.path), Resolved(t.Path))) {
 				b.tree(keys[i], "path", fmt.Sprintf("%s %s lies in this tree, so certpush would push its own files: move one of them", o.name, o.path))
 				break
 			}
@@ -291,7 +291,7 @@ func checkTrees(b *binder, s Settings, keys []string) {
 		for j, u := range trees[:i] {
 			switch {
 			case !filepath.IsAbs(u.Path):
-			case t.Path == u.Path || real(t.Path) == real(u.Path):
+			case t.Path == u.Path || Resolved(t.Path) == Resolved(u.Path):
 				b.tree(keys[i], "path", fmt.Sprintf("it is watched twice, here and as %s: take one of the two out", keys[j]))
 			case below(t.Path, u.Path):
 				b.tree(keys[i], "path", fmt.Sprintf("it lies in the tree of %s, %s, which watches all below it: take one of the two out", keys[j], u.Path))
@@ -319,19 +319,27 @@ func (b *binder) tree(key, name, what string) {
 
 func nameOf(t pipeline.Tree) string { return cmp.Or(t.Name, filepath.Base(t.Path)) }
 
-// real returns path with the links of it that are there resolved: a tree's own
-// path may be one.
-func real(path string) string {
-	for dir := path; ; dir = filepath.Dir(dir) {
+// Resolved returns path with the links in it resolved as far as they lead to
+// something: a tree's own path may be one. What is not there, perhaps because the
+// service manager hides it, is taken as it is named.
+func Resolved(path string) string {
+	const follow = 40 // as many links as Linux does
+	dir, rest := path, ""
+	for links := 0; ; {
 		if to, err := filepath.EvalSymlinks(dir); err == nil {
-			rest, err := filepath.Rel(dir, path)
-			if err != nil {
-				return path
-			}
 			return filepath.Join(to, rest)
 		}
-		if dir == filepath.Dir(dir) {
+		to, err := os.Readlink(dir)
+		switch {
+		case err == nil && links < follow:
+			if links++; !filepath.IsAbs(to) {
+				to = filepath.Join(filepath.Dir(dir), to)
+			}
+			dir = to
+		case dir == filepath.Dir(dir):
 			return path
+		default:
+			dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
 		}
 	}
 }
@@ -353,6 +361,9 @@ func (s Settings) Written() []string {
 	}
 	if filepath.IsAbs(s.Log.To) {
 		dirs = append(dirs, filepath.Dir(s.Log.To))
+	}
+	if e, err := parseListen(s.Listen); err == nil && e.network == "unix" {
+		dirs = append(dirs, filepath.Dir(e.address))
 	}
 	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
 }
