@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/certpush/certpush/service"
 )
 
 // TestProbesAreAnsweredWhileTheStateCannotBeOpened: the page that says what is wrong
@@ -130,6 +132,47 @@ func TestAMistakeIsAnErrorInTheJournal(t *testing.T) {
 		}
 		if len(text) == 0 {
 			t.Errorf("%s: nothing is said", name)
+		}
+	}
+}
+
+// TestWhatTheUnitForbidsEndsTheStart: a state that only the unit keeps from being
+// written does not come back by waiting, and the message says what to do. A private
+// /tmp in a tree's place is named too.
+func TestWhatTheUnitForbidsEndsTheStart(t *testing.T) {
+	t.Parallel()
+	unshare := tool(t, "unshare", "apt install util-linux")
+	program := built(t)
+	dir := t.TempDir()
+	for _, sub := range []string{"state", "tree", "systemd-private-x/tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "certpush.toml")
+	text := fmt.Sprintf("state = %q\n[admin]\nlisten = \"off\"\n[[watch]]\npath = %q\n[scanner.none]\ntype = \"discard\"\n", filepath.Join(dir, "state"), filepath.Join(dir, "tree"))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		mounts, says string
+		ends         bool
+	}{
+		{"mount --bind state state; mount -o remount,bind,ro state", "certpush service dropin prints the ReadWritePaths=", true},
+		{"mount --bind systemd-private-x/tmp tree", "PrivateTmp=yes in the unit puts another", false},
+	} {
+		cmd := exec.Command(unshare, "-m", "sh", "-ec", c.mounts+"; exec timeout 5 "+program+" run -c "+file)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "INVOCATION_ID=0123456789abcdef0123456789abcdef")
+		out, err := cmd.CombinedOutput()
+		if strings.Contains(string(out), "unshare failed") && os.Getenv("CI") != "true" {
+			t.Skipf("no mounts of its own here (it takes root): %s", out)
+		}
+		if !strings.Contains(string(out), c.says) {
+			t.Errorf("%s: %v, it says\n%s", c.mounts, err, out)
+		}
+		if code := cmd.ProcessState.ExitCode(); c.ends != (code == service.ExitConfig) {
+			t.Errorf("%s: exit %d\n%s", c.mounts, code, out)
 		}
 	}
 }

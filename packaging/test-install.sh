@@ -205,12 +205,45 @@ cat /root/right >/etc/certpush.toml
 systemctl reset-failed certpush
 systemctl start certpush
 '
+step "a reload finds the service where it is, and by a signal where it listens nowhere" '
+cp /etc/certpush.toml /root/right
+was=$(pid)
+until_ok "certpush status"
+(cat /root/right; printf "\n[admin]\nlisten = \"127.0.0.1:9550\"\n") >/etc/certpush.toml
+systemctl reload certpush
+until_ok "certpush status"
+(cat /root/right; printf "\n[admin]\nlisten = \"off\"\n") >/etc/certpush.toml
+systemctl reload certpush
+cat /root/right >/etc/certpush.toml
+systemctl reload certpush
+until_ok "certpush status"
+[ "$(pid)" = $was ]
+'
+step "a state that the sandbox forbids ends the start, and the drop-in lets it be written" '
+mkdir -p /data && chown certpush: /data
+cp /etc/certpush.toml /root/right
+(printf "state = \"/data/state\"\n"; cat /root/right) >/etc/certpush.toml
+not timeout 20 systemctl restart certpush
+until_ok "systemctl is-failed -q certpush"
+journalctl -q -u certpush -p err | grep -q "/data/state cannot be written: ProtectSystem=strict.*certpush service dropin"
+certpush service dropin >/etc/systemd/system/certpush.service.d/local.conf
+mkdir /data/state && chown certpush: /data/state # as the drop-in says
+systemctl daemon-reload
+systemctl reset-failed certpush
+systemctl start certpush
+until_ok "certpush status"
+rm /etc/systemd/system/certpush.service.d/local.conf
+systemctl daemon-reload
+cat /root/right >/etc/certpush.toml
+systemctl restart certpush
+rm -rf /data
+'
 step "a tree that the sandbox hides is named, and the drop-in shows it" '
 mkdir -p /tmp/hidden /data && chown certpush: /data
 cp /etc/certpush.toml /root/right
 printf "\n[[watch]]\npath = \"/tmp/hidden\"\n" >>/etc/certpush.toml
 systemctl reload certpush
-until_ok "journalctl -q -u certpush | grep -q \"/tmp/hidden.*PrivateTmp=yes in the unit hides it\""
+until_ok "journalctl -q -u certpush -p err | grep -q \"/tmp/hidden.*PrivateTmp=yes in the unit\""
 (cat /root/right; printf "\n[log]\nto = \"/data/certpush.log\"\n") >/etc/certpush.toml
 not systemctl reload certpush
 until_ok "journalctl -q -u certpush | grep -q \"ProtectSystem=strict\""
@@ -301,6 +334,19 @@ certpush service stop
 certpush service uninstall
 [ ! -e /etc/systemd/system/certpush.service ]
 [ -e /etc/certpush.toml ]
+'
+	step "by hand, and a package after it: it is said, and uninstall puts the package'\''s unit in force" '
+certpush service install
+certpush service start
+apt-get install -y -q -o Dpkg::Use-Pty=0 /new/apt/certpush_*_amd64.deb >/root/said 2>&1
+grep -q "shadows the package.s unit" /root/said
+[ "$(systemctl show -p FragmentPath --value certpush)" = /etc/systemd/system/certpush.service ]
+/usr/bin/certpush service uninstall
+case $(systemctl show -p FragmentPath --value certpush) in */lib/systemd/system/certpush.service) ;; *) exit 1 ;; esac
+systemctl is-enabled -q certpush
+systemctl is-active -q certpush
+readlink /proc/$(pid)/exe | grep -q "^/usr/bin/certpush"
+code=0; /usr/bin/certpush service uninstall || code=$?; [ $code != 0 ]
 '
 fi
 step "no unit has failed" '[ -z "$(systemctl --failed --no-legend --plain | grep certpush)" ]'

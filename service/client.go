@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -35,6 +36,15 @@ type client struct {
 // problems is no hindrance as long as that can be read: the service, which has
 // an older one in force, may still answer.
 func newClient(f Flags) (*client, error) {
+	c, err := readClient(f)
+	if err == nil && c.listen == (endpoint{}) {
+		return nil, silence{errors.New("ask service: the admin endpoint is off: set [admin] listen, or send signals to the process")}
+	}
+	return c, err
+}
+
+// readClient is newClient also where the endpoint is off.
+func readClient(f Flags) (*client, error) {
 	s, bad := Load(f)
 	var wrong *ConfigError
 	if bad != nil && !errors.As(bad, &wrong) {
@@ -43,9 +53,6 @@ func newClient(f Flags) (*client, error) {
 	listen, err := parseListen(s.Listen)
 	if err != nil {
 		return nil, bad
-	}
-	if listen == (endpoint{}) {
-		return nil, silence{errors.New("ask service: the admin endpoint is off: set [admin] listen, or send signals to the process")}
 	}
 	return &client{listen: listen, state: s.Pipeline.State, bad: bad, settings: s, limit: askLimit}, nil
 }
@@ -173,13 +180,33 @@ func Sweep(ctx context.Context, f Flags, tree string) error {
 
 // Reload asks the running service to read its configuration again and waits
 // until it has done so. The error says why it was refused.
+//
+// The file may name another address than the service has now: then that is asked
+// which the service noted. Where there is none systemd's word of its process is left,
+// and a signal, which has no answer.
 func Reload(ctx context.Context, f Flags) error {
-	c, err := newClient(f)
+	c, err := readClient(f)
 	if err != nil {
 		return err
 	}
-	bodies, refused, err := c.askBoth(ctx, "POST", "/api/v1/reload")
+	ask := func() (bodies [][]byte, refused, err error) {
+		return c.askBoth(ctx, http.MethodPost, "/api/v1/reload")
+	}
+	var nobody silence
+	bodies, refused, err := [][]byte(nil), error(nil), error(silence{errors.New("the admin endpoint is off")})
+	if c.listen != (endpoint{}) {
+		bodies, refused, err = ask()
+	}
+	if noted, ok := notedListen(c.state); errors.As(err, &nobody) && ok && noted != c.listen {
+		c.listen = noted
+		bodies, refused, err = ask()
+	}
+	if errors.As(err, &nobody) && c.bad == nil && hangup(os.Getenv("MAINPID")) {
+		return nil
+	}
 	switch {
+	case errors.As(err, &nobody):
+		return fmt.Errorf("reload: %w; where the address that it listens at or its state were changed in the file, use systemctl reload certpush, send it SIGHUP, or restart it", err)
 	case err != nil:
 		return fmt.Errorf("reload: %w", err)
 	case Code(refused) == ExitPermission:

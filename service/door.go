@@ -18,6 +18,7 @@ type door struct {
 	p     *process
 	at    endpoint
 	shut  context.CancelFunc // nil while closed
+	noted *endpoint
 	all   sync.WaitGroup
 	token atomic.Pointer[string] // nil or empty: no orders are taken
 }
@@ -35,11 +36,13 @@ func (d *door) open(g *generation, begun bool) {
 		g.log.Error("admin endpoint stays closed", "error", err)
 		return
 	}
+	base := want
 	want = want.of(d.p.flags.Half)
 	if d.shut != nil && want == d.at {
 		if d.now() == "" {
 			d.findToken(g, begun)
 		}
+		d.note(g, base, begun)
 		return
 	}
 	if d.shut != nil {
@@ -47,6 +50,7 @@ func (d *door) open(g *generation, begun bool) {
 		d.shut = nil
 	}
 	if want == (endpoint{}) {
+		d.note(g, base, begun)
 		return
 	}
 	ctx, shut := context.WithCancel(context.Background())
@@ -69,12 +73,25 @@ func (d *door) open(g *generation, begun bool) {
 		},
 	}
 	d.at, d.shut = want, shut
+	d.note(g, base, begun)
 	d.all.Go(func() {
 		if err := a.serve(ctx, l); err != nil {
 			g.log.Error("admin endpoint has failed; reload or restart opens it again", "error", err)
 		}
 	})
 	g.log.Info("admin endpoint is open", "listen", want.String())
+}
+
+// note leaves word of where the door is, once the state is open.
+func (d *door) note(g *generation, at endpoint, begun bool) {
+	if !begun || d.noted != nil && *d.noted == at {
+		return
+	}
+	if err := noteListen(g.settings.Pipeline.State, at); err != nil {
+		g.log.Warn("admin endpoint's address cannot be noted; should it change, reload by a signal", "error", err)
+		return
+	}
+	d.noted = &at
 }
 
 // findToken reads the token, and makes it where it is missing.

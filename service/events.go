@@ -67,6 +67,8 @@ func eventID(message string, level slog.Level) uint32 {
 		return 114
 	case "the pipeline does not move; the watchdog is not fed, and the manager starts certpush anew: report this":
 		return 115
+	case "admin endpoint's address cannot be noted; should it change, reload by a signal":
+		return 116
 	case "all directories are watched again":
 		return 201
 	case "swept":

@@ -163,7 +163,11 @@ func (p *process) Stop(kardianos.Service) error {
 // build makes a generation at rest.
 func (p *process) build(s Settings) (*generation, error) {
 	g := &generation{settings: s, registry: prometheus.NewRegistry()}
-	var err error
+	// Nothing but another unit lets it be written: no start is to wait for that.
+	err := errors.Join(forbidden(s)...)
+	if err != nil {
+		return nil, configError(err)
+	}
 	if g.log, g.closeLog, err = openLog(s.Log); err != nil {
 		return nil, openError(err)
 	}

@@ -6,6 +6,7 @@ package service
 
 import (
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -28,3 +29,10 @@ func stopped(err error) error { return err }
 
 // failed does nothing here: the manager's Run returns when the work has ended.
 func failed(error) {}
+
+// hangup has the process with this number read its configuration again: systemd
+// names it to what it runs for a reload.
+func hangup(pid string) bool {
+	n, err := strconv.Atoi(pid)
+	return err == nil && n > 1 && syscall.Kill(n, syscall.SIGHUP) == nil
+}

@@ -66,3 +66,6 @@ func failed(err error) {
 	}
 	os.Exit(Code(err))
 }
+
+// hangup is for systemd.
+func hangup(string) bool { return false }

@@ -13,7 +13,36 @@ import (
 	"strings"
 )
 
-const tokenFile = "admin.token"
+const (
+	tokenFile  = "admin.token"
+	listenFile = "admin.listen" // where the running service listens, as [admin] listen has it
+)
+
+// noteListen leaves word of where the service listens for a reload: the file that it
+// is to read may name another place by then. Nothing else rests on it.
+func noteListen(state string, e endpoint) error {
+	path := filepath.Join(state, listenFile)
+	if e == (endpoint{}) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove note of address: %w", err)
+		}
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(e.String()+"\n"), 0o640); err != nil {
+		return fmt.Errorf("note address: %w", err)
+	}
+	return nil
+}
+
+// notedListen returns where a service with this state said that it listens.
+func notedListen(state string) (e endpoint, ok bool) {
+	text, err := os.ReadFile(filepath.Join(state, listenFile))
+	if err != nil {
+		return e, false
+	}
+	e, err = parseListen(strings.TrimSpace(string(text)))
+	return e, err == nil && e != endpoint{}
+}
 
 // openToken returns the token in the state folder and makes it where it is
 // missing: 32 random bytes in hex. `watch` and `push` share one.
