@@ -193,9 +193,15 @@ func Reload(ctx context.Context, f Flags) error {
 		return c.askBoth(ctx, http.MethodPost, "/api/v1/reload")
 	}
 	var nobody silence
-	bodies, refused, err := [][]byte(nil), error(nil), error(silence{errors.New("the admin endpoint is off")})
-	if c.listen != (endpoint{}) {
+	var bodies [][]byte
+	var refused error
+	switch {
+	case c.listen != (endpoint{}):
 		bodies, refused, err = ask()
+	case c.bad != nil:
+		err = c.bad
+	default:
+		err = silence{errors.New("the admin endpoint is off")}
 	}
 	if noted, ok := notedListen(c.state); errors.As(err, &nobody) && ok && noted != c.listen {
 		c.listen = noted
