@@ -43,7 +43,9 @@ func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOn
 	}
 	s := &store{disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
 	err := s.do(s.disk.unlessStalled(ctx), func() (err error) {
-		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, ReadOnly: readOnly})
+		// Less than Pebble's own: it lies on Go's heap, which may grow by as much again
+		// before it is collected. What the cache misses the system's holds.
+		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, MemTableSize: 2 << 20, CacheSize: 2 << 20, ReadOnly: readOnly})
 		return err
 	})
 	if err != nil && !s.hurt.is() {
