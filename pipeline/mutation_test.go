@@ -52,6 +52,8 @@ var mutations = []mutation{
 	{"a sealed segment's name is not synced before the next has its own", "journal.(*Series).cut", "syncdir", "journal", waves((*disktest.Disk).CutOutOfOrder)},
 	{"the state's folder is not synced", "OpenFolder", "syncdir", "state", waves(nothing)},
 	{"small files are not synced", "journal.replace", "sync", "", waves(nothing)},
+	{"numbers of segments of other programs are not synced", "journal.replace", "sync", ".segments.new", renumbered},
+	{"the folder of those numbers is not synced", "journal.replace", "syncdir", "journal", renumbered},
 	{"the folder of small files is not synced", "journal.replace", "syncdir", "cursors", waves(nothing)},
 	{"lines that a killed process left are not synced", "journal.(*Series).begin", "sync", "monitor.log", killed("monitor.log")},
 	{"outcomes that a killed process left are not synced", "journal.(*Series).begin", "sync", "verdicts.log", killed("verdicts.log")},
@@ -128,7 +130,7 @@ func TestMutationsAreFound(t *testing.T) {
 func TestScenesOfMutationsAreSound(t *testing.T) {
 	inMemory(t)
 	for name, s := range map[string]scene{
-		"killed": killed(""), "followed": followed, "resumed": resumed, "noted": known, "held": held,
+		"killed": killed(""), "followed": followed, "renumbered": renumbered, "resumed": resumed, "noted": known, "held": held,
 		"unreadable": unreadable(badPath, ConsumerOnly, (*disktest.Disk).CutOutOfOrder),
 		"adopted":    byOthers((*journal.Series).Adopt), "cut": byOthers(func(s *journal.Series) error { return s.Cut(time.Now()) }),
 	} {
@@ -360,6 +362,46 @@ func followed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 		return []string{fmt.Sprintf("a line was handed out, and after a cut the journal holds %q %v", text, err)}
 	}
 	return nil
+}
+
+// renumbered reads a segment that another program wrote after one that is gone: a
+// cursor in it names the number that it was given then.
+func renumbered(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
+	d := disktest.New()
+	dir, err := d.OpenFolder("/journal")
+	must(t, err)
+	write := func(name, text string) string {
+		f, err := dir.Open(name, os.O_CREATE|os.O_WRONLY)
+		must(t, err)
+		_, err = f.Write([]byte(text))
+		must(t, errors.Join(err, f.Sync(), f.Close(), dir.Sync()))
+		return name
+	}
+	log := slog.New(slog.DiscardHandler)
+	reads := func(dir journal.Folder, from journal.Pos, want ...string) (at journal.Pos) {
+		r, err := journal.NewReader(dir, "monitor.log", from, journal.NewFollower(dir, "monitor.log", log), log)
+		must(t, err)
+		defer r.Close()
+		for _, text := range want {
+			line, ok, err := r.Next()
+			if string(line.Text) != text || !ok || err != nil {
+				wrong = append(wrong, fmt.Sprintf("read from %v: %q %v %v, want %q", from, line.Text, ok, err, text))
+			}
+			at = line.After
+		}
+		return at
+	}
+	d.Before = skip
+	first := write("monitor.log.20261122-1200.log", "/a\n")
+	write("monitor.log.20261123-1200.log", "/b\n/c\n")
+	write("monitor.log", "/d\n")
+	at := reads(dir, journal.Pos{}, "/a", "/b")
+	must(t, dir.Remove(first))
+	after, err := d.Cut(0).OpenFolder("/journal")
+	must(t, err)
+	_ = after.Remove(first) // the removal may be there or not
+	reads(after, at, "/c")
+	return wrong
 }
 
 // resumed pauses and resumes: what was said to be so is so after a cut.
