@@ -286,11 +286,15 @@ WITHIN=60 until_ok "[ \$(grep -c /srv/samples/waits- /var/lib/certpush/ledger/ve
 [ "$(grep -o "/srv/samples/waits-[0-9]*" /var/lib/certpush/ledger/verdicts.log | sort -u | wc -l)" = 50 ]
 certpush verify
 '
-step "what an administrator disabled stays so" '
+step "what an administrator disabled stays so, and whose the configuration is" '
 systemctl disable -q certpush
+[ '"$kind"' = rpm ] || dpkg-statoverride --update --add root adm 640 /etc/certpush.toml
 '"$([ "$kind" = deb ] && echo 'apt-get install -y -q --reinstall certpush' || echo 'dnf -y -q --releasever=9 reinstall certpush')"'
 not systemctl is-enabled -q certpush
 systemctl enable -q certpush
+[ '"$kind"' = rpm ] || [ "$(stat -c %G /etc/certpush.toml)" = adm ]
+[ '"$kind"' = rpm ] || dpkg-statoverride --remove /etc/certpush.toml
+chgrp certpush /etc/certpush.toml
 '
 step "service install refuses where a package is" '
 code=0; certpush service install >/root/refused 2>&1 || code=$?
@@ -304,6 +308,7 @@ not systemctl is-active -q certpush
 [ -e /etc/certpush.toml -o -e /etc/certpush.toml.rpmsave ]
 [ -s /var/lib/certpush/ledger/verdicts.log ]
 [ ! -e /usr/bin/certpush ]
+[ '"$kind"' = deb ] || [ ! -e /usr/share/certpush -a ! -e /usr/share/doc/certpush -a ! -e /usr/share/licenses/certpush ]
 [ ! -e /etc/certpush.toml.rpmsave ] || cp /etc/certpush.toml.rpmsave /root/right
 install certpush
 [ '"$kind"' = deb ] || { cat /root/right >/etc/certpush.toml; systemctl restart certpush; }
