@@ -183,13 +183,13 @@ func (r *rig) scene() {
 		for wave := range 3 {
 			r.put(p, 3*wave, 3)
 			prod, consumers, _ := p.halves()
-			waitFor(r.t, "cursors", func() bool {
+			waitFor(r.t, "cursors and mark", func() bool {
 				c := consumers[0]
 				c.mu.Lock()
-				live := c.live.cursor()
+				live, mark := c.live.cursor(), c.handed
 				c.mu.Unlock()
 				at, _ := journal.LoadCursor(prod.cursors, "clamav.live") // missing while it is zero
-				return at == live
+				return at == live && loadMark(prod.cursors, "clamav.mark") == mark
 			})
 			// Between two ticks of those who tend for themselves, and again as they do.
 			for _, s := range []*journal.Series{prod.lanes.Lane(journal.Live), consumers[0].led.series} {
@@ -200,7 +200,9 @@ func (r *rig) scene() {
 		if err := prod.index.sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
-		// The ledger first: lines whose outcomes are gone must not be read again.
+		// The ledger first: lines whose outcomes are gone must not be read again. All
+		// goes that the mark lets go.
+		consumers[0].led.keep = 0
 		waitFor(r.t, "the ledger tended", func() bool {
 			return consumers[0].led.tend(time.Now(), savedMarks(consumers)) == nil
 		})

@@ -41,8 +41,11 @@ type ledger struct {
 
 	mu      sync.Mutex
 	headSeg uint64
-	head    string   // first line's hash of the active segment headSeg
-	order   []string // of the heads that this process saw
+	head    string // first line's hash of the active segment headSeg
+	// While the active segment, emptySeg, is empty: the end of the one before it.
+	emptySeg uint64
+	sealed   mark
+	order    []string // of the heads that this process saw
 }
 
 func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger, error) {
@@ -102,21 +105,57 @@ func headOfLine(line []byte) string {
 // String is the text form.
 func (m mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
 
-// end returns the mark of all that is recorded now. It is zero while the active
-// segment is empty.
+// end returns the mark of all that is recorded now: while the active segment is
+// empty the end of the one before it. It is zero while nothing is recorded.
 func (l *ledger) end() mark {
 	p := l.series.Durable()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.headSeg != p.Segment || l.head == "" {
-		head, err := headOf(l.dir, ledgerBase)
-		if err != nil || head == "" || l.series.Durable().Segment != p.Segment {
+	if l.headSeg == p.Segment && l.head != "" {
+		return mark{l.head, p.Offset}
+	}
+	head, err := headOf(l.dir, ledgerBase)
+	switch {
+	case err != nil || l.series.Durable().Segment != p.Segment:
+		return mark{}
+	case head != "":
+		l.headSeg, l.head = p.Segment, head
+		l.saw(head)
+		return mark{head, p.Offset}
+	case l.emptySeg != p.Segment:
+		m, err := l.sealedEnd()
+		if err != nil || l.series.Durable().Segment != p.Segment {
 			return mark{}
 		}
-		l.headSeg, l.head = p.Segment, head
+		l.emptySeg, l.sealed = p.Segment, m
+		l.saw(m.head)
+	}
+	return l.sealed
+}
+
+// sealedEnd returns the end of the newest sealed segment, zero when there is none.
+func (l *ledger) sealedEnd() (mark, error) {
+	names, err := journal.Segments(l.dir, ledgerBase)
+	if err != nil || len(names) < 2 {
+		return mark{}, err
+	}
+	name := names[len(names)-2]
+	head, err := headOf(l.dir, name)
+	if err != nil || head == "" {
+		return mark{}, err
+	}
+	st, err := l.dir.Lstat(name)
+	if err != nil {
+		return mark{}, err
+	}
+	return mark{head, st.Size()}, nil
+}
+
+// saw notes a head, for before.
+func (l *ledger) saw(head string) {
+	if head != "" && !slices.Contains(l.order, head) {
 		l.order = append(l.order, head)
 	}
-	return mark{l.head, p.Offset}
 }
 
 // before reports whether a lies before b, as far as this process saw them; what

@@ -49,3 +49,26 @@ func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
 	must(t, left.close())
 	must(t, x.close())
 }
+
+// TestLittleTrafficDoesNotKeepTheLedger: where each segment of the ledger has one
+// outcome, every line is read while the active one is empty. Marks move on all the
+// same, else nothing could be pruned and each start would read all of it.
+func TestLittleTrafficDoesNotKeepTheLedger(t *testing.T) {
+	m := newModel(t, 0)
+	for range 5 {
+		m.append(journal.Live)
+		for _, c := range m.consumers {
+			m.push(c)
+			must(t, c.saveCursors())
+		}
+		must(t, m.led.series.Cut(m.now))
+	}
+	must(t, m.led.tend(m.now, savedMarks(m.consumers)))
+	names, err := journal.Segments(m.led.dir, ledgerBase)
+	must(t, err)
+	if len(names) > 3 { // the active one, and two that marks may lie in
+		t.Errorf("%q are kept", names)
+	}
+	m.crash(m.d.Kill())
+	m.drain()
+}
