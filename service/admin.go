@@ -191,7 +191,7 @@ func Printable(text string) string {
 func (a *admin) serve(ctx context.Context, l net.Listener) error {
 	srv := a.server()
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l) }()
+	go func() { ended <- srv.Serve(&steady{Listener: l, log: a.log, closed: make(chan struct{})}) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve admin endpoint: %w", err)

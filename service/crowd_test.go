@@ -3,12 +3,15 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -94,5 +97,55 @@ func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 	defer a.crowd.mu.Unlock()
 	if n := len(a.crowd.all); n > mostGuests {
 		t.Errorf("%d are held", n)
+	}
+}
+
+// failing is a listener whose next Accepts fail.
+type failing struct {
+	net.Listener
+	times atomic.Int32
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if f.times.Add(-1) >= 0 {
+		return nil, errors.New("accept: too many open files")
+	}
+	return f.Listener.Accept()
+}
+
+// TestAFailureToTakeAConnectionEndsNoDoor: one is passed over in silence, more are
+// told when they begin and when they end, and whoever comes next is answered.
+func TestAFailureToTakeAConnectionEndsNoDoor(t *testing.T) {
+	for times, want := range map[int32]string{0: "", 1: "", 4: "level=ERROR msg=\"admin endpoint takes no connection; it is tried again: look how many descriptors are open\" " +
+		"error=\"accept: too many open files\"\nlevel=INFO msg=\"admin endpoint takes connections again\"\n"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &failing{Listener: l}
+		f.times.Store(times)
+		var log bytes.Buffer
+		a := testAdmin(new(int))
+		a.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
+			if at.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return at
+		}}))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.serve(ctx, f) }()
+		answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + l.Addr().String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if got := log.String(); got != want {
+			t.Errorf("after %d failures:\n%s", times, got)
+		}
 	}
 }

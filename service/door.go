@@ -76,7 +76,7 @@ func (d *door) open(g *generation, begun bool) {
 	d.note(g, base, begun)
 	d.all.Go(func() {
 		if err := a.serve(ctx, l); err != nil {
-			g.log.Error("admin endpoint has failed; reload or restart opens it again", "error", err)
+			g.log.Error("admin endpoint has ended; restart certpush to open it again", "error", err)
 		}
 	})
 	g.log.Info("admin endpoint is open", "listen", want.String())

@@ -53,8 +53,6 @@ func eventID(message string, level slog.Level) uint32 {
 		return 107
 	case "admin endpoint answers, but takes no orders without a token":
 		return 108
-	case "admin endpoint has failed; reload or restart opens it again":
-		return 109
 	case "admin endpoint stays closed":
 		return 110
 	case "admin endpoint stays closed; set another [admin] listen and reload":
@@ -69,6 +67,12 @@ func eventID(message string, level slog.Level) uint32 {
 		return 115
 	case "admin endpoint's address cannot be noted; should it change, reload by a signal":
 		return 116
+	case "admin endpoint takes no connection; it is tried again: look how many descriptors are open":
+		return 117
+	case "admin endpoint takes connections again":
+		return 118
+	case "admin endpoint has ended; restart certpush to open it again":
+		return 119
 	case "all directories are watched again":
 		return 201
 	case "swept":

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -89,6 +91,42 @@ func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
 		}
 	}
 	return l, nil
+}
+
+// steady takes connections until it is closed, whatever fails meanwhile: descriptors
+// that ran out, or a client that hung up before it was taken, end no door.
+type steady struct {
+	net.Listener
+	log    *slog.Logger
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *steady) Accept() (net.Conn, error) {
+	const first, longest = 5 * time.Millisecond, time.Second
+	for wait, bad := first, false; ; wait = min(2*wait, longest) {
+		c, err := s.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			if bad && err == nil {
+				s.log.Info("admin endpoint takes connections again")
+			}
+			return c, err
+		}
+		// One failure is a client that hung up; a second on its heels is a condition.
+		if !bad && wait > first {
+			s.log.Error("admin endpoint takes no connection; it is tried again: look how many descriptors are open", "error", err)
+			bad = true
+		}
+		select {
+		case <-s.closed:
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (s *steady) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Listener.Close()
 }
 
 func removeStale(path string) error {

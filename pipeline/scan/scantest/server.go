@@ -12,6 +12,7 @@ package scantest
 
 import (
 	"crypto/sha256"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -158,8 +159,11 @@ func (s *Server) hangUp() {
 func (s *Server) accept(l net.Listener) {
 	for {
 		c, err := l.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // Wine tells so of a client that hung up by then
+			continue
 		}
 		s.mu.Lock()
 		s.conns[c] = struct{}{}
