@@ -159,7 +159,8 @@ func folderRights() string {
 
 // configRights let the service read its configuration, and not write it.
 func configRights() string {
-	return "O:BAD:PAI(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;" + serviceSID("certpush") + ")"
+	sid := serviceSID("certpush")
+	return "O:BAD:PAI(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;" + sid + ")"
 }
 
 // serviceSID is the SID of the account NT SERVICE\name, which Windows makes of

@@ -133,7 +133,8 @@ is "$(service_sid TrustedInstaller)" S-1-5-80-956008885-3418522649-1831038044-18
 is "$(grep -o "S-1-5-80-[0-9-]*" "$here/golden/MsiLockPermissionsEx.idt" | sort -u)" "$(service_sid certpush)"
 grep -qF "$(service_sid certpush)" "$here/acceptance.ps1"
 # And the rights are those that service configure gives.
-for rights in $(grep -o "O:BAD:.*;;;S-1-5-80" "$here/golden/MsiLockPermissionsEx.idt"); do grep -qF "\"${rights%S-1-5-80}\"" installer/configure.go; done
+rights=$(sed -n "s/S-1-5-80[0-9-]*/\" + sid + \"/g; s/.*\(O:BAD:.*\)\t.*/return \"\1\"/p" "$here/golden/MsiLockPermissionsEx.idt")
+is "$(grep -cxF "$(sed "s/^/\t/" <<<"$rights")" installer/configure.go)" 2
 # Nothing that a repair starts: whoever may ask for one could reach the console of
 # what the installer runs.
 is "$(awk -F"\t" "\$2 ~ /^[0-9]+\$/ && \$2 != 51 {print \$1}" "$work/CustomAction.idt")" Configure
