@@ -111,8 +111,11 @@ func (l *ledger) end() mark {
 	p := l.series.Durable()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.headSeg == p.Segment && l.head != "" {
+	switch {
+	case l.headSeg == p.Segment && l.head != "":
 		return mark{l.head, p.Offset}
+	case l.emptySeg == p.Segment && p.Offset == 0:
+		return l.sealed
 	}
 	head, err := headOf(l.dir, ledgerBase)
 	switch {
