@@ -71,7 +71,7 @@ lint: .tools/$(GOLANGCI) ## gofmt, vet for Linux and Windows, golangci-lint
 bench: deps ## measure, beside the peers' programs in the same run, and print a table
 	@(nproc; uname -sr; awk -F ': ' '/^model name/ {print $$2; exit}' /proc/cpuinfo; $(GO) version; clamdscan --version) 2>/dev/null | paste -sd ';' | sed 's/;/; /g'
 	@$(GO) test -run '^$$' -bench . -benchtime 1s ./pipeline/journal | ./testdata/table.awk
-	@$(GO) test -run '^$$' -bench 'Line|Open' -benchtime 1s ./pipeline ./pipeline/watch | ./testdata/table.awk
+	@$(GO) test -run '^$$' -bench 'Line|Open' -benchtime 1s ./pipeline/internal/sample ./pipeline/watch | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Clamd|Latency|ClientCPU' -benchtime 1x -timeout 30m ./pipeline | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Why' -benchtime 1s ./pipeline | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Scale' -benchtime 1x -timeout 30m . | ./testdata/table.awk

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -133,7 +134,7 @@ func (q query) enough(taken int) bool { return q.limit > 0 && taken >= q.limit }
 
 // holds reports whether a line has one of keys.
 func holds(text []byte, keys map[string]bool) (ok bool) {
-	keysOf(text, func(key []byte) { ok = ok || keys[string(key)] })
+	sample.KeysOf(text, func(key []byte) { ok = ok || keys[string(key)] })
 	return ok
 }
 
@@ -152,12 +153,12 @@ func (q query) in(ctx context.Context, d journal.Folder, s journal.Segment, f fu
 
 // lines calls told for the journal's samples that q is for; it says whether it
 // took one.
-func (a *archive) lines(ctx context.Context, q query, told func(At, Sample) bool) error {
-	for _, lane := range lanes {
+func (a *archive) lines(ctx context.Context, q query, told func(sample.At, sample.Sample) bool) error {
+	for _, lane := range sample.Lanes {
 		err := each(ctx, a.journal, journal.Base(lane), q, func(s journal.Segment, offset int64, text []byte) bool {
-			sample, err := parseLine(text)
+			l, err := sample.ParseLine(text)
 			// Else a header, or what the consumer passes over too.
-			return err == nil && told(At{lane, journal.Pos{Segment: s.Number, Offset: offset}}, sample)
+			return err == nil && told(sample.At{Lane: lane, Pos: journal.Pos{Segment: s.Number, Offset: offset}}, l)
 		})
 		if err != nil {
 			return err
@@ -170,7 +171,7 @@ func (a *archive) lines(ctx context.Context, q query, told func(At, Sample) bool
 // cannot be read is at the beginning.
 func (a *archive) cursorsOf(scanner string) map[string]journal.Pos {
 	at := map[string]journal.Pos{}
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		if a.cursors != nil {
 			if cur, err := journal.LoadCursor(a.cursors, scanner+"."+lane); err == nil {
 				at[lane] = cur
@@ -182,14 +183,14 @@ func (a *archive) cursorsOf(scanner string) map[string]journal.Pos {
 
 // line returns the sample at a place of the journal; ok is false when its
 // segment is pruned.
-func (a *archive) line(at At) (s Sample, ok bool, err error) {
+func (a *archive) line(at sample.At) (s sample.Sample, ok bool, err error) {
 	for range 2 {
 		all := a.surveys[at.Lane]
 		i := slices.IndexFunc(all, func(s journal.Segment) bool { return s.Number == at.Segment })
 		if i >= 0 {
 			text, ok, err := journal.LineAt(a.journal, all[i], at.Offset)
 			if err == nil && ok {
-				s, err := parseLine(text)
+				s, err := sample.ParseLine(text)
 				return s, err == nil, nil // else no line of ours, or a damaged one
 			}
 			if !errors.Is(err, fs.ErrNotExist) {
@@ -207,9 +208,9 @@ func (a *archive) line(at At) (s Sample, ok bool, err error) {
 }
 
 // outcomes calls told for the outcomes that q is for; it says whether it took one.
-func (a *archive) outcomes(ctx context.Context, q query, told func(Outcome) bool) error {
+func (a *archive) outcomes(ctx context.Context, q query, told func(sample.Outcome) bool) error {
 	return a.recorded(ctx, ledgerBase, q, func(text []byte) bool {
-		o, err := parseOutcome(text)
+		o, err := sample.ParseOutcome(text)
 		return err == nil && told(o) // else unreadable, or the torn last line
 	})
 }

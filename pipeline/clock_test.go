@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -83,10 +84,10 @@ func TestClockJumpsInTheLedger(t *testing.T) {
 	must(t, err)
 	defer led.close()
 	for i, now := range jumps() {
-		must(t, led.record([]Outcome{{Time: now, Scanner: "s", Path: fmt.Sprint("/", i), Outcome: Done}}))
+		must(t, led.record([]sample.Outcome{{Time: now, Scanner: "s", Path: fmt.Sprint("/", i), Outcome: sample.Done}}))
 		must(t, led.tend(now, []mark{led.end()}))
 	}
-	must(t, led.record([]Outcome{{Scanner: "s", Path: "/last", Outcome: Done}}))
+	must(t, led.record([]sample.Outcome{{Scanner: "s", Path: "/last", Outcome: sample.Done}}))
 	names, err := filepath.Glob(filepath.Join(dir, ledgerBase+".*.log"))
 	must(t, err)
 	slices.Sort(names)

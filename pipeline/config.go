@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -30,7 +31,7 @@ type Config struct {
 	Grace    time.Duration         // a stop waits this long for the samples in hand; 8s
 	Log      *slog.Logger          // slog.Default
 	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
-	Outcome  func(Outcome)         // told of each outcome after it is recorded; must not block; may be nil
+	Outcome  func(sample.Outcome)  // told of each outcome after it is recorded; must not block; may be nil
 
 	disk disk // the machine's
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -43,10 +44,10 @@ type consumer struct {
 	grace   time.Duration // a stop waits this long for the samples in hand
 	cache   *cache        // nil: verdicts are not remembered
 
-	again  func(path string)                                   // hands a changed path back to settle
-	stray  func(path string, at At)                            // tells of a line whose path led to no file
-	forget func(ctx context.Context, path string, at At) error // has the index forget a line, durably
-	told   func(Outcome)
+	again  func(path string)                                          // hands a changed path back to settle
+	stray  func(path string, at sample.At)                            // tells of a line whose path led to no file
+	forget func(ctx context.Context, path string, at sample.At) error // has the index forget a line, durably
+	told   func(sample.Outcome)
 
 	live, backlog *lane
 	places        chan struct{} // one for each worker
@@ -74,8 +75,6 @@ type consumer struct {
 	begun   time.Time
 }
 
-var lanes = []string{journal.Live, journal.Backlog}
-
 // newConsumer returns a consumer at rest, its cursors loaded and its readers
 // open. tail gives the tail of a lane.
 func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
@@ -99,7 +98,7 @@ func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *
 	if s.Rate.N > 0 {
 		c.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
 	}
-	for _, name := range lanes {
+	for _, name := range sample.Lanes {
 		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New()}
 		if err := c.openLane(dirs.journal, l, tail(name)); err != nil {
 			return nil, errors.Join(err, c.close())
@@ -151,7 +150,7 @@ func (c *consumer) readBack(ctx context.Context, dir journal.Folder, from mark, 
 		defer func() { _ = r.Close() }() // it only read
 		told[l.name] = newGathering(c.c.Name, l.saved, r, limit)
 	}
-	if err := c.led.readBack(ctx, from, func(scanner string, at At) {
+	if err := c.led.readBack(ctx, from, func(scanner string, at sample.At) {
 		if scanner == c.c.Name {
 			told[at.Lane].add(at.Pos)
 		}
@@ -439,7 +438,7 @@ func (c *consumer) status() ScannerStatus {
 	defer c.mu.Unlock()
 	s := ScannerStatus{
 		Name: c.c.Name, Type: c.c.Type, Up: h.up, Paused: h.paused, Since: h.since, Version: h.version,
-		Done: c.counts[Done], Gone: c.counts[Gone], Skipped: c.counts[Skipped], Dead: c.counts[Dead],
+		Done: c.counts[sample.Done], Gone: c.counts[sample.Gone], Skipped: c.counts[sample.Skipped], Dead: c.counts[sample.Dead],
 		InFlight: c.flying.Load(),
 	}
 	for _, l := range []*lane{c.live, c.backlog} {

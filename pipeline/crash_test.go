@@ -20,6 +20,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -47,7 +48,7 @@ type told struct {
 
 func newTold() *told { return &told{at: map[string]string{}} }
 
-func (d *told) take(o Outcome) {
+func (d *told) take(o sample.Outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.at[o.At.String()] != "" {
@@ -336,7 +337,7 @@ const heldBy = "held: "
 
 // ended returns a line's path as it is noted once it has an outcome.
 func ended(path, reason string) string {
-	if reason == ReasonBusy {
+	if reason == sample.ReasonBusy {
 		return heldBy + path
 	}
 	return path
@@ -368,7 +369,7 @@ func (c cut) lines(t testing.TB) map[string]string {
 		t.Fatal(err)
 	}
 	a := &archive{journal: dir}
-	if err := a.lines(t.Context(), query{}, func(at At, s Sample) bool { found[at.String()] = s.Path; return true }); err != nil {
+	if err := a.lines(t.Context(), query{}, func(at sample.At, s sample.Sample) bool { found[at.String()] = s.Path; return true }); err != nil {
 		t.Fatal(err)
 	}
 	return found
@@ -392,7 +393,7 @@ func taken(p *Pipeline, names map[string]string) bool {
 // cursor and pruned: only durable lines are handed out.
 func (c cut) backed(t testing.TB, place, path string) bool {
 	t.Helper()
-	at, _ := parseAt(place)
+	at, _ := sample.ParseAt(place)
 	a := &archive{surveys: map[string][]journal.Segment{}}
 	var err error
 	if a.journal, err = c.files.OpenFolder(rigState + "/journal"); err == nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -100,7 +101,7 @@ func TestCursorsAreDeletedAndTheMarkIsKept(t *testing.T) {
 	}
 	l.await(20)
 	l.halt()
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		if err := os.Remove(filepath.Join(l.c.State, "cursors", DefaultScanner+"."+lane)); err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func TestApartAnUnreadableLineIsJournaledAgain(t *testing.T) {
 	r.start()
 	r.judged(first, second)
 	w.until("the damage forgotten", func() bool {
-		names, err := filepath.Glob(filepath.Join(w.c.State, "cursors", damagePrefix+"*"))
+		names, err := filepath.Glob(filepath.Join(w.c.State, "cursors", sample.DamagePrefix+"*"))
 		return err == nil && len(names) == 0
 	})
 }
@@ -178,18 +179,6 @@ func TestApartATornTailIsCutOff(t *testing.T) {
 		paths = append(paths, w.write(fmt.Sprint("q", i), "x"))
 	}
 	r.judged(paths...)
-}
-
-func TestDamageName(t *testing.T) {
-	d := damage{At{"live", pos(7, 42)}, pos(9, 0)}
-	if got, ok := parseDamage(d.name()); !ok || got != d {
-		t.Errorf("%q: %+v %v", d.name(), got, ok)
-	}
-	for _, bad := range []string{"", "damaged-live-1-2-3", "damaged-live-1-2-3-4-5", "damaged-live-1-2-3-x", "clamav.live"} {
-		if _, ok := parseDamage(bad); ok {
-			t.Errorf("%q is read", bad)
-		}
-	}
 }
 
 // A line of the ledger that is longer than any finishes nothing, and the rest
@@ -255,7 +244,7 @@ func TestTreeInTree(t *testing.T) {
 	l.swept()
 	b := l.write("small/b", "longer than four")
 	l.judged(b)
-	if o := outcomesOf(l.outcomes(), b); o[0].Reason != ReasonTooLarge {
+	if o := outcomesOf(l.outcomes(), b); o[0].Reason != sample.ReasonTooLarge {
 		t.Errorf("%+v", o)
 	}
 }
@@ -272,7 +261,7 @@ func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
 	for _, cause := range []func(text []byte) []byte{badPath, badBytes} {
 		refused := false
 		for _, w := range unreadable(cause, Both, nothing)(t, func(op disktest.Op) error {
-			if refused || op.Kind != "create" || !strings.HasPrefix(filepath.Base(op.Path), damagePrefix) {
+			if refused || op.Kind != "create" || !strings.HasPrefix(filepath.Base(op.Path), "damaged-") {
 				return nil
 			}
 			refused = true

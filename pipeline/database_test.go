@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -35,7 +36,7 @@ func TestDatabaseReloadsUnderLoad(t *testing.T) {
 		}
 	}
 	for _, o := range l.await(n) {
-		if o.Outcome != Done || o.Verdict != scan.Clean {
+		if o.Outcome != sample.Done || o.Verdict != scan.Clean {
 			t.Errorf("%+v", o)
 		}
 	}

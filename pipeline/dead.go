@@ -11,23 +11,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // DeadLetter is a sample that a scanner's consumer gave up.
 type DeadLetter struct {
-	Outcome Outcome `json:"outcome"`
-	Again   bool    `json:"again"` // it is journaled once more and waits
+	Outcome sample.Outcome `json:"outcome"`
+	Again   bool           `json:"again"` // it is journaled once more and waits
 }
 
 // ID is what an operator names the letter by: the sample's version, or for a
 // bare path the place of its line.
 func (d DeadLetter) ID() string { return cmp.Or(d.Outcome.ID, d.Outcome.At.String()) }
-
-// ReasonDropped is the reason of skipped for a dead letter that an operator
-// dropped. Its ledger line has no place: the sample's own outcome stays dead.
-const ReasonDropped = "dropped"
 
 // letterKey is what a later outcome of the same sample replaces. A bare path has
 // no version, so there any later outcome of the path does.
@@ -53,20 +50,20 @@ func (p *Pipeline) Dead(ctx context.Context) (all []DeadLetter, err error) {
 func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 	letters := map[letterKey]*DeadLetter{}
 	ids, paths := map[string]int{}, map[string]int{} // of letters
-	count := func(o Outcome, n int) {
+	count := func(o sample.Outcome, n int) {
 		if o.ID != "" {
 			ids[o.ID] += n
 		} else {
 			paths[o.Path] += n
 		}
 	}
-	dead := appendText([]byte(`"outcome":`), Dead)
+	dead := sample.AppendText([]byte(`"outcome":`), sample.Dead)
 	err := a.recorded(ctx, ledgerBase, query{}, func(text []byte) bool {
 		// Few lines are about letters: only those are read in full.
-		if !bytes.Contains(text, dead) && len(paths) == 0 && ids[idIn(text)] == 0 {
+		if !bytes.Contains(text, dead) && len(paths) == 0 && ids[sample.IDIn(text)] == 0 {
 			return false
 		}
-		o, err := parseOutcome(text)
+		o, err := sample.ParseOutcome(text)
 		if err != nil {
 			return false
 		}
@@ -76,7 +73,7 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 				delete(letters, key)
 			}
 		}
-		if o.Outcome == Dead {
+		if o.Outcome == sample.Dead {
 			letters[keyOf(o.Scanner, o.ID, o.Path)] = &DeadLetter{Outcome: o}
 			count(o, 1)
 		}
@@ -86,7 +83,7 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 		return nil, err
 	}
 	// A manual line for one that is younger than its death: it waits again.
-	err = a.lines(ctx, query{keys: [][]byte{[]byte(byManual)}, needle: appendText([]byte(`"via":`), ViaManual)}, func(_ At, s Sample) bool {
+	err = a.lines(ctx, query{keys: [][]byte{[]byte(sample.ByManual)}, needle: sample.AppendText([]byte(`"via":`), sample.ViaManual)}, func(_ sample.At, s sample.Sample) bool {
 		for _, key := range []letterKey{keyOf(s.For, s.ID, s.Path), keyOf(s.For, "", s.Path)} {
 			if d := letters[key]; d != nil && s.Seen.After(d.Outcome.Time) {
 				d.Again = true
@@ -102,15 +99,6 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 		return cmp.Or(a.Outcome.Time.Compare(b.Outcome.Time), cmp.Compare(a.Outcome.Path, b.Outcome.Path), cmp.Compare(a.Outcome.Scanner, b.Outcome.Scanner))
 	})
 	return all, err
-}
-
-// idIn returns the id in a ledger line without reading the rest of it.
-func idIn(text []byte) string {
-	_, rest, ok := bytes.Cut(text[:min(len(text), 128)], []byte(`,"id":"`))
-	if !ok || len(rest) < 16 {
-		return ""
-	}
-	return string(rest[:16])
 }
 
 // chosen returns the letters that id names, or all when it is empty.
@@ -155,7 +143,7 @@ func (p *Pipeline) Retry(ctx context.Context, id string) (queued, unable int, er
 				unable++
 				continue
 			}
-			lines = append(lines, s.appendLine(nil))
+			lines = append(lines, s.AppendLine(nil))
 		}
 		queued = len(lines)
 		return prod.append(lines)
@@ -166,7 +154,7 @@ func (p *Pipeline) Retry(ctx context.Context, id string) (queued, unable int, er
 // again makes the line on which an outcome's sample is pushed once more: in the
 // version of its own line, or, where that is pruned, of the file as it lies there
 // if it is still that version.
-func (a *archive) again(o Outcome) (s Sample, ok bool, err error) {
+func (a *archive) again(o sample.Outcome) (s sample.Sample, ok bool, err error) {
 	s, ok, err = a.line(o.At)
 	if err != nil {
 		return s, false, err
@@ -176,12 +164,12 @@ func (a *archive) again(o Outcome) (s Sample, ok bool, err error) {
 		if err != nil || st.Kind() != "" {
 			return s, false, nil
 		}
-		s = Sample{ID: version(o.Path, st.Size, st.Mtime), Path: o.Path, Size: st.Size, Mtime: st.Mtime}
+		s = sample.OfFile(o.Path, st.Size, st.Mtime)
 		if o.ID != "" && o.ID != s.ID {
 			return s, false, nil
 		}
 	}
-	s.Seen, s.Via, s.For = time.Now(), ViaManual, o.Scanner
+	s.Seen, s.Via, s.For = time.Now(), sample.ViaManual, o.Scanner
 	return s, true, nil
 }
 
@@ -219,10 +207,10 @@ func (p *Pipeline) Drop(ctx context.Context, id string) (n int, err error) {
 		if all, err = chosen(all, id); err != nil {
 			return err
 		}
-		outs := make([]Outcome, len(all))
+		outs := make([]sample.Outcome, len(all))
 		for i, d := range all {
 			o := d.Outcome
-			outs[i] = Outcome{Time: time.Now(), ID: o.ID, Scanner: o.Scanner, Path: o.Path, Size: o.Size, Outcome: Skipped, Reason: ReasonDropped, Tries: o.Tries}
+			outs[i] = sample.Outcome{Time: time.Now(), ID: o.ID, Scanner: o.Scanner, Path: o.Path, Size: o.Size, Outcome: sample.Skipped, Reason: sample.ReasonDropped, Tries: o.Tries}
 		}
 		n = len(outs)
 		return consumers[0].led.record(outs)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
@@ -166,7 +167,7 @@ func TestTimesThatLie(t *testing.T) {
 	for path, at := range want {
 		l.until(path, func() bool {
 			o := outcomesOf(l.outcomes(), path)
-			return last(path) == at && len(o) > 0 && o[len(o)-1].Outcome == Done
+			return last(path) == at && len(o) > 0 && o[len(o)-1].Outcome == sample.Done
 		})
 	}
 	proof, err := l.p.Verify(t.Context(), false)
@@ -198,7 +199,7 @@ func TestSizesThatLie(t *testing.T) {
 	})
 	l.start()
 	o := l.await(1)[0]
-	if o.Outcome != Dead || !strings.HasPrefix(o.Reason, ReasonUnreadable+": ") || !strings.Contains(o.Reason, "of 4096 bytes") {
+	if o.Outcome != sample.Dead || !strings.HasPrefix(o.Reason, sample.ReasonUnreadable+": ") || !strings.Contains(o.Reason, "of 4096 bytes") {
 		t.Errorf("%+v", o)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -34,9 +35,9 @@ func TestFinePrint01Changed(t *testing.T) {
 	var changed, done int
 	for _, o := range all {
 		switch {
-		case o.Outcome == Skipped && o.Reason == ReasonChanged && o.Verdict == "":
+		case o.Outcome == sample.Skipped && o.Reason == sample.ReasonChanged && o.Verdict == "":
 			changed++
-		case o.Outcome == Done && o.Size == int64(len("second version")):
+		case o.Outcome == sample.Done && o.Size == int64(len("second version")):
 			done++
 		}
 	}
@@ -224,7 +225,7 @@ func TestFinePrint07ForeignLogs(t *testing.T) {
 	l.c.Trees, l.c.State = nil, filepath.Join(t.TempDir(), "other")
 	l.outs = nil
 	l.start()
-	if o := outcomesOf(l.await(5), out); len(o) != 1 || o[0].Outcome != Done {
+	if o := outcomesOf(l.await(5), out); len(o) != 1 || o[0].Outcome != sample.Done {
 		t.Errorf("without a tree: %+v", o)
 	}
 }
@@ -284,8 +285,8 @@ func TestFinePrint09Again(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Via, s.For, s.Seen = ViaManual, "two", time.Now()
-	if _, _, err := l.p.producer.lanes.Lane(journal.Backlog).Append(s.appendLine(nil)); err != nil {
+	s.Via, s.For, s.Seen = sample.ViaManual, "two", time.Now()
+	if _, _, err := l.p.producer.lanes.Lane(journal.Backlog).Append(s.AppendLine(nil)); err != nil {
 		t.Fatal(err)
 	}
 	all := l.await(3)

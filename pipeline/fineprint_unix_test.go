@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -33,10 +34,10 @@ func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 	l.until("it is at the scanner", func() bool { return d.Count([]byte("first")) == 1 })
 	l.write("a", "second version")
 	all := outcomesOf(l.await(2), path)
-	if o := all[0]; o.Outcome != Skipped || o.Reason != ReasonChanged || o.Verdict != "" || o.SHA256 != "" {
+	if o := all[0]; o.Outcome != sample.Skipped || o.Reason != sample.ReasonChanged || o.Verdict != "" || o.SHA256 != "" {
 		t.Errorf("first version: %+v", o)
 	}
-	if o := all[1]; o.Outcome != Done || o.Size != int64(len("second version")) {
+	if o := all[1]; o.Outcome != sample.Done || o.Size != int64(len("second version")) {
 		t.Errorf("second version: %+v", o)
 	}
 }
@@ -66,7 +67,7 @@ func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 		t.Fatalf("%+v under another's lease", l.outcomes())
 	}
 	letGo()
-	if o := l.await(1)[0]; o.Outcome != Done || o.Tries != 1 {
+	if o := l.await(1)[0]; o.Outcome != sample.Done || o.Tries != 1 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -89,17 +90,17 @@ func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
 		l.start()
 		o := l.await(1)[0]
 		if half == ConsumerOnly {
-			if o.Outcome != Dead || o.Reason != ReasonBusy {
+			if o.Outcome != sample.Dead || o.Reason != sample.ReasonBusy {
 				t.Errorf("apart: %+v", o)
 			}
 			l.halt()
 			continue
 		}
-		if o.Outcome != Skipped || o.Reason != ReasonBusy {
+		if o.Outcome != sample.Skipped || o.Reason != sample.ReasonBusy {
 			t.Errorf("%+v", o)
 		}
 		letGo()
-		l.until("its push", func() bool { all := l.outcomes(); return all[len(all)-1].Outcome == Done })
+		l.until("its push", func() bool { all := l.outcomes(); return all[len(all)-1].Outcome == sample.Done })
 		l.halt()
 	}
 }
@@ -124,7 +125,7 @@ func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
 	}
 	d.Set(scantest.Proper)
 	for _, o := range l.await(3) {
-		if o.Outcome != Done || o.Verdict != scan.Clean {
+		if o.Outcome != sample.Done || o.Verdict != scan.Clean {
 			t.Errorf("%+v", o)
 		}
 	}

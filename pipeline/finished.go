@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -167,8 +168,8 @@ func (g *gathering) passed(line journal.Line) bool {
 	if !bytes.Contains(line.Text, []byte(`"for":`)) {
 		return false // it costs less than to parse it
 	}
-	s, err := parseLine(line.Text)
-	return err == nil && s.passes(g.scanner)
+	s, err := sample.ParseLine(line.Text)
+	return err == nil && s.Passes(g.scanner)
 }
 
 // join appends a span to those before it: to the last of them where no line is in

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -94,7 +95,7 @@ func newTelling(t *testing.T, seed uint64) (*telling, func() journal.Tail) {
 // append adds a line of any kind.
 func (k *telling) append() {
 	k.n++
-	s := sampleOf(fmt.Sprintf("/t/%d%s", k.n, strings.Repeat("x", k.draw.IntN(60))), int64(k.n), watch.Time{Sec: 1})
+	s := noticed(fmt.Sprintf("/t/%d%s", k.n, strings.Repeat("x", k.draw.IntN(60))), int64(k.n), watch.Time{Sec: 1})
 	kind := k.draw.IntN(20)
 	switch kind {
 	case 0, 1:
@@ -102,7 +103,7 @@ func (k *telling) append() {
 	case 2:
 		s.For = "one"
 	}
-	text := s.appendLine(nil)
+	text := s.AppendLine(nil)
 	switch kind {
 	case 3:
 		text[10] ^= 1 // the id fits no more
@@ -221,7 +222,7 @@ func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folde
 		if !ok {
 			break
 		}
-		s, err := parseLine(line.Text)
+		s, err := sample.ParseLine(line.Text)
 		is := f.take(line)
 		if is {
 			taken++
@@ -229,7 +230,7 @@ func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folde
 			left++
 		}
 		// One that cannot be read now may be the disk's mistake, and readable the next time.
-		passes := err == nil && !line.Long && s.passes("one")
+		passes := err == nil && !line.Long && s.Passes("one")
 		if is != k.told[line.At] && !(is && passes) {
 			k.t.Errorf("line %v: passed over is %v, it has an outcome is %v", line.At, is, k.told[line.At])
 		}
@@ -275,7 +276,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	for n := 0; n < lines; n += 20000 {
 		var batch [][]byte
 		for i := range 20000 {
-			batch = append(batch, sampleOf(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1}).appendLine(nil))
+			batch = append(batch, noticed(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1}).AppendLine(nil))
 		}
 		next, _, err := l.Lane(journal.Live).Append(batch...)
 		m.must(err)
@@ -286,11 +287,11 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	}
 	// Workers end in their own order.
 	draw := rand.New(rand.NewPCG(1, 1))
-	var batch []Outcome
+	var batch []sample.Outcome
 	for n := 0; n < lines; n += workers {
 		for _, i := range draw.Perm(min(workers, lines-n)) {
 			if !holes[n+i] {
-				batch = append(batch, Outcome{Time: m.now, Scanner: "one", Path: fmt.Sprint("/t/", n+i), Outcome: Gone, Tries: 1, At: At{journal.Live, at[n+i]}})
+				batch = append(batch, sample.Outcome{Time: m.now, Scanner: "one", Path: fmt.Sprint("/t/", n+i), Outcome: sample.Gone, Tries: 1, At: sample.At{Lane: journal.Live, Pos: at[n+i]}})
 			}
 		}
 		if len(batch) > 20000 || n+workers >= lines {

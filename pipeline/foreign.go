@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -90,8 +91,8 @@ func ofSeries(e fs.DirEntry, names ...string) bool {
 // no more.
 func ofCursors(e fs.DirEntry) bool {
 	name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".new"), ".removed")
-	if _, ok := parseDamage(name); ok {
+	if _, ok := sample.ParseDamage(name); ok {
 		return true
 	}
-	return e.Type().IsRegular() && slices.ContainsFunc(append([]string{"mark", "paused"}, lanes...), func(kind string) bool { return strings.HasSuffix(name, "."+kind) })
+	return e.Type().IsRegular() && slices.ContainsFunc(append([]string{"mark", "paused"}, sample.Lanes...), func(kind string) bool { return strings.HasSuffix(name, "."+kind) })
 }

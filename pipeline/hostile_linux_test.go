@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -86,7 +87,7 @@ func TestEveryByteOfANameSurvives(t *testing.T) {
 			path = string(b)
 		}
 		recorded = append(recorded, path)
-		if m["id"] != ids[path] || m["outcome"] != Done {
+		if m["id"] != ids[path] || m["outcome"] != sample.Done {
 			t.Errorf("%q: %v, want id %s", path, m, ids[path])
 		}
 	}
@@ -301,7 +302,7 @@ func TestSparseTerabytes(t *testing.T) {
 		l.judged(path)
 		l.judged(sparse(t, l, "after"))
 		for _, o := range l.await(2) {
-			if o.Outcome != Skipped || o.Reason != ReasonTooLarge || o.Size != size || o.Took > 5*time.Second {
+			if o.Outcome != sample.Skipped || o.Reason != sample.ReasonTooLarge || o.Size != size || o.Took > 5*time.Second {
 				t.Errorf("%+v", o)
 			}
 		}
@@ -352,7 +353,7 @@ func TestTouchedWhileItIsHashed(t *testing.T) {
 	}
 	l.until("one line of it that waits", func() bool { return l.p.Status().Scanners[0].Waiting == 1 })
 	for _, o := range outcomesOf(l.outcomes(), path) {
-		if o.Outcome != Skipped || o.Reason != ReasonChanged {
+		if o.Outcome != sample.Skipped || o.Reason != sample.ReasonChanged {
 			t.Errorf("%+v", o)
 		}
 	}
@@ -369,10 +370,10 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // four reads
 	must(t, os.WriteFile(path, text, 0o600))
 	o := newOpener([]Tree{{Path: dir}})
-	p := &push{sample: Sample{Path: path}}
+	p := &push{sample: sample.Sample{Path: path}}
 	turns := 0
 	turn := func() bool { turns++; return turns%2 == 0 } // one read, then enough
-	var out Outcome
+	var out sample.Outcome
 	w := o.open(t.Context(), p, &out, turn)
 	for w == unfinished {
 		w = o.open(t.Context(), p, &out, turn)
@@ -383,7 +384,7 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 	p.shut()
 	// Another version in between ends it, for its hash would be of none: a bare path
 	// alone begins anew. Both give way as before.
-	for _, line := range []Sample{{Path: path}, {Path: path, ID: "x", Size: int64(len(text))}} {
+	for _, line := range []sample.Sample{{Path: path}, {Path: path, ID: "x", Size: int64(len(text))}} {
 		p, turns = &push{sample: line}, 0
 		st, err := watch.Lstat(path)
 		must(t, err)
@@ -395,7 +396,7 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 		must(t, os.Chmod(path, 0o600))
 		w := o.open(t.Context(), p, &out, turn)
 		if !line.Bare() {
-			if w != settled || out.Reason != ReasonChanged {
+			if w != settled || out.Reason != sample.ReasonChanged {
 				t.Errorf("%d: %+v", w, out)
 			}
 			continue

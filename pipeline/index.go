@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -50,7 +51,7 @@ const valueLen = 65
 // entry is what the index knows of one file.
 type entry struct {
 	stat watch.Stat
-	at   At
+	at   sample.At
 }
 
 func (e entry) encode() []byte {
@@ -84,7 +85,7 @@ func decodeEntry(b []byte) (entry, bool) {
 			Ctime: watch.Time{Sec: int64(be.Uint64(b[28:])), Nsec: int32(be.Uint32(b[36:]))},
 			Dev:   be.Uint64(b[40:]),
 		},
-		at: At{Lane: journal.Live, Pos: journal.Pos{Segment: be.Uint64(b[49:]), Offset: int64(be.Uint64(b[57:]))}},
+		at: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: be.Uint64(b[49:]), Offset: int64(be.Uint64(b[57:]))}},
 	}
 	if b[48] == 1 {
 		e.at.Lane = journal.Backlog
@@ -138,7 +139,7 @@ func (x *index) note(ctx context.Context, lane string, files []noted, upto journ
 	b := x.db.NewBatch()
 	folders := map[string]bool{}
 	for _, n := range files {
-		if err := b.Set(x.fileKey(n.path), entry{n.stat, At{lane, n.at}}.encode(), nil); err != nil {
+		if err := b.Set(x.fileKey(n.path), entry{n.stat, sample.At{Lane: lane, Pos: n.at}}.encode(), nil); err != nil {
 			return fmt.Errorf("note in index: %w", err)
 		}
 		folders[filepath.Dir(n.path)] = true
@@ -274,7 +275,7 @@ func (x *index) forget(ctx context.Context, folder string, seen []uint64, since 
 }
 
 // forgetLine drops path if it is known from the line at.
-func (x *index) forgetLine(ctx context.Context, path string, at At) error {
+func (x *index) forgetLine(ctx context.Context, path string, at sample.At) error {
 	if e, ok, err := x.get(path); err != nil || !ok || e.at != at {
 		return err
 	}
@@ -287,11 +288,9 @@ func (x *index) forgetLine(ctx context.Context, path string, at At) error {
 
 // forgetLines drops what is known from journal lines that cannot be read. It
 // goes over the whole index, a second for three million files.
-func (x *index) forgetLines(ctx context.Context, all []damage) error {
+func (x *index) forgetLines(ctx context.Context, all []sample.Damage) error {
 	_, err := x.dropIf(ctx, []byte{'f'}, []byte{'g'}, func(_ []byte, e entry) bool {
-		return slices.ContainsFunc(all, func(d damage) bool {
-			return e.at.Lane == d.at.Lane && !e.at.Pos.Before(d.at.Pos) && e.at.Pos.Before(d.after)
-		})
+		return slices.ContainsFunc(all, func(d sample.Damage) bool { return d.Holds(e.at) })
 	})
 	return err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -77,7 +78,7 @@ func indexWith(ctx context.Context, d disk, dir string, key []byte, log *slog.Lo
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	x := &index{store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		text, done, err := x.db.Get([]byte("m" + lane))
 		if errors.Is(err, pebble.ErrNotFound) {
 			continue

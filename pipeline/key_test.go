@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -112,7 +113,7 @@ func TestVersionIsSwitchedOff(t *testing.T) {
 		d.SetVersion("COMMAND UNAVAILABLE")
 		for i := range 5 {
 			l.write(fmt.Sprint("b", i), fmt.Sprint("two ", i))
-			if o := l.await(i + 2)[i+1]; o.Outcome != Done || o.Verdict != scan.Clean || o.Cached || o.Tries != 1 {
+			if o := l.await(i + 2)[i+1]; o.Outcome != sample.Done || o.Verdict != scan.Clean || o.Cached || o.Tries != 1 {
 				t.Errorf("%+v", o)
 			}
 		}

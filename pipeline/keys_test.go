@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -29,8 +30,8 @@ type history struct {
 	led   *ledger
 	now   time.Time
 	lines [][]byte
-	outs  []Outcome // of the lines, their places to come
-	tries []Try
+	outs  []sample.Outcome // of the lines, their places to come
+	tries []sample.Try
 }
 
 // counted is a disk that counts what is read from segments.
@@ -86,20 +87,20 @@ func newHistory(tb testing.TB) *history {
 }
 
 // judged journals s, and records that it is clean.
-func (h *history) judged(s Sample, sum string) {
-	h.ends(s, Outcome{SHA256: sum, Outcome: Done, Verdict: "clean", Tries: 1})
+func (h *history) judged(s sample.Sample, sum string) {
+	h.ends(s, sample.Outcome{SHA256: sum, Outcome: sample.Done, Verdict: "clean", Tries: 1})
 }
 
 // ends journals s, and records how it ended.
-func (h *history) ends(s Sample, o Outcome) {
+func (h *history) ends(s sample.Sample, o sample.Outcome) {
 	h.now = h.now.Add(time.Second)
-	line := s.appendLine(nil)
+	line := s.AppendLine(nil)
 	if s.Bare() {
 		line = []byte(s.Path + "\n")
 	}
 	o.Time, o.ID, o.Path, o.Size, o.Scanner = h.now, s.ID, s.Path, s.Size, DefaultScanner
 	for i := range o.Tries - 1 {
-		h.tries = append(h.tries, Try{Time: h.now, ID: s.ID, Scanner: o.Scanner, Path: s.Path, Try: i + 1, Reason: "refused: " + strings.Repeat("no ", 100), At: At{Pos: journal.Pos{Offset: int64(len(h.outs))}}})
+		h.tries = append(h.tries, sample.Try{Time: h.now, ID: s.ID, Scanner: o.Scanner, Path: s.Path, Try: i + 1, Reason: "refused: " + strings.Repeat("no ", 100), At: sample.At{Pos: journal.Pos{Offset: int64(len(h.outs))}}})
 	}
 	h.lines, h.outs = append(h.lines, line), append(h.outs, o)
 }
@@ -112,7 +113,7 @@ func (h *history) write() {
 		h.tb.Fatal(err)
 	}
 	for k := range h.outs {
-		h.outs[k].At = At{journal.Live, at}
+		h.outs[k].At = sample.At{Lane: journal.Live, Pos: at}
 		at.Offset += int64(len(h.lines[k]))
 	}
 	for _, t := range h.tries {
@@ -155,7 +156,7 @@ func (h *history) keys(only string) {
 		names, err := journal.Segments(d, base)
 		for _, name := range names[:len(names)-1] {
 			if err == nil && (only == "" || name == only) {
-				err = journal.SaveKeys(context.Background(), d, name, keysOf)
+				err = journal.SaveKeys(context.Background(), d, name, sample.KeysOf)
 			}
 		}
 		if err = errors.Join(err, d.Close()); err != nil {
@@ -180,22 +181,22 @@ func TestLooksAreTheSameWithKeys(t *testing.T) {
 	looks := append([]string{common, strings.Repeat("d", 64), strings.Repeat("e", 16), bare, root + "never", root + "few 3", "live:1:999999"}, odd...)
 	for i := range segments {
 		for k := range 2000 {
-			s := sampleOf(fmt.Sprintf("%sin %d %d", root, i, k), 4096, watch.Time{Sec: int64(k)})
+			s := noticed(fmt.Sprintf("%sin %d %d", root, i, k), 4096, watch.Time{Sec: int64(k)})
 			s.Seen = h.now
 			switch {
 			case k%200 == 0 && k/200 < len(odd):
-				s = sampleOf(odd[k/200], int64(i), watch.Time{Sec: int64(i)})
+				s = noticed(odd[k/200], int64(i), watch.Time{Sec: int64(i)})
 				s.Seen = h.now
-				h.ends(s, Outcome{SHA256: fmt.Sprintf("%064x", k), Outcome: Dead, Reason: `"at":"live:1:0" and more`, Tries: 3})
+				h.ends(s, sample.Outcome{SHA256: fmt.Sprintf("%064x", k), Outcome: sample.Dead, Reason: `"at":"live:1:0" and more`, Tries: 3})
 				if i == 2 {
 					looks = append(looks, s.ID, fmt.Sprintf("%064x", k))
 				}
 			case k%500 == 1:
-				h.ends(Sample{Path: bare}, Outcome{Outcome: Gone})
+				h.ends(sample.Sample{Path: bare}, sample.Outcome{Outcome: sample.Gone})
 			case k%500 == 2:
-				s = sampleOf(fmt.Sprint(root, "few ", k), 1, watch.Time{})
-				s.Seen, s.Via, s.For = h.now, ViaManual, DefaultScanner
-				h.ends(s, Outcome{Outcome: Dead, Tries: 2})
+				s = noticed(fmt.Sprint(root, "few ", k), 1, watch.Time{})
+				s.Seen, s.Via, s.For = h.now, sample.ViaManual, DefaultScanner
+				h.ends(s, sample.Outcome{Outcome: sample.Dead, Tries: 2})
 			case k%2 == 0:
 				h.judged(s, common)
 			default:
@@ -250,52 +251,11 @@ func brief(s Story) string {
 
 // place returns where the n-th line that was gathered will lie.
 func (h *history) place(n int) string {
-	at := At{journal.Live, h.lanes.Lane(journal.Live).Durable()}
+	at := sample.At{Lane: journal.Live, Pos: h.lanes.Lane(journal.Live).Durable()}
 	for _, line := range h.lines[:n] {
 		at.Offset += int64(len(line))
 	}
 	return at.String()
-}
-
-// TestKeysOfLines: whatever a name holds, its line is found by it, and by nothing
-// that only looks like a member of the line.
-func TestKeysOfLines(t *testing.T) {
-	t.Parallel()
-	of := func(line []byte) (keys []string) {
-		keysOf(line[:len(line)-1], func(key []byte) { keys = append(keys, string(key)) })
-		slices.Sort(keys)
-		return keys
-	}
-	for _, name := range append(hostileNames(), `","id":"0000000000000000`, `\`, `\"`, `x\\`, `"at":"live:1:1"`) {
-		path := "/srv/" + name
-		s := sampleOf(path, 1, watch.Time{})
-		want := []string{"i" + s.ID, "p" + path}
-		if got := of(s.appendLine(nil)); !slices.Equal(got, want) {
-			t.Errorf("line: %q, want %q", got, want)
-		}
-		s.Via, s.For = ViaManual, name
-		if got := of(s.appendLine(nil)); !slices.Equal(got, []string{want[0], "m", want[1]}) {
-			t.Errorf("manual line: %q", got)
-		}
-		o := Outcome{ID: s.ID, Scanner: "clam", Path: path, SHA256: strings.Repeat("0", 64), Outcome: Dead, Reason: name, Signature: name, At: At{journal.Live, journal.Pos{Segment: 7, Offset: 9}}}
-		if got := of(o.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1], "s" + o.SHA256}) {
-			t.Errorf("outcome: %q", got)
-		}
-		tr := Try{ID: s.ID, Scanner: "clam", Path: path, Reason: name, At: o.At}
-		if got := of(tr.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1]}) {
-			t.Errorf("try: %q", got)
-		}
-		if got := of([]byte(path + "\n")); !strings.ContainsAny(name, "\n") && !slices.Equal(got, want[1:]) {
-			t.Errorf("bare path: %q", got)
-		}
-	}
-	spaced := sampleOf("/srv/a", 1, watch.Time{})
-	if got := of([]byte(strings.ReplaceAll(string(spaced.appendLine(nil)), `":`, `": `))); !slices.Equal(got, []string{"i" + spaced.ID, "p/srv/a"}) {
-		t.Errorf("another program's line: %q", got)
-	}
-	if got := of([]byte("{\"segment\":1,\"lane\":\"live\",\"format\":1}\n")); len(got) != 0 {
-		t.Errorf("header: %q", got)
-	}
 }
 
 // TestLinesThatAreNoneOfOurs: bare lines by the thousand of a name that JSON writes
@@ -305,11 +265,11 @@ func TestLinesThatAreNoneOfOurs(t *testing.T) {
 	h := newHistory(t)
 	root := h.c.Trees[0].Path + string(filepath.Separator)
 	odd, planted := root+"not utf \xff", root+"planted"
-	version := sampleOf(odd, 1, watch.Time{})
+	version := noticed(odd, 1, watch.Time{})
 	version.Seen = h.now
 	h.judged(version, "")
 	for range 2500 {
-		h.ends(Sample{Path: odd}, Outcome{Outcome: Gone})
+		h.ends(sample.Sample{Path: odd}, sample.Outcome{Outcome: sample.Gone})
 	}
 	h.write()
 	long := append(bytes.Repeat([]byte(root), 3*journal.MaxLine/len(root)), planted+"\n"...)

@@ -17,6 +17,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // lab is a pipeline on folders of its own.
@@ -26,7 +29,7 @@ type lab struct {
 	drop string
 
 	mu   sync.Mutex
-	outs []Outcome
+	outs []sample.Outcome
 	logs bytes.Buffer
 
 	p    *Pipeline
@@ -39,7 +42,7 @@ func newLab(t *testing.T, set ...func(*Config)) *lab {
 	// Where auto has a choice it looks for two seconds.
 	tree := Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: "fsnotify"}
 	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []Tree{tree}, Journal: Journal{MinFree: -1}}
-	l.c.Outcome = func(o Outcome) {
+	l.c.Outcome = func(o sample.Outcome) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.outs = append(l.outs, o)
@@ -140,14 +143,14 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-func (l *lab) outcomes() []Outcome {
+func (l *lab) outcomes() []sample.Outcome {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.outs)
 }
 
 // await waits for n outcomes.
-func (l *lab) await(n int) []Outcome {
+func (l *lab) await(n int) []sample.Outcome {
 	l.t.Helper()
 	l.until(fmt.Sprintf("%d outcomes, have %d", n, len(l.outcomes())), func() bool { return len(l.outcomes()) >= n })
 	return l.outcomes()
@@ -163,7 +166,7 @@ func (l *lab) swept() {
 }
 
 // lines reads all journal lines of a lane.
-func (l *lab) lines(lane string) []Sample {
+func (l *lab) lines(lane string) []sample.Sample {
 	l.t.Helper()
 	base := "monitor.log"
 	if lane == "backlog" {
@@ -175,14 +178,14 @@ func (l *lab) lines(lane string) []Sample {
 	}
 	paths, _ := filepath.Glob(filepath.Join(dir, base+".*.log"))
 	slices.Sort(paths)
-	var all []Sample
+	var all []sample.Sample
 	for _, path := range append(paths, filepath.Join(dir, base)) {
 		text, err := read(path)
 		if err != nil && !os.IsNotExist(err) {
 			l.t.Fatal(err)
 		}
 		for in := bufio.NewScanner(bytes.NewReader(text)); in.Scan(); {
-			if s, err := parseLine(in.Bytes()); err == nil {
+			if s, err := sample.ParseLine(in.Bytes()); err == nil {
 				all = append(all, s)
 			}
 		}
@@ -221,8 +224,8 @@ func read(path string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-func outcomesOf(all []Outcome, path string) []Outcome {
-	return slices.DeleteFunc(slices.Clone(all), func(o Outcome) bool { return o.Path != path })
+func outcomesOf(all []sample.Outcome, path string) []sample.Outcome {
+	return slices.DeleteFunc(slices.Clone(all), func(o sample.Outcome) bool { return o.Path != path })
 }
 
 // eicar assembles the test file at run time.
@@ -248,4 +251,11 @@ func runIt(t testing.TB, p *Pipeline) (stop func()) {
 			t.Error(err)
 		}
 	}
+}
+
+// noticed returns a sample as an event brings it.
+func noticed(path string, size int64, mtime watch.Time) sample.Sample {
+	s := sample.OfFile(path, size, mtime)
+	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), sample.ViaEvent
+	return s
 }

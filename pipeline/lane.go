@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -67,7 +68,7 @@ func (c *consumer) follow(ctx context.Context, l *lane) error {
 		line, ok, err := l.r.Next()
 		if from, to, gap := l.r.Missed(); gap {
 			c.log.Error("journal lines are missing; their files are journaled again by a sweep: let certpush alone delete segments, and look at the disk", "lane", l.name, "from", from.String(), "to", to.String())
-			if !c.tellDamage(ctx, damage{At{l.name, from}, to}) {
+			if !c.tellDamage(ctx, sample.Damage{At: sample.At{Lane: l.name, Pos: from}, After: to}) {
 				return nil
 			}
 		}
@@ -117,7 +118,7 @@ func (c *consumer) skim(l *lane) {
 
 // handOut queues a line; false means that ctx ended.
 func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool {
-	s, err := parseLine(line.Text)
+	s, err := sample.ParseLine(line.Text)
 	if line.Long || err != nil {
 		return c.unreadable(ctx, l, line, err)
 	}
@@ -125,13 +126,13 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 	if end := c.led.end(); end != (mark{}) { // else the one before will do
 		c.handed = end
 	}
-	if l.left.take(line) || s.passes(c.c.Name) {
+	if l.left.take(line) || s.Passes(c.c.Name) {
 		l.waiting--
 		l.read = line.After
 		c.mu.Unlock()
 		return true
 	}
-	p := &push{sample: s, at: At{l.name, line.At}, lane: l, mark: c.handed}
+	p := &push{sample: s, at: sample.At{Lane: l.name, Pos: line.At}, lane: l, mark: c.handed}
 	e := l.open.PushBack(p)
 	l.read = line.After
 	c.opened[p] = e
@@ -154,7 +155,7 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 func (c *consumer) unreadable(ctx context.Context, l *lane, line journal.Line, err error) bool {
 	c.log.Error("unreadable journal line passed over; its file is journaled again by a sweep: look at the disk", "lane", l.name, "segment", line.At.Segment, "offset", line.At.Offset, "error", err)
 	c.m.badLines.WithLabelValues(l.name).Inc()
-	if !c.tellDamage(ctx, damage{At{l.name, line.At}, line.After}) {
+	if !c.tellDamage(ctx, sample.Damage{At: sample.At{Lane: l.name, Pos: line.At}, After: line.After}) {
 		return false
 	}
 	c.mu.Lock()
@@ -167,13 +168,13 @@ func (c *consumer) unreadable(ctx context.Context, l *lane, line journal.Line, e
 // tellDamage leaves word for the producer, which may be another process, and
 // tries until it succeeds or ctx ends: then it returns false, and the cursor
 // stays before the damage.
-func (c *consumer) tellDamage(ctx context.Context, d damage) bool {
+func (c *consumer) tellDamage(ctx context.Context, d sample.Damage) bool {
 	for {
-		err := d.save(c.cursors)
+		err := saveDamage(c.cursors, d)
 		if err == nil {
 			return true
 		}
-		c.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.at.String(), "error", err)
+		c.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.At.String(), "error", err)
 		t := time.NewTimer(time.Second)
 		select {
 		case <-t.C:

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -65,10 +66,10 @@ func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger
 }
 
 // record appends outcomes and returns when they are durable.
-func (l *ledger) record(all []Outcome) error {
+func (l *ledger) record(all []sample.Outcome) error {
 	lines := make([][]byte, len(all))
 	for i, o := range all {
-		lines[i] = o.appendLine(make([]byte, 0, 512))
+		lines[i] = o.AppendLine(make([]byte, 0, 512))
 	}
 	// A crash before this returns: the samples in hand are pushed again. After it:
 	// the ledger's tail says that they are finished.
@@ -183,7 +184,7 @@ func loadMark(d journal.Folder, name string) mark {
 // readBack calls each for every finished line recorded from m on. When m's
 // segment cannot be found the whole ledger is read. That may be long: it ends with
 // ctx.
-func (l *ledger) readBack(ctx context.Context, m mark, each func(scanner string, at At)) error {
+func (l *ledger) readBack(ctx context.Context, m mark, each func(scanner string, at sample.At)) error {
 	names, err := journal.Segments(l.dir, ledgerBase)
 	if err != nil {
 		return fmt.Errorf("list ledger: %w", err)
@@ -222,7 +223,7 @@ func (l *ledger) readBack(ctx context.Context, m mark, each func(scanner string,
 	return nil
 }
 
-func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at At)) error {
+func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at sample.At)) error {
 	f, err := d.Open(name, os.O_RDONLY)
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
@@ -234,9 +235,8 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 		// An unreadable line, as one that is too long, finishes nothing: its sample is
 		// pushed again.
 		if whole && err == nil {
-			l, ok := parseFinished(line)
-			if at, is := parseAt(l.At); ok && is {
-				each(l.Scanner, at)
+			if scanner, at, ok := sample.ParseFinished(line); ok {
+				each(scanner, at)
 			}
 		}
 		whole = err == nil
@@ -285,5 +285,14 @@ func (l *ledger) close() error {
 	if l.tries != nil {
 		err = errors.Join(err, l.tries.Close())
 	}
+	return err
+}
+
+// tried notes a failed try.
+func (l *ledger) tried(t sample.Try) error {
+	if l.tries == nil {
+		return nil // said at the start
+	}
+	_, _, err := l.tries.Append(t.AppendLine(nil))
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -45,7 +46,7 @@ func TestWrittenThroughAMapWhileItIsJudged(t *testing.T) {
 	var once sync.Once
 	l.meddle(len(eicar()), func() { once.Do(func() { copy(m, bytes.Repeat([]byte("x"), len(m))) }) })
 	d.Set(scantest.Proper)
-	if o := l.await(1)[0]; o.Outcome != Done || o.Verdict != scan.Clean || o.SHA256 != "" {
+	if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != scan.Clean || o.SHA256 != "" {
 		t.Errorf("under its writer's hands: %+v", o)
 	}
 	must(t, unix.Munmap(m))
@@ -70,8 +71,8 @@ func TestAFileRipensBeforeItIsRemembered(t *testing.T) {
 	o.careful = true
 	for range 5 {
 		must(t, os.WriteFile(path, []byte("x"), 0o600))
-		p := &push{sample: Sample{Path: path}}
-		var out Outcome
+		p := &push{sample: sample.Sample{Path: path}}
+		var out sample.Outcome
 		var begun time.Time
 		w := o.open(t.Context(), p, &out, func() bool { begun = time.Now(); return false })
 		if young := begun.Sub(time.Unix(p.stat.Ctime.Sec, int64(p.stat.Ctime.Nsec))); w != ready || young < tick {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -82,10 +83,10 @@ func TestAVerdictIsNotTakenForOtherBytes(t *testing.T) {
 			l.meddle(len(eicar()), func() { once.Do(func() { rewrite(t, path) }) })
 			l.write("a", eicar())
 			all := l.await(2)
-			if o := all[0]; o.Outcome != Skipped || o.Reason != ReasonChanged || o.Verdict != "" || o.SHA256 != "" {
+			if o := all[0]; o.Outcome != sample.Skipped || o.Reason != sample.ReasonChanged || o.Verdict != "" || o.SHA256 != "" {
 				t.Errorf("rewritten while it was judged: %+v", o)
 			}
-			if o := all[1]; o.Outcome != Done || o.Verdict != scan.Clean || o.SHA256 == "" || o.SHA256 == sumOf(eicar()) {
+			if o := all[1]; o.Outcome != sample.Done || o.Verdict != scan.Clean || o.SHA256 == "" || o.SHA256 == sumOf(eicar()) {
 				t.Errorf("what was written: %+v", o)
 			}
 			for _, name := range []string{"b", "c"} {
@@ -129,13 +130,13 @@ func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
 				if writes {
 					want = scan.Clean
 				}
-				if o := l.await(1)[0]; o.Outcome != Done || o.Verdict != want || o.SHA256 != "" || o.Cached {
+				if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != want || o.SHA256 != "" || o.Cached {
 					t.Errorf("pushed as found: %+v", o)
 				}
 				// Its writer may have written through a memory map up to the end.
 				must(t, f.Close())
 				l.until("its push once it has settled", func() bool { return len(outcomesOf(l.outcomes(), path)) == 2 })
-				if o := outcomesOf(l.outcomes(), path)[1]; o.Outcome != Done || o.SHA256 == "" || o.Cached {
+				if o := outcomesOf(l.outcomes(), path)[1]; o.Outcome != sample.Done || o.SHA256 == "" || o.Cached {
 					t.Errorf("settled: %+v", o)
 				}
 				other := l.write("b", eicar())
@@ -166,7 +167,7 @@ func TestNewRightsAndNamesWhileItIsJudged(t *testing.T) {
 			l.meddle(len(eicar()), func() { once.Do(func() { must(t, do(path)) }) })
 			l.write("a", eicar())
 			all := l.await(2)
-			if all[0].Outcome != Skipped || all[0].Reason != ReasonChanged || all[1].Outcome != Done || all[1].Verdict != scan.Malicious {
+			if all[0].Outcome != sample.Skipped || all[0].Reason != sample.ReasonChanged || all[1].Outcome != sample.Done || all[1].Verdict != scan.Malicious {
 				t.Errorf("%+v", all)
 			}
 			l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
@@ -195,7 +196,7 @@ func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 	all := l.await(restlessAfter + 1)
 	l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 	for i, o := range all {
-		if i < restlessAfter && o.Reason != ReasonChanged || i == restlessAfter && (o.Verdict != scan.Malicious || o.SHA256 != "") {
+		if i < restlessAfter && o.Reason != sample.ReasonChanged || i == restlessAfter && (o.Verdict != scan.Malicious || o.SHA256 != "") {
 			t.Errorf("outcome %d: %+v", i, o)
 		}
 	}
@@ -213,7 +214,7 @@ func TestDeletedWhileItIsJudged(t *testing.T) {
 	path := l.drop + string(os.PathSeparator) + "a"
 	l.meddle(len(eicar()), func() { must(t, os.Remove(path)) })
 	l.write("a", eicar())
-	if o := l.await(1)[0]; o.Outcome != Done || o.Verdict != scan.Malicious || removalShows && o.SHA256 != "" {
+	if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != scan.Malicious || removalShows && o.SHA256 != "" {
 		t.Errorf("%+v", o)
 	}
 }

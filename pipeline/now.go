@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -46,7 +47,7 @@ func Ping(ctx context.Context, s Scanner) (version string, err error) {
 // journal, and tells of each outcome. Only Trees and State of c are not used. It
 // ends early with ctx's error, or with a *DownError when a scanner cannot be
 // reached.
-func Scan(ctx context.Context, c Config, paths []string, each func(Outcome)) error {
+func Scan(ctx context.Context, c Config, paths []string, each func(sample.Outcome)) error {
 	scanners, err := scannersWithDefaults(c.Scanners)
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ type now struct {
 	scanner scan.Scanner
 	opener  *opener
 	batch   []*push
-	each    func(Outcome)
+	each    func(sample.Outcome)
 }
 
 // scanBelow pushes one argument: a file, or all below a folder. The argument
@@ -116,7 +117,7 @@ func scanBelow(ctx context.Context, arg string, all []*now) error {
 }
 
 func (n *now) add(ctx context.Context, path string) error {
-	n.batch = append(n.batch, &push{sample: Sample{Path: path, Via: ViaManual}})
+	n.batch = append(n.batch, &push{sample: sample.Sample{Path: path, Via: sample.ViaManual}})
 	if len(n.batch) < n.c.Workers {
 		return nil
 	}
@@ -140,7 +141,7 @@ func (n *now) flush(ctx context.Context) error {
 }
 
 func (n *now) session(ctx context.Context, batch []*push, last bool) (left []*push, err error) {
-	outs := make(map[*push]*Outcome, len(batch))
+	outs := make(map[*push]*sample.Outcome, len(batch))
 	var inside []*push
 	defer func() {
 		for _, p := range inside {
@@ -149,13 +150,13 @@ func (n *now) session(ctx context.Context, batch []*push, last bool) (left []*pu
 	}()
 	answers := n.scanner.Scan(ctx, iter.Seq[scan.File](func(yield func(scan.File) bool) {
 		for _, p := range batch {
-			out := &Outcome{Scanner: n.c.Name, Path: p.sample.Path, Tries: 1}
+			out := &sample.Outcome{Scanner: n.c.Name, Path: p.sample.Path, Tries: 1}
 			p.began, outs[p] = time.Now(), out
 			switch n.opener.open(ctx, p, out, func() bool { return false }) {
 			case unfinished:
 				return // ctx has ended
 			case later:
-				out.Outcome, out.Reason = Dead, p.reason
+				out.Outcome, out.Reason = sample.Dead, p.reason
 			case ready:
 				inside = append(inside, p)
 				if !yield(scan.File{F: p.file, Size: p.stat.Size, SHA256: p.sum}) {
@@ -176,9 +177,9 @@ func (n *now) session(ctx context.Context, batch []*push, last bool) (left []*pu
 			left = append(left, p)
 			delete(outs, p)
 		case f == nil:
-			outs[p].Outcome, outs[p].Reason = Skipped, ReasonChanged
+			outs[p].Outcome, outs[p].Reason = sample.Skipped, sample.ReasonChanged
 		default:
-			outs[p].Outcome, outs[p].Reason = Dead, describe(kindName(f.Kind), f)
+			outs[p].Outcome, outs[p].Reason = sample.Dead, describe(kindName(f.Kind), f)
 		}
 	}
 	for _, p := range batch {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
 // A line's path is opened beneath its tree and nowhere else, whatever form it is
@@ -23,9 +25,9 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	try := func(o *opener, path string) Outcome {
-		p := &push{sample: Sample{Path: path, Via: ViaManual}}
-		var out Outcome
+	try := func(o *opener, path string) sample.Outcome {
+		p := &push{sample: sample.Sample{Path: path, Via: sample.ViaManual}}
+		var out sample.Outcome
 		if o.open(t.Context(), p, &out, func() bool { return false }) == ready {
 			out.Outcome = "ready"
 		}
@@ -39,14 +41,14 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 			}
 		}
 		for _, path := range append(strangers(tree), "", "f", filepath.Join("d", "f")) {
-			if out := try(o, path); out.Outcome != Skipped || out.Reason != ReasonOutside {
+			if out := try(o, path); out.Outcome != sample.Skipped || out.Reason != sample.ReasonOutside {
 				t.Errorf("%q: %+v", path, out)
 			}
 		}
 	}
 	o := newOpener([]Tree{{Path: tree}})
 	for _, path := range []string{filepath.Join(dir, "f"), filepath.Join(dir, "tree2", "f"), filepath.Join(tree, "..", "f")} {
-		if out := try(o, path); out.Outcome != Skipped || out.Reason != ReasonOutside {
+		if out := try(o, path); out.Outcome != sample.Skipped || out.Reason != sample.ReasonOutside {
 			t.Errorf("%q: %+v", path, out)
 		}
 	}

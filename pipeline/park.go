@@ -6,6 +6,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
 // A file of terabytes takes hours to hash. It is hashed in turns: it gives its
@@ -82,9 +84,9 @@ func (p *push) goOnFrom(old *push) {
 }
 
 // outdated is the outcome of a parked line that another one outdates.
-func (c *consumer) outdated(p *push) Outcome {
+func (c *consumer) outdated(p *push) sample.Outcome {
 	out := c.outcomeOf(p)
-	out.Outcome, out.Reason, out.Tries = Skipped, ReasonChanged, p.tries
+	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonChanged, p.tries
 	return out
 }
 

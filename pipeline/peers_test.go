@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -81,8 +82,8 @@ func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu tim
 	var done atomic.Int64
 	all := make(chan struct{})
 	c.Half = ConsumerOnly
-	c.Outcome = func(o Outcome) {
-		if o.Outcome != Done {
+	c.Outcome = func(o sample.Outcome) {
+		if o.Outcome != sample.Done {
 			b.Errorf("%+v", o)
 		}
 		if done.Add(1) == int64(n) {

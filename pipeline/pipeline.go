@@ -47,6 +47,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -178,7 +179,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			return inside(err)
 		}
 		closers = append(closers, l.Close)
-		for _, lane := range lanes {
+		for _, lane := range sample.Lanes {
 			tails[lane] = l.Lane(lane)
 		}
 		if prod, err = newProducer(ctx, p.c, l, dirs.cursors, p.m); err != nil {
@@ -191,7 +192,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	var led *ledger
 	if p.c.Half != ProducerOnly {
 		if p.c.Half == ConsumerOnly {
-			for _, lane := range lanes {
+			for _, lane := range sample.Lanes {
 				f := journal.NewFollower(dirs.journal, journal.Base(lane), p.c.Log)
 				tails[lane] = f
 				run = append(run, f.Run)
@@ -264,7 +265,7 @@ func (p *Pipeline) openConsumers(ctx context.Context, led *ledger, dirs *folders
 }
 
 func (p *Pipeline) putAside(dir journal.Folder) error {
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		files, err := cursorFiles(dir, lane)
 		if err != nil {
 			return fmt.Errorf("list cursors: %w", err)
@@ -384,4 +385,11 @@ func (p *Pipeline) journalSize() int64 {
 		return 0
 	}
 	return prod.lanes.Size()
+}
+
+// keepKeys returns what keeps the keys of the series in dir while it runs.
+func keepKeys(c Config, dir journal.Folder, bases ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return journal.KeepKeys(ctx, dir, bases, sample.KeysOf, c.Journal.MinFree, c.Log)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -24,14 +25,14 @@ func TestDroppedFileReachesItsVerdict(t *testing.T) {
 	all := l.await(2)
 	o := outcomesOf(all, bad)[0]
 	sum := sha256.Sum256([]byte(eicar()))
-	if o.Outcome != Done || o.Verdict != scan.Malicious || o.Signature == "" || o.SHA256 != hex.EncodeToString(sum[:]) || o.Size != 68 || o.Tries != 1 {
+	if o.Outcome != sample.Done || o.Verdict != scan.Malicious || o.Signature == "" || o.SHA256 != hex.EncodeToString(sum[:]) || o.Size != 68 || o.Tries != 1 {
 		t.Errorf("EICAR: %+v", o)
 	}
-	if o := outcomesOf(all, good)[0]; o.Outcome != Done || o.Verdict != scan.Unscanned || o.Reason != "not_listed" {
+	if o := outcomesOf(all, good)[0]; o.Outcome != sample.Done || o.Verdict != scan.Unscanned || o.Reason != "not_listed" {
 		t.Errorf("unknown file: %+v", o)
 	}
 	for _, s := range l.lines("live") {
-		if s.Via != ViaEvent {
+		if s.Via != sample.ViaEvent {
 			t.Errorf("line of %s came by %s", s.Path, s.Via)
 		}
 	}
@@ -163,7 +164,7 @@ func TestUnreadableLineIsJournaledAgain(t *testing.T) {
 	}
 	l.c.Half = Both
 	l.start()
-	if o := l.await(1)[0]; o.Path != first || o.Outcome != Done {
+	if o := l.await(1)[0]; o.Path != first || o.Outcome != sample.Done {
 		t.Errorf("outcome %+v", o)
 	}
 	if !strings.Contains(l.logged(), "unreadable journal line") {
@@ -195,7 +196,7 @@ func TestDeletedJournal(t *testing.T) {
 			l.until("every file's outcome", func() bool {
 				seen := map[string]bool{}
 				for _, o := range l.outcomes() {
-					if o.Outcome == Done {
+					if o.Outcome == sample.Done {
 						seen[o.Path] = true
 					}
 				}

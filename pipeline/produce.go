@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -46,7 +47,7 @@ type producer struct {
 	swept   []time.Time     // when each tree's last sweep ended
 	strays  []stray         // to be forgotten
 	strayed chan struct{}   // wakes forgetStrays
-	damaged []damage        // unreadable lines whose samples are to be journaled again
+	damaged []sample.Damage // unreadable lines whose samples are to be journaled again
 
 	tended atomic.Int64 // when tend came round last, unix nanoseconds
 }
@@ -136,7 +137,7 @@ func (p *producer) close() error { return p.index.close() }
 // before a crash and not noted yet. It comes before any sweep, so that nothing
 // is journaled twice.
 func (p *producer) catchUp(ctx context.Context) error {
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		r, err := p.lanes.NewReader(lane, p.index.marks()[lane], p.log)
 		if err != nil {
 			return fmt.Errorf("read journal's tail: %w", err)
@@ -157,9 +158,9 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 			return err
 		}
 		if ok {
-			if s, err := parseLine(line.Text); err == nil && s.ofAll() {
+			if s, err := sample.ParseLine(line.Text); err == nil && s.OfAll() {
 				st, err := watch.Lstat(s.Path)
-				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == ViaLimit {
+				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
 				}
 				batch = append(batch, noted{s.Path, st, line.At})
@@ -216,7 +217,7 @@ func (p *producer) take(ctx context.Context, batch []watch.Calm) bool {
 			files[i] = found{c.Tree, c.Path, c.Stat, c.Via, c.At}
 			continue
 		}
-		if p.known(c.Path, c.Stat) && c.Via != ViaLimit || !p.sized(c.Tree, c.Stat, true) {
+		if p.known(c.Path, c.Stat) && c.Via != sample.ViaLimit || !p.sized(c.Tree, c.Stat, true) {
 			p.watcher.Done(c.Path)
 			continue
 		}
@@ -275,8 +276,9 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 	}
 	lines := make([][]byte, len(files))
 	for i, f := range files {
-		s := Sample{ID: version(f.path, f.stat.Size, f.stat.Mtime), Seen: f.at, Via: f.via, Path: f.path, Size: f.stat.Size, Mtime: f.stat.Mtime}
-		lines[i] = s.appendLine(make([]byte, 0, 192+len(f.path)))
+		s := sample.OfFile(f.path, f.stat.Size, f.stat.Mtime)
+		s.Seen, s.Via = f.at, f.via
+		lines[i] = s.AppendLine(make([]byte, 0, 192+len(f.path)))
 	}
 	first, after, err := p.lanes.Lane(lane).Append(lines...)
 	if err != nil {
@@ -300,7 +302,7 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 	at := first
 	for i, f := range files {
 		notes[i] = noted{f.path, f.stat, at}
-		if f.via == ViaLimit { // once it has settled it is journaled again, whatever its times say
+		if f.via == sample.ViaLimit { // once it has settled it is journaled again, whatever its times say
 			notes[i].stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
 		}
 		at.Offset += int64(len(lines[i]))
@@ -415,7 +417,7 @@ func (p *producer) sweepAll() {
 // on disk, all but the newest keep.
 func (p *producer) prune(keep int) {
 	marks := p.index.marks()
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		floor, err := cursorFloor(p.cursors, lane, p.c.Scanners, p.c.Half)
 		if err != nil {
 			continue // a scanner without a cursor holds all

@@ -18,28 +18,15 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// The reasons of skipped and dead that are ours; those of a refused kind of
-// file are watch.Refusal's.
-const (
-	ReasonChanged    = "changed"    // no longer the version that its line names; it is journaled again
-	ReasonOutside    = "outside"    // below no configured tree
-	ReasonTooLarge   = "too_large"  // above its tree's max_size
-	ReasonUnreadable = "unreadable" // reading it failed every time
-	ReasonBusy       = "busy"       // another program held it for longer than its tree's settle_limit
-)
-
-// HostAntivirus is the signature of a sample that another anti-virus on this host
-// keeps from being read, or has removed. It has judged it: that is the verdict.
-const HostAntivirus = "host antivirus"
-
 // push is one line on its way to an outcome, and what its tries have come to.
 type push struct {
-	sample Sample
-	at     At
+	sample sample.Sample
+	at     sample.At
 	mark   mark // no outcome from this line on is in the ledger before it
 	lane   *lane
 
@@ -157,21 +144,21 @@ func (o *opener) tree(path string) (tree Tree, ok bool) {
 // open opens p's file, holds it against its line and hashes it. It fills out for
 // settled, and p.reason for later. What takes long is unfinished as soon as
 // enough says so, or ctx has ended.
-func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() bool) way {
+func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough func() bool) way {
 	s := p.sample
 	skip := func(reason string) way {
-		out.Outcome, out.Reason = Skipped, reason
+		out.Outcome, out.Reason = sample.Skipped, reason
 		return settled
 	}
 	path := filepath.Clean(s.Path)
 	tree, ok := o.tree(path)
 	if !ok || path != s.Path && !s.Bare() {
-		return skip(ReasonOutside)
+		return skip(sample.ReasonOutside)
 	}
 	p.tree, p.own = tree, false
 	rel, err := filepath.Rel(tree.Path, path)
 	if err != nil {
-		return skip(ReasonOutside)
+		return skip(sample.ReasonOutside)
 	}
 	f, st, err := o.from(tree.Path, rel)
 	var refused *watch.Refusal
@@ -179,10 +166,10 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 	case o.taken(err):
 		return p.judgedHere(out)
 	case errors.Is(err, watch.ErrBusy):
-		p.reason, p.local = ReasonBusy, false
+		p.reason, p.local = sample.ReasonBusy, false
 		return later
 	case errors.Is(err, fs.ErrNotExist):
-		out.Outcome = Gone
+		out.Outcome = sample.Gone
 		return settled
 	case errors.As(err, &refused) && refused.Reason != "permission":
 		return skip(refused.Reason)
@@ -200,11 +187,11 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 	out.Size = st.Size
 	if changed(s, st) {
 		p.shut()
-		return skip(ReasonChanged)
+		return skip(sample.ReasonChanged)
 	}
 	if tree.MaxSize > 0 && st.Size > tree.MaxSize {
 		p.shut()
-		return skip(ReasonTooLarge)
+		return skip(sample.ReasonTooLarge)
 	}
 	if err := o.hash(ctx, p, enough); err != nil {
 		// A file system whose sizes lie changes nothing: its file cannot be read.
@@ -214,7 +201,7 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 			return p.judgedHere(out)
 		}
 		if moved {
-			return skip(ReasonChanged)
+			return skip(sample.ReasonChanged)
 		}
 		if errors.Is(err, errInterrupted) {
 			return unfinished
@@ -230,15 +217,15 @@ func (o *opener) open(ctx context.Context, p *push, out *Outcome, enough func() 
 }
 
 // judgedHere is the outcome of a sample that another anti-virus on this host took.
-func (p *push) judgedHere(out *Outcome) way {
-	out.Outcome, out.Verdict, out.Signature, out.Tries = Done, scan.Malicious, HostAntivirus, p.tries+1
+func (p *push) judgedHere(out *sample.Outcome) way {
+	out.Outcome, out.Verdict, out.Signature, out.Tries = sample.Done, scan.Malicious, sample.HostAntivirus, p.tries+1
 	return settled
 }
 
 // fault notes why the file cannot be opened or read. For want of descriptors or
 // memory any file could not.
 func (p *push) fault(err error) {
-	p.reason, p.local = describe(ReasonUnreadable, err), !exhausted(err)
+	p.reason, p.local = describe(sample.ReasonUnreadable, err), !exhausted(err)
 	p.short = nil
 	if !p.local {
 		p.short = err
@@ -264,8 +251,8 @@ func (o *opener) ripe(ctx context.Context, f *os.File, st watch.Stat) (watch.Sta
 
 // changed reports whether st is another version than the line's. A bare path has
 // none, and a file that never settled is pushed as found.
-func changed(s Sample, st watch.Stat) bool {
-	return !s.Bare() && s.Via != ViaLimit && (st.Size != s.Size || st.Mtime != s.Mtime)
+func changed(s sample.Sample, st watch.Stat) bool {
+	return !s.Bare() && s.Via != sample.ViaLimit && (st.Size != s.Size || st.Mtime != s.Mtime)
 }
 
 // hash reads the file through ReadAt, so that the descriptor that may be passed
@@ -308,12 +295,12 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 }
 
 // borne reports whether p is pushed as found, whatever happens to it meanwhile.
-func (p *push) borne() bool { return p.sample.Via == ViaLimit || p.restless }
+func (p *push) borne() bool { return p.sample.Via == sample.ViaLimit || p.restless }
 
 // vague reports whether what was hashed is perhaps not what the scanner is given.
 // Of a file under its writer's hands no time tells all, for it may be written
 // through a memory map.
-func (p *push) vague() bool { return p.sample.Via == ViaLimit || p.torn }
+func (p *push) vague() bool { return p.sample.Via == sample.ViaLimit || p.torn }
 
 // moved reports whether the open file is another version now than when it was
 // opened, also while the scanner held its descriptor. Whoever owns a file sets its
@@ -346,7 +333,7 @@ func (p *push) shut() {
 // bare path that changed has no line of its own to come: it is pushed again. Of
 // what changed under the scanner's eyes nobody knows which bytes it saw: where a
 // verdict stands all the same it has no SHA-256 and is not remembered.
-func (p *push) judge(a scan.Answer, out *Outcome) bool {
+func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 	if a.Err != nil && watch.Taken(a.Err) { // while the scanner was handed it
 		p.judgedHere(out)
 		return true
@@ -356,7 +343,7 @@ func (p *push) judge(a scan.Answer, out *Outcome) bool {
 		if p.sample.Bare() {
 			return false
 		}
-		out.Outcome, out.Reason, out.SHA256 = Skipped, ReasonChanged, ""
+		out.Outcome, out.Reason, out.SHA256 = sample.Skipped, sample.ReasonChanged, ""
 		return true
 	}
 	if moved || p.vague() {
@@ -365,7 +352,7 @@ func (p *push) judge(a scan.Answer, out *Outcome) bool {
 	if a.Err != nil {
 		return false
 	}
-	out.Outcome, out.Verdict, out.Signature, out.Reason = Done, a.Verdict, a.Signature, a.Reason
+	out.Outcome, out.Verdict, out.Signature, out.Reason = sample.Done, a.Verdict, a.Signature, a.Reason
 	return true
 }
 

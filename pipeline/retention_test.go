@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -39,7 +40,7 @@ type model struct {
 	closers   []func() error
 
 	next     int
-	appended map[string]At              // paths whose Append returned, and where their lines lie
+	appended map[string]sample.At       // paths whose Append returned, and where their lines lie
 	recorded map[string]map[string]bool // by scanner: paths whose outcome was told
 	maybe    map[string]bool            // scanner and path: recorded as the power was cut
 	marks    map[string]journal.Pos     // the index's, on disk
@@ -53,7 +54,7 @@ var modelScanners = []string{"one", "two"}
 
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{t: t, met: newMetrics(), d: disktest.New(), draw: rand.New(rand.NewPCG(seed, 1)), keep: int(seed % 2), now: time.Unix(1800000000, 0),
-		appended: map[string]At{}, recorded: map[string]map[string]bool{}, maybe: map[string]bool{}, marks: map[string]journal.Pos{}}
+		appended: map[string]sample.At{}, recorded: map[string]map[string]bool{}, maybe: map[string]bool{}, marks: map[string]journal.Pos{}}
 	m.say = t.Errorf
 	for _, name := range modelScanners {
 		m.recorded[name] = map[string]bool{}
@@ -141,7 +142,7 @@ var steps = []struct {
 		if m.draw.IntN(2) == 0 { // the index may lag behind all of them
 			return
 		}
-		for _, lane := range lanes {
+		for _, lane := range sample.Lanes {
 			m.marks[lane] = m.prod.lanes.Lane(lane).Durable()
 		}
 	}},
@@ -153,9 +154,9 @@ var singly = len(steps) - 1
 func (m *model) append(lane string) {
 	m.next++
 	path := fmt.Sprintf("/t/%d", m.next)
-	s := sampleOf(path, int64(m.next), watch.Time{Sec: 1})
-	if at, _, err := m.prod.lanes.Lane(lane).Append(s.appendLine(nil)); err == nil {
-		m.appended[path] = At{lane, at}
+	s := noticed(path, int64(m.next), watch.Time{Sec: 1})
+	if at, _, err := m.prod.lanes.Lane(lane).Append(s.AppendLine(nil)); err == nil {
+		m.appended[path] = sample.At{Lane: lane, Pos: at}
 	}
 }
 
@@ -192,22 +193,22 @@ func (m *model) record(c *consumer) bool {
 func (m *model) finish(c *consumer, p *push) bool {
 	before := len(m.recorded[c.c.Name])
 	out := c.outcomeOf(p)
-	out.Outcome = Gone
+	out.Outcome = sample.Gone
 	ended, end := context.WithCancel(m.t.Context())
 	end() // one attempt
-	c.told = func(o Outcome) {
+	c.told = func(o sample.Outcome) {
 		if m.recorded[c.c.Name][o.Path] {
 			m.say("%s has two outcomes from %s\nafter %s", o.Path, c.c.Name, strings.Join(m.trace, ", "))
 		}
 		m.recorded[c.c.Name][o.Path] = true
 	}
-	c.finish(ended, ended, []*push{p}, []Outcome{out})
+	c.finish(ended, ended, []*push{p}, []sample.Outcome{out})
 	return len(m.recorded[c.c.Name]) > before
 }
 
 // push reads and records all that there is.
 func (m *model) push(c *consumer) {
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		for m.read(c, lane) {
 		}
 	}
@@ -217,7 +218,7 @@ func (m *model) push(c *consumer) {
 
 func (m *model) prune(keep int) {
 	count := func() (n int) {
-		for _, lane := range lanes {
+		for _, lane := range sample.Lanes {
 			names, err := journal.Segments(m.prod.lanes.Lane(lane).Folder(), journal.Base(lane))
 			m.must(err)
 			n += len(names)
@@ -230,7 +231,7 @@ func (m *model) prune(keep int) {
 		m.prod.prune(keep)
 		return
 	}
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		if floor, err := cursorFloor(m.prod.cursors, lane, m.c.Scanners, Both); err == nil {
 			_, _ = m.prod.lanes.Lane(lane).Prune(keep, journal.Before(m.wrong(floor)))
 		}
@@ -281,7 +282,7 @@ func (m *model) step(i int, lane string, c *consumer, mishap string) {
 func (m *model) unnoted() {
 	m.t.Helper()
 	there := map[string]bool{}
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		r, err := m.prod.lanes.NewReader(lane, m.marks[lane], m.c.Log)
 		m.must(err)
 		for {
@@ -290,7 +291,7 @@ func (m *model) unnoted() {
 			if !ok {
 				break
 			}
-			s, err := parseLine(line.Text)
+			s, err := sample.ParseLine(line.Text)
 			m.must(err)
 			there[s.Path] = true
 		}
@@ -348,7 +349,7 @@ func (m *model) play(n int) {
 			m.crash(m.leave())
 		}
 		// Mostly one lane: what is pruned is what both scanners are done with.
-		m.step(m.draw.IntN(len(steps)), lanes[m.draw.IntN(5)/4], m.consumers[m.draw.IntN(2)], mishap)
+		m.step(m.draw.IntN(len(steps)), sample.Lanes[m.draw.IntN(5)/4], m.consumers[m.draw.IntN(2)], mishap)
 	}
 	m.drain()
 }

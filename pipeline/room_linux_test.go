@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -100,7 +101,7 @@ func (l *lab) allOnce(paths []string) {
 	l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 	count := map[string]int{}
 	for _, o := range l.ledgerLines() {
-		if o["outcome"] != Done || o["verdict"] != string(scan.Clean) {
+		if o["outcome"] != sample.Done || o["verdict"] != string(scan.Clean) {
 			l.t.Errorf("%v", o)
 		}
 		count[fmt.Sprint(o["path"])]++

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -67,7 +68,7 @@ func TestRealClamd(t *testing.T) {
 			}
 			all = l.await(3 + n)
 			for _, o := range all[3:] {
-				if o.Outcome != Done || o.Verdict != scan.Clean {
+				if o.Outcome != sample.Done || o.Verdict != scan.Clean {
 					t.Errorf("over the restart: %+v", o)
 				}
 			}
@@ -95,9 +96,9 @@ func TestFinePrint03SessionsAndTries(t *testing.T) {
 	all := l.await(41)
 	for _, o := range all {
 		switch {
-		case o.Path == poison && (o.Outcome != Dead || o.Tries != 3 || o.Verdict != "" || o.Reason == ""):
+		case o.Path == poison && (o.Outcome != sample.Dead || o.Tries != 3 || o.Verdict != "" || o.Reason == ""):
 			t.Errorf("poison: %+v", o)
-		case o.Path != poison && (o.Outcome != Done || o.Verdict != scan.Clean):
+		case o.Path != poison && (o.Outcome != sample.Done || o.Verdict != scan.Clean):
 			t.Errorf("good sample: %+v", o)
 		}
 	}
@@ -158,7 +159,7 @@ func misbehave(t *testing.T, b scantest.Behaviour, network string) {
 	l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 	for _, path := range paths {
 		o := outcomesOf(l.outcomes(), path)
-		if len(o) != 1 || o[0].Outcome != Done || o[0].Verdict != scan.Clean {
+		if len(o) != 1 || o[0].Outcome != sample.Done || o[0].Verdict != scan.Clean {
 			t.Errorf("in the end: %+v", o)
 		}
 	}
@@ -191,7 +192,7 @@ func TestScannerDiesAndComesBack(t *testing.T) {
 			l.judged(paths...)
 			l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 			for _, path := range paths {
-				if o := outcomesOf(l.outcomes(), path); len(o) != 1 || o[0].Outcome != Done || o[0].Verdict != scan.Clean {
+				if o := outcomesOf(l.outcomes(), path); len(o) != 1 || o[0].Outcome != sample.Done || o[0].Verdict != scan.Clean {
 					t.Errorf("%s: %+v", path, o)
 				}
 			}
@@ -219,9 +220,9 @@ func TestASampleThatFellsTheScanner(t *testing.T) {
 	l.judged(append(good, poison)...)
 	for _, o := range l.outcomes() {
 		switch {
-		case o.Path == poison && (o.Outcome != Dead || o.Tries != tries || o.Verdict != "" || o.Reason == ""):
+		case o.Path == poison && (o.Outcome != sample.Dead || o.Tries != tries || o.Verdict != "" || o.Reason == ""):
 			t.Errorf("poison: %+v", o)
-		case o.Path != poison && (o.Outcome != Done || o.Verdict != scan.Clean):
+		case o.Path != poison && (o.Outcome != sample.Done || o.Verdict != scan.Clean):
 			t.Errorf("good sample: %+v", o)
 		}
 	}
@@ -256,7 +257,7 @@ func TestAGigabyteOfReplyTakesNoMemory(t *testing.T) {
 	}
 	d.Set(scantest.Proper)
 	for _, o := range l.await(8) {
-		if o.Outcome != Done || o.Verdict != scan.Clean {
+		if o.Outcome != sample.Done || o.Verdict != scan.Clean {
 			t.Errorf("in the end: %+v", o)
 		}
 	}
@@ -287,7 +288,7 @@ func TestScannerDownAtStart(t *testing.T) {
 		l.until("waiting 1", func() bool { return l.p.Status().Scanners[0].Waiting == 1 })
 	}
 	d.Set(scantest.Proper)
-	if o := l.await(1)[0]; o.Path != path || o.Outcome != Done || o.Tries != 1 {
+	if o := l.await(1)[0]; o.Path != path || o.Outcome != sample.Done || o.Tries != 1 {
 		t.Errorf("outcome %+v", o)
 	}
 }
@@ -303,7 +304,7 @@ func TestHostileNamesReachTheLedger(t *testing.T) {
 	l.start()
 	all := l.await(len(names))
 	for _, n := range names {
-		if o := outcomesOf(all, filepath.Join(l.drop, n)); len(o) != 1 || o[0].Outcome != Done {
+		if o := outcomesOf(all, filepath.Join(l.drop, n)); len(o) != 1 || o[0].Outcome != sample.Done {
 			t.Errorf("%q: %+v", n, o)
 		}
 	}
@@ -343,7 +344,7 @@ func TestAStopGivesBackWhatTakesTooLong(t *testing.T) {
 	}
 	d.SetDelay(0)
 	l.start()
-	if o := l.await(1)[0]; o.Path != path || o.Outcome != Done || o.Tries != 1 {
+	if o := l.await(1)[0]; o.Path != path || o.Outcome != sample.Done || o.Tries != 1 {
 		t.Errorf("after the next start: %+v", o)
 	}
 }

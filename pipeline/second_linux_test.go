@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
 // second is a pipeline in a process of its own, which can be halted, given other
@@ -237,10 +239,10 @@ func serve(t *testing.T) bool {
 		Half:     map[string]Half{"producer": ProducerOnly}[os.Getenv(secondHalf)],
 		Scanners: []Scanner{{Name: "none", Type: "discard", Workers: 16}},
 		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Outcome: func(o Outcome) {
+		Outcome: func(o sample.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()
-			fmt.Fprintf(out, "out %q %s\n", o.Path, strings.TrimSpace(o.Outcome+" "+map[bool]string{true: o.Reason}[o.Outcome != Done]))
+			fmt.Fprintf(out, "out %q %s\n", o.Path, strings.TrimSpace(o.Outcome+" "+map[bool]string{true: o.Reason}[o.Outcome != sample.Done]))
 			out.Flush()
 		},
 	})

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -20,10 +21,10 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 		<-c.places
 		return
 	}
-	var all []*push    // each holds a place until it is recorded or given back
-	var inside []int   // those of all that the scanner was handed
-	var outs []Outcome // one for each of all
-	var before []way   // how opening them ended
+	var all []*push           // each holds a place until it is recorded or given back
+	var inside []int          // those of all that the scanner was handed
+	var outs []sample.Outcome // one for each of all
+	var before []way          // how opening them ended
 	files := iter.Seq[scan.File](func(yield func(scan.File) bool) {
 		begun := time.Now()
 		for p := first; p != nil; p = c.join(ctx, first, begun, len(all)) {
@@ -59,7 +60,7 @@ func (c *consumer) session(ctx, hand context.Context, first *push) {
 		given[k] = answers[i]
 	}
 	var finished []*push
-	var record []Outcome
+	var record []sample.Outcome
 	for i, p := range all {
 		done := before[i] == settled
 		if before[i] == ready {
@@ -105,7 +106,7 @@ func (c *consumer) join(ctx context.Context, first *push, begun time.Time, n int
 
 // remembered takes p's verdict from the cache; false means that it has to be
 // asked for.
-func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
+func (c *consumer) remembered(ctx context.Context, p *push, out *sample.Outcome) bool {
 	if c.cache == nil || p.vague() {
 		return false
 	}
@@ -120,32 +121,32 @@ func (c *consumer) remembered(ctx context.Context, p *push, out *Outcome) bool {
 		return false
 	}
 	p.shut()
-	out.Cached, out.Tries = out.Outcome == Done, p.tries
+	out.Cached, out.Tries = out.Outcome == sample.Done, p.tries
 	return true
 }
 
-func (c *consumer) outcomeOf(p *push) Outcome {
-	return Outcome{ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Size: p.sample.Size, At: p.at}
+func (c *consumer) outcomeOf(p *push) sample.Outcome {
+	return sample.Outcome{ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Size: p.sample.Size, At: p.at}
 }
 
 // settle takes an answer: true means that p has its outcome. False means that p
 // was given back, and may already be in another session's hands: it is not to be
 // touched after.
-func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *Outcome, alone bool) bool {
+func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *sample.Outcome, alone bool) bool {
 	judged := p.judge(a, out)
 	p.shut()
 	if judged {
 		// By now the scanner may be another than was asked for its key: the answer's own
 		// counts. Without a SHA-256 nobody knows which bytes it saw.
-		if c.cache != nil && out.Outcome == Done && a.Err == nil && a.Key != "" && out.SHA256 != "" {
+		if c.cache != nil && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && out.SHA256 != "" {
 			c.cache.put(c.c.Name, a.Key, p.sum, a)
 		}
 		result := string(out.Verdict)
 		switch {
-		case out.Outcome == Done && a.Err == nil:
+		case out.Outcome == sample.Done && a.Err == nil:
 			c.health.judgedNow(1)
 			c.m.bytes.WithLabelValues(c.c.Name).Add(float64(p.stat.Size))
-		case out.Outcome != Done:
+		case out.Outcome != sample.Done:
 			result = out.Reason
 		}
 		c.m.tries.WithLabelValues(c.c.Name, result).Inc()
@@ -184,7 +185,7 @@ func (c *consumer) failed(p *push, f *scan.Failure, alone bool) {
 		p.alone = true
 		c.later(p, now)
 	case scan.Unread:
-		p.reason, p.local = describe(ReasonUnreadable, f), !exhausted(f)
+		p.reason, p.local = describe(sample.ReasonUnreadable, f), !exhausted(f)
 		c.notRead(p, f)
 	default:
 		if !alone {
@@ -215,19 +216,19 @@ func (c *consumer) count(ctx context.Context, p *push) bool {
 	}
 	p.failed = false
 	p.tries++
-	if err := c.led.tried(Try{time.Now(), p.sample.ID, c.c.Name, p.sample.Path, p.tries, p.reason, p.at}); err != nil {
+	if err := c.led.tried(sample.Try{Time: time.Now(), ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Try: p.tries, Reason: p.reason, At: p.at}); err != nil {
 		c.log.Debug("a failed try is not on record", "path", p.sample.Path, "error", err)
 	}
 	if p.tries < c.c.Tries {
 		return true
 	}
 	out := c.outcomeOf(p)
-	out.Outcome, out.Reason, out.Tries = Dead, p.reason, p.tries
+	out.Outcome, out.Reason, out.Tries = sample.Dead, p.reason, p.tries
 	if p.sum != [32]byte{} && !p.vague() { // it could be read
 		out.Size, out.SHA256 = p.stat.Size, hex.EncodeToString(p.sum[:])
 	}
 	c.log.Error("dead letter: the sample is given up; see `certpush why`, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.tries, "reason", p.reason)
-	c.finish(ctx, ctx, []*push{p}, []Outcome{out})
+	c.finish(ctx, ctx, []*push{p}, []sample.Outcome{out})
 	return false
 }
 
@@ -244,7 +245,7 @@ func kindName(k scan.Kind) string {
 	case scan.Void:
 		return "void"
 	case scan.Unread:
-		return ReasonUnreadable
+		return sample.ReasonUnreadable
 	default:
 		return "unclear"
 	}
@@ -252,7 +253,7 @@ func kindName(k scan.Kind) string {
 
 // finish records outcomes, and only then lets the cursor pass their lines. While
 // the ledger cannot be written it holds the workers, and so pushing stops.
-func (c *consumer) finish(ctx, hand context.Context, all []*push, outs []Outcome) {
+func (c *consumer) finish(ctx, hand context.Context, all []*push, outs []sample.Outcome) {
 	if len(all) == 0 {
 		return
 	}
@@ -284,7 +285,7 @@ func (c *consumer) finish(ctx, hand context.Context, all []*push, outs []Outcome
 
 // record writes to the ledger until it succeeds; false means that it did not
 // before the stop's time was over.
-func (c *consumer) record(ctx, hand context.Context, outs []Outcome) bool {
+func (c *consumer) record(ctx, hand context.Context, outs []sample.Outcome) bool {
 	failing := false
 	for {
 		err := c.led.record(outs)
@@ -316,7 +317,7 @@ func (c *consumer) record(ctx, hand context.Context, outs []Outcome) bool {
 
 // tell counts an outcome, warns of a malicious one, and hands a changed path
 // back to settle.
-func (c *consumer) tell(p *push, out Outcome, now time.Time) {
+func (c *consumer) tell(p *push, out sample.Outcome, now time.Time) {
 	name := c.c.Name
 	c.m.pushes.WithLabelValues(name, out.Outcome).Inc()
 	c.m.took.WithLabelValues(name).Observe(out.Took.Seconds())
@@ -329,10 +330,10 @@ func (c *consumer) tell(p *push, out Outcome, now time.Time) {
 	if out.Verdict == scan.Malicious {
 		c.log.Warn("malicious", "path", out.Path, "signature", out.Signature, "sha256", out.SHA256, "at", out.At.String())
 	}
-	if out.Reason == ReasonChanged && c.again != nil {
+	if out.Reason == sample.ReasonChanged && c.again != nil {
 		c.again(out.Path)
 	}
-	if out.strayed() && c.stray != nil {
+	if out.Strayed() && c.stray != nil {
 		c.stray(out.Path, out.At)
 	}
 	if c.told != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -40,7 +41,7 @@ func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
 		for _, f := range all {
 			for _, m := range f.GetMetric() {
 				for _, label := range m.GetLabel() {
-					if f.GetName() == "certpush_tries_total" && label.GetValue() == ReasonUnreadable {
+					if f.GetName() == "certpush_tries_total" && label.GetValue() == sample.ReasonUnreadable {
 						n += m.GetCounter().GetValue()
 					}
 				}
@@ -57,7 +58,7 @@ func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
 	}
 	give()
 	l.judged(path)
-	if o := outcomesOf(l.outcomes(), path)[0]; o.Outcome != Done || o.Verdict != scan.Malicious || o.Tries != 1 {
+	if o := outcomesOf(l.outcomes(), path)[0]; o.Outcome != sample.Done || o.Verdict != scan.Malicious || o.Tries != 1 {
 		t.Errorf("%+v", o)
 	}
 	for _, say := range []string{"samples cannot be opened for want", "samples can be opened again"} {

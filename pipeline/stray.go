@@ -2,29 +2,21 @@
 
 package pipeline
 
-import "context"
+import (
+	"context"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+)
 
 // stray is a line whose path led nowhere, or to no file, when it was pushed.
 type stray struct {
 	path string
-	at   At
-}
-
-// strayed tells if an outcome says that the path led to no file at that moment. A
-// folder that was moved away may be moved back, with the same version in it.
-func (o Outcome) strayed() bool {
-	switch o.Outcome {
-	case Gone:
-		return true
-	case Skipped:
-		return o.Reason != ReasonChanged && o.Reason != ReasonTooLarge && o.Reason != ReasonOutside
-	}
-	return false
+	at   sample.At
 }
 
 // stray takes a line that strayed. It never blocks: the index may be waiting for
 // its disk, and pushing goes on.
-func (p *producer) stray(path string, at At) {
+func (p *producer) stray(path string, at sample.At) {
 	p.mu.Lock()
 	p.strays = append(p.strays, stray{path, at})
 	p.mu.Unlock()
@@ -66,7 +58,7 @@ func (p *producer) forgetStrays(ctx context.Context) error {
 // never read. It is on disk when forget returns: only then may the line end.
 //
 // A crash here: the line is pushed again, and the sweep at start journals the file.
-func (p *producer) forget(ctx context.Context, path string, at At) error {
+func (p *producer) forget(ctx context.Context, path string, at sample.At) error {
 	if err := p.index.forgetLine(ctx, path, at); err != nil {
 		return err
 	}

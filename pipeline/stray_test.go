@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -24,11 +25,11 @@ func TestMovedAwayAndBack(t *testing.T) {
 	l.swept() // the sweep itself would forget what is gone
 	must(t, os.Rename(dir, away))
 	d.Set(scantest.Proper)
-	if o := l.await(1)[0]; o.Outcome != Gone {
+	if o := l.await(1)[0]; o.Outcome != sample.Gone {
 		t.Fatalf("%+v", o)
 	}
 	must(t, os.Rename(away, dir))
-	if o := l.await(2)[1]; o.Path != path || o.Outcome != Done {
+	if o := l.await(2)[1]; o.Path != path || o.Outcome != sample.Done {
 		t.Errorf("%+v", o)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -137,7 +138,7 @@ func isGone(folder string) bool {
 
 func (p *producer) ends() map[string]journal.Pos {
 	m := map[string]journal.Pos{}
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		m[lane] = p.lanes.Lane(lane).Durable()
 	}
 	return m
@@ -189,7 +190,7 @@ func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
 	if !s.p.sized(s.d.Tree, st, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
 		return
 	}
-	s.take(ctx, s.d.Tree, path, ViaSweep, func() bool { return s.p.known(path, st) })
+	s.take(ctx, s.d.Tree, path, sample.ViaSweep, func() bool { return s.p.known(path, st) })
 }
 
 // take has a file journaled unless somebody else is at it, or known says by now
@@ -245,7 +246,7 @@ func (p *producer) hearDamage() {
 		return // tried again in a second
 	}
 	p.mu.Lock()
-	fresh := slices.ContainsFunc(all, func(d damage) bool { return !slices.Contains(p.damaged, d) })
+	fresh := slices.ContainsFunc(all, func(d sample.Damage) bool { return !slices.Contains(p.damaged, d) })
 	p.damaged = all
 	p.mu.Unlock()
 	if fresh {
@@ -269,7 +270,7 @@ func (p *producer) dropDamaged(ctx context.Context) {
 	// A crash here: it is forgotten once more.
 	for _, d := range all {
 		if err == nil {
-			err = p.cursors.Remove(d.name())
+			err = p.cursors.Remove(d.Name())
 		}
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -25,10 +26,10 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sample := Sample{ID: version(path, st.Size, st.Mtime), Via: ViaEvent, Path: path, Size: st.Size, Mtime: st.Mtime}
-	check := func(t *testing.T, out Outcome) {
+	the := sample.OfFile(path, st.Size, st.Mtime)
+	check := func(t *testing.T, out sample.Outcome) {
 		t.Helper()
-		if out.Outcome != Done || out.Verdict != scan.Malicious || out.Signature != HostAntivirus || out.Tries != 1 || out.Reason != "" {
+		if out.Outcome != sample.Done || out.Verdict != scan.Malicious || out.Signature != sample.HostAntivirus || out.Tries != 1 || out.Reason != "" {
 			t.Errorf("outcome %+v", out)
 		}
 	}
@@ -37,8 +38,8 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		o.from = func(_, rel string) (*os.File, watch.Stat, error) {
 			return nil, watch.Stat{}, fmt.Errorf("open %s: %w", rel, watch.ErrTaken)
 		}
-		var out Outcome
-		if w := o.open(t.Context(), &push{sample: sample}, &out, func() bool { return false }); w != settled {
+		var out sample.Outcome
+		if w := o.open(t.Context(), &push{sample: the}, &out, func() bool { return false }); w != settled {
 			t.Errorf("way %v", w)
 		}
 		check(t, out)
@@ -50,8 +51,8 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 			return f, st, err
 		}
 		o.taken = func(err error) bool { return err != nil }
-		p := &push{sample: sample}
-		var out Outcome
+		p := &push{sample: the}
+		var out sample.Outcome
 		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != settled || p.file != nil {
 			t.Errorf("way %v, file %v", w, p.file)
 		}
@@ -59,8 +60,8 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 	})
 	t.Run("hand over", func(t *testing.T) {
 		o := newOpener([]Tree{{Path: dir}})
-		p := &push{sample: sample}
-		var out Outcome
+		p := &push{sample: the}
+		var out sample.Outcome
 		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != ready {
 			t.Fatalf("way %v", w)
 		}

@@ -5,6 +5,8 @@ package pipeline
 import (
 	"context"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
 const (
@@ -40,8 +42,8 @@ func (c *consumer) treeReads(p *push) bool {
 // unread takes a sample that could not be opened or read on our side: true means
 // that it ends so. Another's hold on it is no failed try, for whoever has it is not
 // done, and has as long as one who writes has.
-func (c *consumer) unread(ctx context.Context, p *push, out *Outcome) bool {
-	if p.reason != ReasonBusy {
+func (c *consumer) unread(ctx context.Context, p *push, out *sample.Outcome) bool {
+	if p.reason != sample.ReasonBusy {
 		c.notRead(p, p.short)
 		return false
 	}
@@ -59,11 +61,11 @@ func (c *consumer) unread(ctx context.Context, p *push, out *Outcome) bool {
 // giveBack ends a sample that another program holds: its path goes back to settle,
 // which waits for the holder, and it is journaled again. Where the producer is
 // another process nobody could wait for it, and it is a dead letter.
-func (c *consumer) giveBack(ctx context.Context, p *push, out *Outcome) bool {
-	out.Reason, out.Tries = ReasonBusy, p.tries
+func (c *consumer) giveBack(ctx context.Context, p *push, out *sample.Outcome) bool {
+	out.Reason, out.Tries = sample.ReasonBusy, p.tries
 	// Nor is a manual line what the index knows the file from.
-	if c.forget == nil || p.sample.Via == ViaManual {
-		out.Outcome = Dead
+	if c.forget == nil || p.sample.Via == sample.ViaManual {
+		out.Outcome = sample.Dead
 		c.log.Error("dead letter: the sample is given up; see `certpush why`, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.tries, "reason", out.Reason)
 		return true
 	}
@@ -74,14 +76,14 @@ func (c *consumer) giveBack(ctx context.Context, p *push, out *Outcome) bool {
 		c.later(p, time.Now().Add(c.pace(p)))
 		return false
 	}
-	out.Outcome = Skipped
+	out.Outcome = sample.Skipped
 	return true
 }
 
 // notRead puts p off. It is a failed try unless the process or the machine is short
 // of what any file needs.
 func (c *consumer) notRead(p *push, short error) {
-	c.m.tries.WithLabelValues(c.c.Name, ReasonUnreadable).Inc()
+	c.m.tries.WithLabelValues(c.c.Name, sample.ReasonUnreadable).Inc()
 	wait := c.pace(p)
 	c.mu.Lock()
 	p.judged = c.reads[p.tree.Path]

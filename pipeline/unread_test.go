@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -22,11 +23,11 @@ func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 		reads: map[string]uint64{}, refused: map[string]error{}, woken: make(chan struct{}, 1),
 	}
 	tree, other := Tree{Path: "/tree"}, Tree{Path: "/other"}
-	p := &push{sample: Sample{Path: "/tree/a"}, tree: tree}
+	p := &push{sample: sample.Sample{Path: "/tree/a"}, tree: tree}
 	c.wasRead(&push{tree: tree})
 	for range 10 {
 		p.fault(syscall.EIO)
-		var out Outcome
+		var out sample.Outcome
 		if c.unread(t.Context(), p, &out) || !p.failed {
 			t.Fatalf("%+v %+v", p, out)
 		}
@@ -36,7 +37,7 @@ func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 		}
 	}
 	p.fault(syscall.EIO)
-	var out Outcome
+	var out sample.Outcome
 	c.unread(t.Context(), p, &out)
 	c.wasRead(&push{tree: tree})
 	if !c.treeReads(p) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -43,9 +44,9 @@ func (v Proof) Proven() bool {
 
 // Unaccounted is a file that nobody will push.
 type Unaccounted struct {
-	Sample  Sample `json:"sample"`  // as the file lies there
-	Scanner string `json:"scanner"` // empty: it is not journaled
-	Why     string `json:"why"`
+	Sample  sample.Sample `json:"sample"`  // as the file lies there
+	Scanner string        `json:"scanner"` // empty: it is not journaled
+	Why     string        `json:"why"`
 }
 
 const (
@@ -108,7 +109,7 @@ type verify struct {
 
 	reach   []reach               // of each scanner
 	ended   map[outcomeKey]string // outcomes but done, and those that no cursor vouches for
-	damaged []damage              // told, and not yet forgotten by the index
+	damaged []sample.Damage       // told, and not yet forgotten by the index
 	kept    map[string]kept       // of each lane
 	proof   Proof
 	unknown []candidate
@@ -128,7 +129,7 @@ type reach struct {
 
 type outcomeKey struct {
 	scanner string
-	at      At
+	at      sample.At
 }
 
 // candidate is a file that was not accounted for at the first look.
@@ -153,8 +154,8 @@ func (c *verify) atRest(ctx context.Context) (done func() error, err error) {
 		for _, s := range all {
 			if err == nil && s.Number >= mark.Segment {
 				err = journal.Find(ctx, c.a.journal, s, nil, func(offset int64, text []byte) error {
-					at := At{lane, journal.Pos{Segment: s.Number, Offset: offset}}
-					if s, err := parseLine(text); err == nil && s.ofAll() && !at.Pos.Before(mark) {
+					at := sample.At{Lane: lane, Pos: journal.Pos{Segment: s.Number, Offset: offset}}
+					if s, err := sample.ParseLine(text); err == nil && s.OfAll() && !at.Pos.Before(mark) {
 						c.tail[s.Path] = entry{watch.Stat{Size: s.Size, Mtime: s.Mtime}, at}
 					}
 					return nil
@@ -201,7 +202,7 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		}
 	}
 	c.kept = map[string]kept{}
-	for _, lane := range lanes {
+	for _, lane := range sample.Lanes {
 		all, err := journal.Survey(c.a.journal, journal.Base(lane))
 		if err != nil {
 			return fmt.Errorf("list journal: %w", err)
@@ -218,16 +219,16 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 	}
 	c.ended = map[outcomeKey]string{}
 	marks := c.index.noted()
-	dead := map[letterKey][]At{} // places of each dead letter
-	ids := map[string]bool{}     // of those; a bare path's is empty
-	done := appendText([]byte(`"outcome":`), Done)
+	dead := map[letterKey][]sample.At{} // places of each dead letter
+	ids := map[string]bool{}            // of those; a bare path's is empty
+	done := sample.AppendText([]byte(`"outcome":`), sample.Done)
 	return c.a.recorded(ctx, ledgerBase, query{}, func(text []byte) bool {
 		// Most are done and behind a cursor, which vouches for them: only the others
 		// are read in full.
-		if bytes.Contains(text, done) && !ids[""] && !ids[idIn(text)] && c.vouched(text) {
+		if bytes.Contains(text, done) && !ids[""] && !ids[sample.IDIn(text)] && c.vouched(text) {
 			return true
 		}
-		o, err := parseOutcome(text)
+		o, err := sample.ParseOutcome(text)
 		if err != nil { // unreadable, or the torn last line
 			return false
 		}
@@ -238,14 +239,14 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		if !c.asked(o, marks) {
 			return true
 		}
-		if o.Outcome == Dead {
+		if o.Outcome == sample.Dead {
 			dead[key], ids[o.ID] = append(dead[key], o.At), true
 		}
 		ahead := false // of a cursor: only the ledger knows that it is finished
 		for _, r := range c.reach {
 			ahead = ahead || r.scanner == o.Scanner && !o.At.Pos.Before(r.cursor[o.At.Lane])
 		}
-		if o.At != (At{}) && (o.Outcome != Done || ahead || c.hurt(o.At)) {
+		if o.At != (sample.At{}) && (o.Outcome != sample.Done || ahead || c.hurt(o.At)) {
 			c.ended[outcomeKey{o.Scanner, o.At}] = o.Outcome
 		}
 		return true
@@ -255,10 +256,9 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 // vouched reports whether a ledger line's place is behind its scanner's cursor, and
 // none that cannot be read.
 func (c *verify) vouched(text []byte) bool {
-	scanner, place, ok := scanFinished(text)
-	at, is := parseAt(string(place))
+	scanner, at, ok := sample.ParseFinished(text)
 	for _, r := range c.reach {
-		if ok && is && r.scanner == string(scanner) {
+		if ok && r.scanner == scanner {
 			return at.Before(r.cursor[at.Lane]) && !c.hurt(at)
 		}
 	}
@@ -268,7 +268,7 @@ func (c *verify) vouched(text []byte) bool {
 // asked reports whether a file may be accounted for by this very line, so that its
 // outcome is worth keeping: what is kept is bounded by the files there are, not by
 // the ledger. Lines from marks on may not be in the index yet.
-func (c *verify) asked(o Outcome, marks map[string]journal.Pos) bool {
+func (c *verify) asked(o sample.Outcome, marks map[string]journal.Pos) bool {
 	if e, ok := c.tail[o.Path]; ok && e.at == o.At {
 		return true
 	}
@@ -279,13 +279,8 @@ func (c *verify) asked(o Outcome, marks map[string]journal.Pos) bool {
 	return err != nil || ok && e.at == o.At
 }
 
-func (c *verify) hurt(at At) bool {
-	for _, d := range c.damaged {
-		if at.Lane == d.at.Lane && !at.Pos.Before(d.at.Pos) && at.Pos.Before(d.after) {
-			return true
-		}
-	}
-	return false
+func (c *verify) hurt(at sample.At) bool {
+	return slices.ContainsFunc(c.damaged, func(d sample.Damage) bool { return d.Holds(at) })
 }
 
 func (c *verify) walk(ctx context.Context, tree int) error {
@@ -355,13 +350,13 @@ func (c *verify) account(path string, st watch.Stat) bool {
 
 func (c *verify) count(outcome string) {
 	switch outcome {
-	case Done:
+	case sample.Done:
 		c.proof.Done++
-	case Gone:
+	case sample.Gone:
 		c.proof.Gone++
-	case Skipped:
+	case sample.Skipped:
 		c.proof.Skipped++
-	case Dead:
+	case sample.Dead:
 		c.proof.Dead++
 	default:
 		c.proof.Waiting++
@@ -369,7 +364,7 @@ func (c *verify) count(outcome string) {
 }
 
 // lost reports whether a scanner has no outcome for a line, and never will.
-func (c *verify) lost(at At) bool {
+func (c *verify) lost(at sample.At) bool {
 	return slices.ContainsFunc(c.reach, func(r reach) bool { return c.outcome(r, at) == "" })
 }
 
@@ -387,7 +382,7 @@ func (c *verify) known(path string, st watch.Stat) (entry, bool) {
 
 // outcome returns what became of a line at a scanner: an outcome, waiting, or ""
 // when neither is certain.
-func (c *verify) outcome(r reach, at At) string {
+func (c *verify) outcome(r reach, at sample.At) string {
 	if o, ok := c.ended[outcomeKey{r.scanner, at}]; ok {
 		return o
 	}
@@ -395,11 +390,11 @@ func (c *verify) outcome(r reach, at At) string {
 	case c.hurt(at):
 		return "" // behind the cursor it may be, but nobody could read it
 	case at.Pos.Before(r.cursor[at.Lane]):
-		return Done
+		return sample.Done
 	case at.Segment > c.kept[at.Lane].newest || c.kept[at.Lane].numbers[at.Segment]:
 		return waiting
 	case r.cursor[at.Lane] == (journal.Pos{}) && at.Segment < c.kept[at.Lane].oldest:
-		return Done // a new scanner begins at the oldest segment that is kept
+		return sample.Done // a new scanner begins at the oldest segment that is kept
 	}
 	return "" // its segment is gone, and the cursor is not past it
 }
@@ -441,7 +436,7 @@ func (c *verify) queue(ctx context.Context, unknown []candidate) error {
 		if err := c.p.stopped(); err != nil {
 			return err
 		}
-		s.take(ctx, u.tree, u.path, ViaManual, func() bool {
+		s.take(ctx, u.tree, u.path, sample.ViaManual, func() bool {
 			e, known := c.known(u.path, u.stat)
 			return known && !c.lost(e.at)
 		})
@@ -466,7 +461,7 @@ func (c *verify) again(u *candidate) bool {
 
 func (c *verify) tell(u candidate) {
 	e, known := c.known(u.path, u.stat)
-	sample := Sample{ID: version(u.path, u.stat.Size, u.stat.Mtime), Path: u.path, Size: u.stat.Size, Mtime: u.stat.Mtime}
+	file := sample.OfFile(u.path, u.stat.Size, u.stat.Mtime)
 	for _, r := range c.reach {
 		why := "it is not journaled in its present version"
 		if known {
@@ -478,7 +473,7 @@ func (c *verify) tell(u candidate) {
 		}
 		c.proof.Unaccounted++
 		if len(c.proof.List) < maxListed {
-			c.proof.List = append(c.proof.List, Unaccounted{sample, r.scanner, why})
+			c.proof.List = append(c.proof.List, Unaccounted{file, r.scanner, why})
 		}
 	}
 }

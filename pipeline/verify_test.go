@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -142,7 +143,7 @@ func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	if o := l.await(3)[2]; o.Path != lost {
 		t.Errorf("%+v", o)
 	}
-	if s := l.why(lost); len(s.Lines) != 2 || s.Lines[1].Sample.Via != ViaManual || s.Lines[1].Sample.For != "" {
+	if s := l.why(lost); len(s.Lines) != 2 || s.Lines[1].Sample.Via != sample.ViaManual || s.Lines[1].Sample.For != "" {
 		t.Errorf("%+v", s.Lines)
 	}
 	if v = l.verify(true); !v.Proven() || v.Queued != 0 || v.Done != 2 {
@@ -244,8 +245,8 @@ func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 	const n = 100_000
 	var b []byte
 	for i := range n {
-		o := Outcome{ID: fmt.Sprintf("%016x", i), Scanner: "hashlist", Path: fmt.Sprintf("/srv/%d", i), Outcome: []string{Gone, Dead}[i%2], At: At{"live", journal.Pos{Segment: 1, Offset: int64(i) * 200}}}
-		b = o.appendLine(b)
+		o := sample.Outcome{ID: fmt.Sprintf("%016x", i), Scanner: "hashlist", Path: fmt.Sprintf("/srv/%d", i), Outcome: []string{sample.Gone, sample.Dead}[i%2], At: sample.At{Lane: "live", Pos: journal.Pos{Segment: 1, Offset: int64(i) * 200}}}
+		b = o.AppendLine(b)
 	}
 	_, err = f.Write(b)
 	must(t, errors.Join(err, f.Close()))
@@ -280,7 +281,7 @@ func TestVerifyTakesTheLedgersWordForADamagedLine(t *testing.T) {
 	must(t, err)
 	cursors, err := p.c.disk.OpenFolder(filepath.Join(l.c.State, "cursors"))
 	must(t, err)
-	must(t, damage{at, pos(at.Segment, at.Offset+1)}.save(cursors))
+	must(t, saveDamage(cursors, sample.Damage{At: at, After: pos(at.Segment, at.Offset+1)}))
 	proof := func() Proof {
 		v, err := p.Verify(t.Context(), false)
 		must(t, err)

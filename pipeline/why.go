@@ -12,6 +12,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
 // maxStory is how many journal lines and outcomes a Story holds at most.
@@ -19,20 +21,20 @@ const maxStory = 1000
 
 // Story is what journal and ledger know of a sample, each part in order of time.
 type Story struct {
-	Lines    []Journaled `json:"lines"`
-	Tries    []Try       `json:"tries"` // that failed
-	Outcomes []Outcome   `json:"outcomes"`
-	Waiting  []Pending   `json:"waiting"`
-	More     bool        `json:"more"` // there is more than is told here
+	Lines    []Journaled      `json:"lines"`
+	Tries    []sample.Try     `json:"tries"` // that failed
+	Outcomes []sample.Outcome `json:"outcomes"`
+	Waiting  []Pending        `json:"waiting"`
+	More     bool             `json:"more"` // there is more than is told here
 
 	cut struct{ lines, tries, outcomes bool } // of each there is more
 }
 
 // Journaled is a journal line and its place.
 type Journaled struct {
-	At     string `json:"at"` // LANE:SEGMENT:OFFSET
-	Sample Sample `json:"sample"`
-	at     At
+	At     string        `json:"at"` // LANE:SEGMENT:OFFSET
+	Sample sample.Sample `json:"sample"`
+	at     sample.At
 }
 
 // Pending is a line that a configured scanner has no outcome for.
@@ -55,13 +57,13 @@ var (
 // that another process runs it, ErrNoState that there is none.
 func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 	err = p.look(func(a *archive) error {
-		switch at, ok := parseAt(key); {
+		switch at, ok := sample.ParseAt(key); {
 		case ok:
 			err = s.ofPlace(ctx, a, at)
 		case sha256Form.MatchString(key):
 			err = s.ofHash(ctx, a, key)
 		case idForm.MatchString(key):
-			err = s.of(ctx, a, one(byID, key, appendText([]byte(`"id":`), key)), func(id, _ string) bool { return id == key })
+			err = s.of(ctx, a, one(sample.ByID, key, sample.AppendText([]byte(`"id":`), key)), func(id, _ string) bool { return id == key })
 		case filepath.IsAbs(key):
 			err = s.ofPath(ctx, a, key)
 		default:
@@ -81,15 +83,15 @@ func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 // of gathers all that q is for and that is is.
 func (s *Story) of(ctx context.Context, a *archive, q query, is func(id, path string) bool) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.lines(ctx, a, q, func(l Sample) bool { return is(l.ID, l.Path) }) })
-	g.Go(func() error { return s.ended(ctx, a, q, func(o Outcome) bool { return is(o.ID, o.Path) }) })
-	g.Go(func() error { return s.tried(ctx, a, q, func(t Try) bool { return is(t.ID, t.Path) }) })
+	g.Go(func() error { return s.lines(ctx, a, q, func(l sample.Sample) bool { return is(l.ID, l.Path) }) })
+	g.Go(func() error { return s.ended(ctx, a, q, func(o sample.Outcome) bool { return is(o.ID, o.Path) }) })
+	g.Go(func() error { return s.tried(ctx, a, q, func(t sample.Try) bool { return is(t.ID, t.Path) }) })
 	return g.Wait()
 }
 
 // ended gathers the outcomes that q is for and that are is.
-func (s *Story) ended(ctx context.Context, a *archive, q query, is func(Outcome) bool) error {
-	return a.outcomes(ctx, q, func(o Outcome) bool {
+func (s *Story) ended(ctx context.Context, a *archive, q query, is func(sample.Outcome) bool) error {
+	return a.outcomes(ctx, q, func(o sample.Outcome) bool {
 		if !is(o) {
 			return false
 		}
@@ -99,7 +101,7 @@ func (s *Story) ended(ctx context.Context, a *archive, q query, is func(Outcome)
 }
 
 // tried gathers the failed tries that q is for and that are is.
-func (s *Story) tried(ctx context.Context, a *archive, q query, is func(Try) bool) error {
+func (s *Story) tried(ctx context.Context, a *archive, q query, is func(sample.Try) bool) error {
 	if a.ledger == nil {
 		return nil
 	}
@@ -107,7 +109,7 @@ func (s *Story) tried(ctx context.Context, a *archive, q query, is func(Try) boo
 		return nil // none of ours; no try is on record
 	}
 	return a.recorded(ctx, triesBase, q, func(text []byte) bool {
-		var t Try
+		var t sample.Try
 		if t.UnmarshalJSON(text) != nil || !is(t) {
 			return false
 		}
@@ -119,8 +121,8 @@ func (s *Story) tried(ctx context.Context, a *archive, q query, is func(Try) boo
 func (s *Story) ofPath(ctx context.Context, a *archive, path string) error {
 	is := func(_, p string) bool { return p == path }
 	// As it stands in a bare line, too, unless JSON writes it otherwise.
-	q := one(byPath, path, []byte(path))
-	if text := appendText(nil, path); string(text[1:len(text)-1]) == path {
+	q := one(sample.ByPath, path, []byte(path))
+	if text := sample.AppendText(nil, path); string(text[1:len(text)-1]) == path {
 		return s.of(ctx, a, q, is)
 	}
 	q.needle = nil // both ways of writing it
@@ -128,8 +130,8 @@ func (s *Story) ofPath(ctx context.Context, a *archive, path string) error {
 }
 
 // lines gathers the journal lines that q is for and that are is.
-func (s *Story) lines(ctx context.Context, a *archive, q query, is func(Sample) bool) error {
-	return a.lines(ctx, q, func(at At, l Sample) bool {
+func (s *Story) lines(ctx context.Context, a *archive, q query, is func(sample.Sample) bool) error {
+	return a.lines(ctx, q, func(at sample.At, l sample.Sample) bool {
 		if !is(l) {
 			return false
 		}
@@ -139,19 +141,19 @@ func (s *Story) lines(ctx context.Context, a *archive, q query, is func(Sample) 
 }
 
 // ofPlace gathers what belongs to one journal line.
-func (s *Story) ofPlace(ctx context.Context, a *archive, at At) error {
+func (s *Story) ofPlace(ctx context.Context, a *archive, at sample.At) error {
 	if err := s.line(a, at); err != nil {
 		return err
 	}
-	q := one(byPlace, at.String(), appendText([]byte(`"at":`), at.String()))
-	if err := s.ended(ctx, a, q, func(o Outcome) bool { return o.At == at }); err != nil {
+	q := one(sample.ByPlace, at.String(), sample.AppendText([]byte(`"at":`), at.String()))
+	if err := s.ended(ctx, a, q, func(o sample.Outcome) bool { return o.At == at }); err != nil {
 		return err
 	}
-	return s.tried(ctx, a, q, func(t Try) bool { return t.At == at })
+	return s.tried(ctx, a, q, func(t sample.Try) bool { return t.At == at })
 }
 
 // line adds the journal line at a place, where it is still kept.
-func (s *Story) line(a *archive, at At) error {
+func (s *Story) line(a *archive, at sample.At) error {
 	l, ok, err := a.line(at)
 	if ok {
 		s.Lines = append(s.Lines, Journaled{at.String(), l, at})
@@ -161,11 +163,11 @@ func (s *Story) line(a *archive, at At) error {
 
 // ofHash begins with the ledger, which alone knows hashes.
 func (s *Story) ofHash(ctx context.Context, a *archive, sum string) error {
-	q := one(byHash, sum, appendText([]byte(`"sha256":`), sum))
-	if err := s.ended(ctx, a, q, func(o Outcome) bool { return o.SHA256 == sum }); err != nil {
+	q := one(sample.ByHash, sum, sample.AppendText([]byte(`"sha256":`), sum))
+	if err := s.ended(ctx, a, q, func(o sample.Outcome) bool { return o.SHA256 == sum }); err != nil {
 		return err
 	}
-	told := map[At]bool{{}: true}
+	told := map[sample.At]bool{{}: true}
 	q = query{limit: 2 * maxStory}
 	for _, o := range s.Outcomes {
 		if told[o.At] {
@@ -175,24 +177,24 @@ func (s *Story) ofHash(ctx context.Context, a *archive, sum string) error {
 		if err := s.line(a, o.At); err != nil {
 			return err
 		}
-		q.keys = append(q.keys, append([]byte(byPlace), o.At.String()...))
+		q.keys = append(q.keys, append([]byte(sample.ByPlace), o.At.String()...))
 	}
 	if q.keys == nil {
 		return nil
 	}
-	return s.tried(ctx, a, q, func(t Try) bool { return told[t.At] })
+	return s.tried(ctx, a, q, func(t sample.Try) bool { return told[t.At] })
 }
 
 func bySeen(a, b Journaled) int {
 	return cmp.Or(a.Sample.Seen.Compare(b.Sample.Seen), byAt(a.at, b.at))
 }
-func byTime(a, b Outcome) int {
+func byTime(a, b sample.Outcome) int {
 	return cmp.Or(a.Time.Compare(b.Time), byAt(a.At, b.At), cmp.Compare(a.Scanner, b.Scanner))
 }
-func byTry(a, b Try) int {
+func byTry(a, b sample.Try) int {
 	return cmp.Or(a.Time.Compare(b.Time), byAt(a.At, b.At), cmp.Compare(a.Scanner, b.Scanner), cmp.Compare(a.Try, b.Try))
 }
-func byAt(a, b At) int {
+func byAt(a, b sample.At) int {
 	return cmp.Or(cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Offset, b.Offset))
 }
 
@@ -210,7 +212,7 @@ func (s *Story) order() {
 	slices.SortStableFunc(s.Lines, bySeen)
 	s.Lines = slices.CompactFunc(s.Lines, func(a, b Journaled) bool { return a.at == b.at })
 	slices.SortStableFunc(s.Outcomes, byTime)
-	s.Outcomes = slices.CompactFunc(s.Outcomes, func(a, b Outcome) bool { return bytes.Equal(a.appendLine(nil), b.appendLine(nil)) })
+	s.Outcomes = slices.CompactFunc(s.Outcomes, func(a, b sample.Outcome) bool { return bytes.Equal(a.AppendLine(nil), b.AppendLine(nil)) })
 	slices.SortStableFunc(s.Tries, byTry)
 	s.Tries = slices.Compact(s.Tries)
 }
@@ -239,7 +241,7 @@ func (s *Story) pending(scanners []Scanner, a *archive) {
 	for _, c := range scanners {
 		cursor := a.cursorsOf(c.Name)
 		for _, l := range s.Lines {
-			ended := slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return o.Scanner == c.Name && o.At == l.at })
+			ended := slices.ContainsFunc(s.Outcomes, func(o sample.Outcome) bool { return o.Scanner == c.Name && o.At == l.at })
 			if ended || l.Sample.For != "" && l.Sample.For != c.Name || s.cut.outcomes && l.Sample.Seen.Before(s.Outcomes[0].Time) {
 				continue
 			}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -46,7 +47,7 @@ func TestWhyTellsTheWholeStory(t *testing.T) {
 	all := l.await(2)
 	l.until("a saved cursor", func() bool { return len(l.why(bad).Waiting) == 0 })
 	s := l.why(bad)
-	if len(s.Lines) != 1 || s.Lines[0].Sample.Path != bad || s.Lines[0].Sample.Via != ViaEvent || len(s.Outcomes) != 1 || s.Outcomes[0].Outcome != Dead {
+	if len(s.Lines) != 1 || s.Lines[0].Sample.Path != bad || s.Lines[0].Sample.Via != sample.ViaEvent || len(s.Outcomes) != 1 || s.Outcomes[0].Outcome != sample.Dead {
 		t.Errorf("bad: %+v", s)
 	}
 	if len(s.Tries) != 2 || s.Tries[0].Try != 1 || s.Tries[1].Try != 2 || !strings.HasPrefix(s.Tries[0].Reason, "refused: ") && !strings.HasPrefix(s.Tries[0].Reason, "unclear: ") {
@@ -178,8 +179,8 @@ func owned(t *testing.T, dir string) []string {
 // of the ledger are full ones, 64 MiB each.
 func BenchmarkWhy(b *testing.B) {
 	const segments, each = 400, 2000
-	sampleAt := func(i, k int) Sample {
-		return sampleOf(fmt.Sprintf("/srv/in/%d/%d", i, k), 4096, watch.Time{Sec: int64(i*each + k)})
+	sampleAt := func(i, k int) sample.Sample {
+		return noticed(fmt.Sprintf("/srv/in/%d/%d", i, k), 4096, watch.Time{Sec: int64(i*each + k)})
 	}
 	h := newHistory(b)
 	for i := range segments {
@@ -197,9 +198,9 @@ func BenchmarkWhy(b *testing.B) {
 	}
 	line := []byte{}
 	for n, k := 0, 0; n < ledgerCut; k++ {
-		s := sampleOf(fmt.Sprintf("/srv/full/%d", k), 4096, watch.Time{})
-		o := Outcome{Time: s.Seen, ID: s.ID, Scanner: DefaultScanner, Path: s.Path, Size: s.Size, SHA256: fmt.Sprintf("%064x", ^k), Outcome: Done, Verdict: "clean", Tries: 1, At: At{journal.Live, journal.Pos{Segment: 1, Offset: int64(k)}}}
-		line = o.appendLine(line[:0])
+		s := noticed(fmt.Sprintf("/srv/full/%d", k), 4096, watch.Time{})
+		o := sample.Outcome{Time: s.Seen, ID: s.ID, Scanner: DefaultScanner, Path: s.Path, Size: s.Size, SHA256: fmt.Sprintf("%064x", ^k), Outcome: sample.Done, Verdict: "clean", Tries: 1, At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 1, Offset: int64(k)}}}
+		line = o.AppendLine(line[:0])
 		n += len(line)
 		if _, err := f.Write(line); err != nil {
 			b.Fatal(err)

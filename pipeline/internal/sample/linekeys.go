@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package sample
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-
-	"github.com/certpush/certpush/pipeline/journal"
 )
 
 // The keys of a line of journal, ledger or tries, by which a look finds it: a
@@ -17,24 +14,17 @@ import (
 //	p  path, raw     s  SHA-256
 //	m  (nothing more) of a manual line
 const (
-	byID     = "i"
-	byPath   = "p"
-	byPlace  = "a"
-	byHash   = "s"
-	byManual = "m"
+	ByID     = "i"
+	ByPath   = "p"
+	ByPlace  = "a"
+	ByHash   = "s"
+	ByManual = "m"
 )
 
-// keepKeys returns what keeps the keys of the series in dir while it runs.
-func keepKeys(c Config, dir journal.Folder, bases ...string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		return journal.KeepKeys(ctx, dir, bases, keysOf, c.Journal.MinFree, c.Log)
-	}
-}
-
 // keysOf is journal.KeysOf for all of them.
-func keysOf(line []byte, add func(key []byte)) {
+func KeysOf(line []byte, add func(key []byte)) {
 	if path, ok := barePath(line); ok {
-		add(append([]byte(byPath), path...))
+		add(append([]byte(ByPath), path...))
 		return
 	}
 	if !bytes.HasPrefix(line, []byte(`{"id":"`)) && !bytes.HasPrefix(line, []byte(`{"time":"`)) {
@@ -48,7 +38,7 @@ func keysOf(line []byte, add func(key []byte)) {
 			continue
 		}
 		switch key = append(key[:0], m.by...); {
-		case m.by == byPath && m.raw:
+		case m.by == ByPath && m.raw:
 			var raw []byte
 			if json.Unmarshal(value, &raw) != nil {
 				continue
@@ -66,20 +56,20 @@ func keysOf(line []byte, add func(key []byte)) {
 		add(key)
 	}
 	if bytes.Contains(line, []byte(`"via":"manual"`)) {
-		add([]byte(byManual))
+		add([]byte(ByManual))
 	}
 }
 
 // keysOfOthers is keysOf for a line that another program wrote, in its own way.
 func keysOfOthers(line []byte, add func(key []byte)) {
-	s, err := parseLine(line)
+	s, err := ParseLine(line)
 	if err != nil {
 		return // a header, or nothing of ours
 	}
-	add([]byte(byID + s.ID))
-	add([]byte(byPath + s.Path))
+	add([]byte(ByID + s.ID))
+	add([]byte(ByPath + s.Path))
 	if s.Via == ViaManual {
-		add([]byte(byManual))
+		add([]byte(ByManual))
 	}
 }
 
@@ -87,7 +77,7 @@ var keyMembers = []struct {
 	by, name string
 	raw      bool // base64
 }{
-	{byID, `"id":`, false}, {byPath, `"path":`, false}, {byPath, `"path_b64":`, true}, {byHash, `"sha256":`, false}, {byPlace, `"at":`, false},
+	{ByID, `"id":`, false}, {ByPath, `"path":`, false}, {ByPath, `"path_b64":`, true}, {ByHash, `"sha256":`, false}, {ByPlace, `"at":`, false},
 }
 
 // memberOf returns the text, in its quotes, of a member of a line as we write it,

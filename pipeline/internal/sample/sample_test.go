@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package sample
 
 import (
 	"bytes"
@@ -13,14 +13,10 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-func sampleOf(path string, size int64, mtime watch.Time) Sample {
-	return Sample{ID: version(path, size, mtime), Seen: time.Unix(1700000000, 123456789).UTC(), Via: ViaEvent, Path: path, Size: size, Mtime: mtime}
-}
-
 func TestLineIsAsWritten(t *testing.T) {
-	s := sampleOf("/srv/samples/a.bin", 3, watch.Time{Sec: 1700000000, Nsec: 5})
+	s := anEvent("/srv/samples/a.bin", 3, watch.Time{Sec: 1700000000, Nsec: 5})
 	want := `{"id":"` + s.ID + `","seen":"2023-11-14T22:13:20.123456789Z","via":"event","path":"/srv/samples/a.bin","size":3,"mtime":"1700000000.000000005"}` + "\n"
-	if got := string(s.appendLine(nil)); got != want {
+	if got := string(s.AppendLine(nil)); got != want {
 		t.Fatalf("line\n got %s want %s", got, want)
 	}
 }
@@ -33,8 +29,8 @@ func TestLineHostileNames(t *testing.T) {
 		"/t/\U000e0001tag", "/t/" + strings.Repeat("\xf0", 255), "/t/日本", "/t/\ufffd", `C:\drop\x`,
 	} {
 		for _, mtime := range []watch.Time{{}, {Sec: -11644473600, Nsec: 999999999}, {Sec: 32503680000}, {Sec: 1 << 62, Nsec: 1}} {
-			s := sampleOf(path, 1<<62, mtime)
-			line := s.appendLine(nil)
+			s := anEvent(path, 1<<62, mtime)
+			line := s.AppendLine(nil)
 			if bytes.Count(line, []byte{'\n'}) != 1 {
 				t.Fatalf("%q: more than one line: %q", path, line)
 			}
@@ -43,7 +39,7 @@ func TestLineHostileNames(t *testing.T) {
 					t.Fatalf("%q: raw %U in %q", path, r, line)
 				}
 			}
-			back, err := parseLine(bytes.TrimSuffix(line, []byte{'\n'}))
+			back, err := ParseLine(bytes.TrimSuffix(line, []byte{'\n'}))
 			if err != nil || back != s {
 				t.Fatalf("%q: read back %+v, %v", path, back, err)
 			}
@@ -52,13 +48,13 @@ func TestLineHostileNames(t *testing.T) {
 }
 
 func TestLineRefused(t *testing.T) {
-	good := string(sampleOf("/t/a", 1, watch.Time{Sec: 1}).appendLine(nil))
+	good := string(anEvent("/t/a", 1, watch.Time{Sec: 1}).AppendLine(nil))
 	good = strings.TrimSuffix(good, "\n")
 	for _, bad := range []string{
 		"", "{", "null", "[]", `{"id":"x"}`, strings.Replace(good, "/t/a", "/t/b", 1), strings.Replace(good, `"size":1`, `"size":2`, 1),
 		strings.Replace(good, `"mtime":"1.0`, `"mtime":"2.0`, 1), good[:len(good)-1], "relative/path", "\x00/t",
 	} {
-		if s, err := parseLine([]byte(bad)); err == nil {
+		if s, err := ParseLine([]byte(bad)); err == nil {
 			t.Errorf("%q was accepted as %+v", bad, s)
 		}
 	}
@@ -66,7 +62,7 @@ func TestLineRefused(t *testing.T) {
 
 func TestLineBarePath(t *testing.T) {
 	for text, want := range map[string]string{"/srv/a b\tc": "/srv/a b\tc", `C:\x\y.exe`: `C:\x\y.exe`, "d:/x": "d:/x", "/srv/a\r": "/srv/a"} {
-		s, err := parseLine([]byte(text))
+		s, err := ParseLine([]byte(text))
 		if err != nil || s.Path != want || !s.Bare() {
 			t.Errorf("%q: %+v, %v", text, s, err)
 		}
@@ -80,9 +76,9 @@ func FuzzLine(f *testing.F) {
 		if path == "" || nsec < 0 || nsec > 999999999 || !utf8.ValidString(dest) {
 			return
 		}
-		s := sampleOf(path, size, watch.Time{Sec: sec, Nsec: nsec})
-		line := s.appendLine(nil)
-		back, err := parseLine(bytes.TrimSuffix(line, []byte{'\n'}))
+		s := anEvent(path, size, watch.Time{Sec: sec, Nsec: nsec})
+		line := s.AppendLine(nil)
+		back, err := ParseLine(bytes.TrimSuffix(line, []byte{'\n'}))
 		if err != nil || back != s {
 			t.Fatalf("wrote %q\nread %+v, %v", line, back, err)
 		}
@@ -96,9 +92,19 @@ func FuzzParseLine(f *testing.F) {
 	f.Add([]byte(`{"id":"00","path":"/a"}`))
 	f.Add([]byte("/bare"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		s, err := parseLine(text)
+		s, err := ParseLine(text)
 		if err == nil && !s.Bare() && s.ID != version(s.Path, s.Size, s.Mtime) {
 			t.Fatalf("%q: id does not fit", text)
 		}
 	})
 }
+
+// anEvent returns a sample as an event brings it.
+func anEvent(path string, size int64, mtime watch.Time) Sample {
+	s := OfFile(path, size, mtime)
+	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), ViaEvent
+	return s
+}
+
+// hostile is names as an attacker chooses them.
+var hostile = []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package sample
 
 import (
 	"encoding/json"
@@ -36,30 +36,30 @@ type Try struct {
 }
 
 // appendLine appends the try's line with its newline to b.
-func (t Try) appendLine(b []byte) []byte {
+func (t Try) AppendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = t.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 	b = append(b, '"')
 	if t.ID != "" {
 		b = append(b, `,"id":`...)
-		b = appendText(b, t.ID)
+		b = AppendText(b, t.ID)
 	}
 	b = append(b, `,"scanner":`...)
-	b = appendText(b, t.Scanner)
+	b = AppendText(b, t.Scanner)
 	b = append(b, ',')
 	b = appendPath(b, t.Path)
 	b = append(b, `,"try":`...)
 	b = strconv.AppendInt(b, int64(t.Try), 10)
 	b = append(b, `,"reason":`...)
-	b = appendText(b, t.Reason)
+	b = AppendText(b, t.Reason)
 	b = append(b, `,"at":`...)
-	b = appendText(b, t.At.String())
+	b = AppendText(b, t.At.String())
 	return append(b, '}', '\n')
 }
 
 // MarshalJSON implements json.Marshaler: the line.
 func (t Try) MarshalJSON() ([]byte, error) {
-	b := t.appendLine(nil)
+	b := t.AppendLine(nil)
 	return b[:len(b)-1], nil
 }
 
@@ -83,17 +83,8 @@ func (t *Try) UnmarshalJSON(text []byte) error {
 		t.Path = *l.Path
 	}
 	var ok bool
-	if t.At, ok = parseAt(l.At); !ok {
+	if t.At, ok = ParseAt(l.At); !ok {
 		return fmt.Errorf("parse try: %q is no place in a journal", l.At)
 	}
 	return nil
-}
-
-// tried notes a failed try.
-func (l *ledger) tried(t Try) error {
-	if l.tries == nil {
-		return nil // said at the start
-	}
-	_, _, err := l.tries.Append(t.appendLine(nil))
-	return err
 }

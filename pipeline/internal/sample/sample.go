@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package sample
 
 import (
 	"bytes"
@@ -53,20 +53,26 @@ const (
 	ViaManual = "manual"
 )
 
+// OfFile returns the sample that a file of this size and mtime is, not yet noticed
+// in any way.
+func OfFile(path string, size int64, mtime watch.Time) Sample {
+	return Sample{ID: version(path, size, mtime), Path: path, Size: size, Mtime: mtime}
+}
+
 // Bare reports whether the sample came as a bare path, without a version.
 func (s Sample) Bare() bool { return s.ID == "" }
 
 // ofAll reports whether the line stands for its file in the index: it names a
 // version, and every scanner has an outcome for it.
-func (s Sample) ofAll() bool { return !s.Bare() && s.For == "" }
+func (s Sample) OfAll() bool { return !s.Bare() && s.For == "" }
 
 // passes reports whether the line is meant for another scanner than this one.
-func (s Sample) passes(scanner string) bool { return s.For != "" && s.For != scanner }
+func (s Sample) Passes(scanner string) bool { return s.For != "" && s.For != scanner }
 
 // MarshalJSON implements json.Marshaler: the journal line. A bare path has empty
 // id, seen and mtime.
 func (s Sample) MarshalJSON() ([]byte, error) {
-	b := s.appendLine(nil)
+	b := s.AppendLine(nil)
 	return b[:len(b)-1], nil
 }
 
@@ -111,7 +117,7 @@ func parseTime(s string) (watch.Time, bool) {
 }
 
 // appendLine appends the sample's line with its newline to b.
-func (s Sample) appendLine(b []byte) []byte {
+func (s Sample) AppendLine(b []byte) []byte {
 	b = append(b, `{"id":"`...)
 	b = append(b, s.ID...)
 	b = append(b, `","seen":"`...)
@@ -127,7 +133,7 @@ func (s Sample) appendLine(b []byte) []byte {
 	b = append(b, '"')
 	if s.For != "" {
 		b = append(b, `,"for":`...)
-		b = appendText(b, s.For)
+		b = AppendText(b, s.For)
 	}
 	return append(b, '}', '\n')
 }
@@ -136,7 +142,7 @@ func (s Sample) appendLine(b []byte) []byte {
 func appendPath(b []byte, path string) []byte {
 	if utf8.ValidString(path) {
 		b = append(b, `"path":`...)
-		return appendText(b, path)
+		return AppendText(b, path)
 	}
 	b = append(b, `"path_b64":"`...)
 	b = base64.StdEncoding.AppendEncode(b, []byte(path))
@@ -146,7 +152,7 @@ func appendPath(b []byte, path string) []byte {
 // appendText writes s as a JSON string in which everything that could steer a
 // terminal or hide in a page is escaped: controls, bidirectional and other
 // format characters, line separators. JSON reads it back to the same bytes.
-func appendText(b []byte, s string) []byte {
+func AppendText(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -197,7 +203,7 @@ type line struct {
 var errLine = errors.New("not a journal line")
 
 // parseLine reads a line without its newline.
-func parseLine(text []byte) (Sample, error) {
+func ParseLine(text []byte) (Sample, error) {
 	if path, ok := barePath(text); ok {
 		return Sample{Path: path, Via: ViaManual}, nil
 	}

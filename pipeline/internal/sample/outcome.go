@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package sample
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -64,23 +60,8 @@ type Outcome struct {
 	At        At            // zero where no journal was involved
 }
 
-// At is a line's position in the journal.
-type At struct {
-	Lane string
-	journal.Pos
-}
-
-// String is the text form, LANE:SEGMENT:OFFSET.
-func (a At) String() string { return a.Lane + ":" + a.Pos.String() }
-
-func parseAt(s string) (At, bool) {
-	lane, pos, _ := strings.Cut(s, ":")
-	p, err := journal.ParsePos(pos)
-	return At{lane, p}, err == nil && (lane == journal.Live || lane == journal.Backlog)
-}
-
 // appendLine appends the outcome's ledger line with its newline to b.
-func (o Outcome) appendLine(b []byte) []byte {
+func (o Outcome) AppendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 	b = append(b, '"')
@@ -89,7 +70,7 @@ func (o Outcome) appendLine(b []byte) []byte {
 			b = append(b, ',', '"')
 			b = append(b, key...)
 			b = append(b, '"', ':')
-			b = appendText(b, value)
+			b = AppendText(b, value)
 		}
 	}
 	text("id", o.ID)
@@ -119,13 +100,13 @@ func (o Outcome) appendLine(b []byte) []byte {
 // MarshalJSON implements json.Marshaler: the ledger line. Whatever bytes a name
 // holds, they survive.
 func (o Outcome) MarshalJSON() ([]byte, error) {
-	b := o.appendLine(nil)
+	b := o.AppendLine(nil)
 	return b[:len(b)-1], nil
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (o *Outcome) UnmarshalJSON(b []byte) (err error) {
-	*o, err = parseOutcome(b)
+	*o, err = ParseOutcome(b)
 	return err
 }
 
@@ -151,7 +132,7 @@ type outcomeLine struct {
 var errOutcome = errors.New("not a ledger line")
 
 // parseOutcome reads a ledger line without its newline.
-func parseOutcome(text []byte) (Outcome, error) {
+func ParseOutcome(text []byte) (Outcome, error) {
 	var l outcomeLine
 	if err := json.Unmarshal(text, &l); err != nil {
 		return Outcome{}, fmt.Errorf("parse ledger line: %w", err)
@@ -166,7 +147,7 @@ func parseOutcome(text []byte) (Outcome, error) {
 	}
 	ok := true
 	if l.At != "" {
-		o.At, ok = parseAt(l.At)
+		o.At, ok = ParseAt(l.At)
 	}
 	if !ok || o.Scanner == "" || o.Outcome == "" || (l.Path != nil) == (l.Raw != nil) {
 		return Outcome{}, fmt.Errorf("parse ledger line: a key is missing or malformed: %w", errOutcome)
@@ -174,112 +155,14 @@ func parseOutcome(text []byte) (Outcome, error) {
 	return o, nil
 }
 
-// finishedLine is what of a ledger line tells which journal line is finished.
-type finishedLine struct {
-	Scanner string `json:"scanner"`
-	At      string `json:"at"`
-}
-
-// parseFinished reads a whole ledger line, with its newline.
-func parseFinished(text []byte) (l finishedLine, ok bool) {
-	if scanner, at, ok := scanFinished(text); ok {
-		return finishedLine{string(scanner), string(at)}, true
-	}
-	return l, json.Unmarshal(text, &l) == nil
-}
-
-// scanFinished is parseFinished for lines as appendLine writes them where no text
-// in them has an escape: a start may have millions to read. It looks at every
-// byte, as JSON does, for what is no JSON finishes nothing: of half a line and the
-// end of another one the place must not be taken. What it is not sure of is not
-// ok.
-func scanFinished(text []byte) (scanner, at []byte, ok bool) {
-	next := func(c byte) bool {
-		if len(text) == 0 || text[0] != c {
-			return false
-		}
-		text = text[1:]
+// strayed tells if an outcome says that the path led to no file at that moment. A
+// folder that was moved away may be moved back, with the same version in it.
+func (o Outcome) Strayed() bool {
+	switch o.Outcome {
+	case Gone:
 		return true
+	case Skipped:
+		return o.Reason != ReasonChanged && o.Reason != ReasonTooLarge && o.Reason != ReasonOutside
 	}
-	for begun := false; ; begun = true {
-		if !begun && !next('{') || begun && !next(',') {
-			return scanner, at, begun && next('}') && (len(text) == 0 || string(text) == "\n")
-		}
-		if !next('"') {
-			return nil, nil, false
-		}
-		key, _ := plainText(text)
-		if text = text[len(key):]; !next('"') || !next(':') {
-			return nil, nil, false
-		}
-		if !next('"') {
-			n := plainWord(text)
-			text = text[n:]
-			switch string(key) {
-			case "size", "cached", "tries", "ms":
-				ok = n > 0
-			default:
-				ok = false
-			}
-			if !ok {
-				return nil, nil, false
-			}
-			continue
-		}
-		value, ascii := plainText(text)
-		if text = text[len(value):]; !next('"') {
-			return nil, nil, false
-		}
-		switch string(key) {
-		case "scanner":
-			scanner, ok = value, ascii
-		case "at":
-			at, ok = value, ascii
-		case "time", "id", "path", "path_b64", "size", "sha256", "outcome", "verdict", "signature", "reason":
-			ok = true
-		default:
-			ok = false // JSON takes a key in other letters for the same one
-		}
-		if !ok {
-			return nil, nil, false
-		}
-	}
-}
-
-// plainText returns the beginning of text up to a quote, a backslash or what JSON
-// does not let stand in a string.
-func plainText(text []byte) (value []byte, ascii bool) {
-	ascii = true
-	for i, c := range text {
-		if c < 0x20 || c == '"' || c == '\\' {
-			return text[:i], ascii
-		}
-		ascii = ascii && c < utf8.RuneSelf
-	}
-	return text, ascii
-}
-
-// plainWord returns how long the number, or true, is that text begins with; 0 where
-// it begins with neither, or with a number that JSON may not know.
-func plainWord(text []byte) int {
-	if bytes.HasPrefix(text, []byte("true")) {
-		return 4
-	}
-	digits := func(i int) int {
-		for i < len(text) && text[i]-'0' <= 9 {
-			i++
-		}
-		return i
-	}
-	n := digits(0)
-	if n == 0 || n > 1 && text[0] == '0' {
-		return 0
-	}
-	if n < len(text) && text[n] == '.' {
-		if m := digits(n + 1); m > n+1 {
-			return m
-		}
-		return 0
-	}
-	return n
+	return false
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// maxDamage is how many places are told one by one. A lane with more of them is
+// damaged from there to its end.
+const maxDamage = 1000
+
+// saveDamage leaves word of d in dir, durably.
+func saveDamage(dir journal.Folder, d sample.Damage) error {
+	all, err := loadDamage(dir)
+	if err != nil {
+		return err
+	}
+	for _, have := range all {
+		if have.At.Lane == d.At.Lane && !d.At.Pos.Before(have.At.Pos) && !have.After.Before(d.After) {
+			return nil
+		}
+	}
+	if len(all) >= maxDamage {
+		d.After = journal.Pos{Segment: math.MaxUint64}
+	}
+	return journal.SaveText(dir, d.Name(), "")
+}
+
+// loadDamage lists the damage that was told and is not forgotten yet.
+func loadDamage(dir journal.Folder) ([]sample.Damage, error) {
+	entries, err := dir.List()
+	if err != nil {
+		return nil, fmt.Errorf("list damage: %w", err)
+	}
+	var all []sample.Damage
+	for _, e := range entries {
+		if d, ok := sample.ParseDamage(e.Name()); ok {
+			all = append(all, d)
+		}
+	}
+	return all, nil
+}
