@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -23,16 +24,12 @@ type archive struct {
 	surveys                  map[string][]journal.Segment // of the lanes, as of the last question
 }
 
-// ErrNoState is in the error of what looks things up in a state folder that no
-// run has made yet.
-var ErrNoState = errors.New("there is no state yet: start certpush, or name its file with -c")
-
 // look calls f with the archive. While p runs its files are read as they are;
 // else both locks are held meanwhile, so that nobody moves them.
 func (p *Pipeline) look(f func(*archive) error) (err error) {
 	for _, dir := range []string{p.c.State, p.c.Journal.Dir} {
 		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-			return fmt.Errorf("look into %s: %w", dir, ErrNoState)
+			return fmt.Errorf("look into %s: %w", dir, store.ErrNoState)
 		}
 	}
 	prod, consumers, _ := p.halves()

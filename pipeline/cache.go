@@ -8,12 +8,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -26,7 +28,8 @@ import (
 //	| 0                   7 | 8 ...                             |
 //	| unix nanoseconds, BE  | verdict 0 signature               |
 type cache struct {
-	*store
+	*store.Store
+	log     *slog.Logger
 	longest time.Duration // of all scanners' cache
 	puts    chan cached
 }
@@ -55,25 +58,25 @@ func openCache(ctx context.Context, c Config) (*cache, error) {
 	}
 	dir := filepath.Join(c.State, "cache")
 	log := c.Log.With("store", "cache")
-	if st, err := c.disk.store.Stat(dir); err == nil && !st.IsDir() {
+	if st, err := c.disk.Pebble.Stat(dir); err == nil && !st.IsDir() {
 		aside := fmt.Sprintf("%s.foreign-%d", dir, time.Now().UnixNano())
 		log.Error("a file that is none of ours lies where the cache of verdicts belongs; it is renamed aside: move it away", "file", aside)
-		if err := c.disk.store.Rename(dir, aside); err != nil {
+		if err := c.disk.Pebble.Rename(dir, aside); err != nil {
 			return nil, fmt.Errorf("rename foreign file aside: %w", err)
 		}
 	}
-	s, err := openStore(ctx, c.disk, dir, log, false)
-	if err != nil && ctx.Err() == nil && !refuses(err) && !errors.Is(err, errHeld) {
+	s, err := store.Open(ctx, c.disk, dir, log, false)
+	if err != nil && ctx.Err() == nil && !store.Refuses(err) && !errors.Is(err, store.ErrHeld) {
 		log.Error("the cache of verdicts is begun anew: look at the disk", "folder", dir, "error", err)
-		if err := c.disk.store.RemoveAll(dir); err != nil {
+		if err := c.disk.Pebble.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("remove broken cache: %w", err)
 		}
-		s, err = openStore(ctx, c.disk, dir, log, false)
+		s, err = store.Open(ctx, c.disk, dir, log, false)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	return &cache{store: s, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
+	return &cache{Store: s, log: log, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
 }
 
 func cacheKey(scanner, key string, sum [32]byte) []byte {
@@ -84,10 +87,10 @@ func cacheKey(scanner, key string, sum [32]byte) []byte {
 // get returns what the scanner said of these bytes when it judged by key, at most
 // age ago.
 func (c *cache) get(scanner, key string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
-	if c.hurt.is() {
+	if c.Damage() != nil {
 		return scan.Answer{}, false
 	}
-	text, done, err := c.db.Get(cacheKey(scanner, key, sum))
+	text, done, err := c.DB.Get(cacheKey(scanner, key, sum))
 	if err != nil {
 		return scan.Answer{}, false
 	}
@@ -136,7 +139,7 @@ func (c *cache) Run(ctx context.Context) error {
 		case <-every.C:
 			c.expire(ctx)
 		case p := <-c.puts:
-			err := c.do(ctx, func() error { return c.db.Set(p.key, p.text, pebble.NoSync) })
+			err := c.Do(ctx, func() error { return c.DB.Set(p.key, p.text, pebble.NoSync) })
 			if err != nil && ctx.Err() == nil {
 				c.log.Debug("a verdict is not remembered", "error", err)
 			}
@@ -145,14 +148,14 @@ func (c *cache) Run(ctx context.Context) error {
 }
 
 func (c *cache) expire(ctx context.Context) {
-	if c.hurt.is() {
+	if c.Damage() != nil {
 		return
 	}
-	it, err := c.db.NewIter(nil)
+	it, err := c.DB.NewIter(nil)
 	if err != nil {
 		return // told by the store
 	}
-	b := c.db.NewBatch()
+	b := c.DB.NewBatch()
 	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
 		at, _, good := decodeCached(it.Value())
 		if old := time.Since(at); !good || old > c.longest || old < 0 {
@@ -160,7 +163,7 @@ func (c *cache) expire(ctx context.Context) {
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil {
-		err = c.do(ctx, func() error { return b.Commit(pebble.NoSync) })
+		err = c.Do(ctx, func() error { return b.Commit(pebble.NoSync) })
 	}
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("the cache of verdicts cannot drop what is too old; it is tried again each hour: look at its disk", "error", err)
@@ -169,16 +172,16 @@ func (c *cache) expire(ctx context.Context) {
 
 // close keeps what was put so far.
 func (c *cache) close() error {
-	for !c.hurt.is() && c.disk.stalled() == nil {
+	for c.Damage() == nil && c.Stalled() == nil {
 		select {
 		case p := <-c.puts:
-			if err := c.db.Set(p.key, p.text, pebble.NoSync); err != nil {
-				return errors.Join(err, c.shut())
+			if err := c.DB.Set(p.key, p.text, pebble.NoSync); err != nil {
+				return errors.Join(err, c.Shut())
 			}
 			continue
 		default:
 		}
 		break
 	}
-	return c.shut()
+	return c.Shut()
 }

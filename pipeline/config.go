@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -33,7 +34,7 @@ type Config struct {
 	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
 	Outcome  func(sample.Outcome)  // told of each outcome after it is recorded; must not block; may be nil
 
-	disk disk // the machine's
+	disk store.Disk // the machine's
 }
 
 // Half says which halves of the pipeline this process runs.
@@ -141,7 +142,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Journal.MinFree, 256<<20)
 	or(&c.Ledger.Keep, 400)
 	or(&c.Grace, 8*time.Second)
-	or(&c.disk, disk{Disk: journal.OS, store: vfs.Default})
+	or(&c.disk, store.Disk{Disk: journal.OS, Pebble: vfs.Default})
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

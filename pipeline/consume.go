@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -77,7 +78,7 @@ type consumer struct {
 
 // newConsumer returns a consumer at rest, its cursors loaded and its readers
 // open. tail gives the tail of a lane.
-func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
+func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *store.Folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
 	log := cfg.Log.With("scanner", s.Name)
 	sc, err := scan.New(scanConfig(s, log))
 	if err != nil {
@@ -86,7 +87,7 @@ func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *
 	c := &consumer{
 		c: s, log: log, scanner: sc, led: led, m: m, opener: newOpener(cfg.Trees), told: cfg.Outcome, grace: cfg.Grace,
 		health: newHealth(s, sc, log), places: make(chan struct{}, s.Workers),
-		cursors: dirs.cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
+		cursors: dirs.Cursors, markFile: s.Name + ".mark", opened: map[*push]*list.Element{},
 		woken: make(chan struct{}, 1), counts: map[string]int64{}, changes: map[string]int{}, reads: map[string]uint64{}, refused: map[string]error{}, begun: time.Now(),
 	}
 	// Few sessions of many samples: a session costs the scanner a connection. Two,
@@ -100,7 +101,7 @@ func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *
 	}
 	for _, name := range sample.Lanes {
 		l := &lane{name: name, file: s.Name + "." + name, queue: make(chan *push, s.Queue), open: list.New()}
-		if err := c.openLane(dirs.journal, l, tail(name)); err != nil {
+		if err := c.openLane(dirs.Journal, l, tail(name)); err != nil {
 			return nil, errors.Join(err, c.close())
 		}
 		if name == journal.Live {
@@ -118,7 +119,7 @@ func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *
 		from = loadMark(c.cursors, c.markFile)
 	}
 	c.live.from, c.backlog.from, c.handed = from, from, from
-	if err := c.readBack(ctx, dirs.journal, from, tail, foldAt); err != nil {
+	if err := c.readBack(ctx, dirs.Journal, from, tail, foldAt); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil

@@ -21,6 +21,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -69,7 +70,7 @@ const rigState = "/state"
 
 func newRig(t testing.TB, drop string) *rig {
 	r := &rig{t: t, drop: drop, files: disktest.New(), store: vfs.NewCrashableMem(), scanner: scantest.Start(t, scantest.Networks()[0]), told: newTold()}
-	r.config = rigConfig(drop, disk{Disk: r.files, store: r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
+	r.config = rigConfig(drop, store.Disk{Disk: r.files, Pebble: r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
 	l := &lab{}
 	r.config.Log = slog.New(slog.NewTextHandler(&guarded{l}, nil))
 	t.Cleanup(func() {
@@ -80,7 +81,7 @@ func newRig(t testing.TB, drop string) *rig {
 	return r
 }
 
-func rigConfig(drop string, d disk, s Scanner, to *told) Config {
+func rigConfig(drop string, d store.Disk, s Scanner, to *told) Config {
 	s.Name, s.NoCanary, s.BackoffFirst, s.BackoffMax = "clamav", true, time.Millisecond, 10*time.Millisecond
 	return Config{
 		State: rigState, Trees: []Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
@@ -99,7 +100,7 @@ func (r *rig) received() []scantest.Received {
 // each has before asked before every operation of both views of the disk.
 func (r *rig) each(before func(disktest.Op) error) {
 	r.files.Before = before
-	r.config.disk.store = &asked{r.store, before}
+	r.config.disk.Pebble = &asked{r.store, before}
 }
 
 // run runs the pipeline while during does, and stops it.
@@ -284,7 +285,7 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		say("%d pushes are repeated, workers are 2", len(repeated))
 	}
 	now := newTold()
-	p, err := New(rigConfig(drop, disk{Disk: c.files, store: c.store}, Scanner{Type: "discard"}, now))
+	p, err := New(rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, Scanner{Type: "discard"}, now))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // maxForeign is how many entries of one folder are named one by one.
@@ -20,15 +22,15 @@ const maxForeign = 20
 
 // tellForeign names what lies in the state's folders and is none of ours, and what
 // is ours and cannot be read. It is left alone: whoever put it there may need it.
-func tellForeign(c Config, dirs *folders, led *ledger) {
-	tellForeignIn(dirs.state, c.Log, func(e fs.DirEntry) bool { return ofState(c, e) })
-	tellForeignIn(dirs.journal, c.Log, func(e fs.DirEntry) bool {
-		return e.Name() == filepath.Base(c.State) && below(c.Journal.Dir, c.State) || ofSeries(e, ".segments", journal.Base(journal.Live), journal.Base(journal.Backlog))
+func tellForeign(c Config, dirs *store.Folders, led *ledger) {
+	tellForeignIn(dirs.State, c.Log, func(e fs.DirEntry) bool { return ofState(c, e) })
+	tellForeignIn(dirs.Journal, c.Log, func(e fs.DirEntry) bool {
+		return e.Name() == filepath.Base(c.State) && watch.Within(c.Journal.Dir, c.State) || ofSeries(e, ".segments", journal.Base(journal.Live), journal.Base(journal.Backlog))
 	})
-	if bad, err := journal.UnreadableNumbers(dirs.journal); err == nil && bad > 0 {
-		c.Log.Error("the list of another program's segments holds lines that are none; those segments are numbered and read anew, and pushes are repeated: look at the disk", "file", filepath.Join(dirs.journal.Path(), ".segments"), "lines", bad)
+	if bad, err := journal.UnreadableNumbers(dirs.Journal); err == nil && bad > 0 {
+		c.Log.Error("the list of another program's segments holds lines that are none; those segments are numbered and read anew, and pushes are repeated: look at the disk", "file", filepath.Join(dirs.Journal.Path(), ".segments"), "lines", bad)
 	}
-	tellForeignIn(dirs.cursors, c.Log, ofCursors)
+	tellForeignIn(dirs.Cursors, c.Log, ofCursors)
 	if led != nil {
 		tellForeignIn(led.dir, c.Log, func(e fs.DirEntry) bool { return ofSeries(e, ledgerBase, triesBase) })
 	}
@@ -70,7 +72,7 @@ func tellForeignIn(d journal.Folder, log *slog.Logger, ours func(fs.DirEntry) bo
 func ofState(c Config, e fs.DirEntry) bool {
 	name := strings.TrimSuffix(e.Name(), ".new")
 	if e.IsDir() {
-		return slices.Contains([]string{"ledger", "cursors", "index", "cache", "engine-test"}, name) || strings.HasPrefix(name, "index.broken-") || below(filepath.Join(c.State, name), c.Journal.Dir)
+		return slices.Contains([]string{"ledger", "cursors", "index", "cache", "engine-test"}, name) || strings.HasPrefix(name, "index.broken-") || watch.Within(filepath.Join(c.State, name), c.Journal.Dir)
 	}
 	if e.Type()&fs.ModeSocket != 0 {
 		return true

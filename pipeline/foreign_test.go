@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -146,7 +147,7 @@ func TestAFileOfTheStateCannotBeRead(t *testing.T) {
 			t.Parallel()
 			d := &locked{Disk: journal.OS}
 			l := newLab(t, func(c *Config) {
-				c.disk, c.Journal.CutSize = disk{d, vfs.Default}, 500
+				c.disk, c.Journal.CutSize = store.Disk{Disk: d, Pebble: vfs.Default}, 500
 			})
 			l.start()
 			l.swept()

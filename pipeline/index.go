@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -38,7 +39,7 @@ import (
 //	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 |
 //	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    |
 type index struct {
-	*store
+	*store.Store
 	key []byte
 
 	mu      sync.Mutex
@@ -112,7 +113,7 @@ func (x *index) fileKey(path string) []byte {
 
 // get returns what is known of path.
 func (x *index) get(path string) (entry, bool, error) {
-	b, done, err := x.db.Get(x.fileKey(path))
+	b, done, err := x.DB.Get(x.fileKey(path))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return entry{}, false, nil
 	}
@@ -136,7 +137,7 @@ type noted struct {
 // A crash before the batch is on disk: the mark lags, and at the next start the
 // journal's tail is read into the index before any sweep.
 func (x *index) note(ctx context.Context, lane string, files []noted, upto journal.Pos) error {
-	b := x.db.NewBatch()
+	b := x.DB.NewBatch()
 	folders := map[string]bool{}
 	for _, n := range files {
 		if err := b.Set(x.fileKey(n.path), entry{n.stat, sample.At{Lane: lane, Pos: n.at}}.encode(), nil); err != nil {
@@ -154,7 +155,7 @@ func (x *index) note(ctx context.Context, lane string, files []noted, upto journ
 	if err := b.Set([]byte("m"+lane), []byte(upto.String()), nil); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
-	if err := x.do(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
+	if err := x.Do(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
 	x.mu.Lock()
@@ -197,7 +198,7 @@ func (x *index) sync(ctx context.Context) error {
 
 // persist makes durable all that was written.
 func (x *index) persist(ctx context.Context) error {
-	if err := x.do(ctx, func() error { return x.db.LogData(nil, pebble.Sync) }); err != nil {
+	if err := x.Do(ctx, func() error { return x.DB.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync index: %w", err)
 	}
 	return nil
@@ -224,7 +225,7 @@ func (x *index) visit(folder string, files []watch.Entry, seen []uint64, fresh f
 	}
 	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.hash, b.hash) })
 	key := x.folderKey(folder)
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key)})
+	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key)})
 	if err != nil {
 		return seen, fmt.Errorf("read index: %w", err)
 	}
@@ -280,7 +281,7 @@ func (x *index) forgetLine(ctx context.Context, path string, at sample.At) error
 		return err
 	}
 	// A newer version that is noted just now goes with it: that costs a repeated push.
-	if err := x.do(ctx, func() error { return x.db.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
+	if err := x.Do(ctx, func() error { return x.DB.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
 		return fmt.Errorf("forget in index: %w", err)
 	}
 	return nil
@@ -297,11 +298,11 @@ func (x *index) forgetLines(ctx context.Context, all []sample.Damage) error {
 
 // dropIf deletes the entries of a key range of which doomed says true.
 func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []byte, e entry) bool) (int, error) {
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return 0, fmt.Errorf("read index: %w", err)
 	}
-	b := x.db.NewBatch()
+	b := x.DB.NewBatch()
 	n := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if e, good := decodeEntry(it.Value()); !good || doomed(it.Key(), e) {
@@ -310,7 +311,7 @@ func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []b
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil && n > 0 {
-		err = x.do(ctx, func() error { return b.Commit(pebble.NoSync) })
+		err = x.Do(ctx, func() error { return b.Commit(pebble.NoSync) })
 	}
 	if err != nil {
 		return 0, fmt.Errorf("forget in index: %w", err)
@@ -320,20 +321,20 @@ func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []b
 
 // forgetFolders drops all that is known of folders below tree that are gone.
 func (x *index) forgetFolders(ctx context.Context, tree string, gone func(folder string) bool) error {
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'e'}})
+	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'e'}})
 	if err != nil {
 		return fmt.Errorf("read index: %w", err)
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		folder := string(it.Value())
-		if !below(tree, folder) || !gone(folder) {
+		if !watch.Within(tree, folder) || !gone(folder) {
 			continue
 		}
 		from := bytes.Clone(it.Key())
 		from[0] = 'f'
 		key := bytes.Clone(it.Key())
-		err = errors.Join(err, x.do(ctx, func() error {
-			return errors.Join(x.db.DeleteRange(from, after(from), pebble.NoSync), x.db.Delete(key, pebble.NoSync))
+		err = errors.Join(err, x.Do(ctx, func() error {
+			return errors.Join(x.DB.DeleteRange(from, after(from), pebble.NoSync), x.DB.Delete(key, pebble.NoSync))
 		}))
 	}
 	if err = errors.Join(err, it.Close()); err != nil {
@@ -344,7 +345,7 @@ func (x *index) forgetFolders(ctx context.Context, tree string, gone func(folder
 
 // device returns the noted device of a tree's root; ok is false when none is.
 func (x *index) device(tree string) (dev string, ok bool) {
-	b, done, err := x.db.Get(x.hash([]byte{'t'}, tree))
+	b, done, err := x.DB.Get(x.hash([]byte{'t'}, tree))
 	if err != nil {
 		return "", false
 	}
@@ -353,7 +354,7 @@ func (x *index) device(tree string) (dev string, ok bool) {
 }
 
 func (x *index) setDevice(ctx context.Context, tree, dev string) error {
-	return x.do(ctx, func() error { return x.db.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
+	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
 // close leaves an index that cannot be written as it is: at the next start the
@@ -363,5 +364,5 @@ func (x *index) close() error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	err := x.sync(ctx)
-	return errors.Join(err, x.shut())
+	return errors.Join(err, x.Shut())
 }

@@ -16,20 +16,21 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
 // openIndex opens the index in dir, or builds it anew where the old one will not
 // open or was left as damaged. That the disk refuses is no reason to: then it
 // waits, until ctx ends.
-func openIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index, error) {
+func openIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*index, error) {
 	why, err := wasDamaged(d, dir)
 	if err != nil {
 		return nil, err
 	}
 	if why == nil {
 		x, err := tryIndex(ctx, d, dir, log)
-		if err == nil || ctx.Err() != nil || refuses(err) || errors.Is(err, errHeld) {
+		if err == nil || ctx.Err() != nil || store.Refuses(err) || errors.Is(err, store.ErrHeld) {
 			return x, err
 		}
 		why = err
@@ -38,16 +39,16 @@ func openIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*inde
 }
 
 // anewIndex renames the index aside and begins an empty one.
-func anewIndex(ctx context.Context, d disk, dir string, log *slog.Logger, why error) (*index, error) {
+func anewIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger, why error) (*index, error) {
 	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
 	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
-	if err := d.store.Rename(dir, aside); err != nil {
+	if err := d.Pebble.Rename(dir, aside); err != nil {
 		return nil, fmt.Errorf("rename broken index aside: %w", err)
 	}
 	return tryIndex(ctx, d, dir, log)
 }
 
-func tryIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index, error) {
+func tryIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*index, error) {
 	key, err := indexKey(d, dir)
 	if err != nil {
 		return nil, err
@@ -56,9 +57,9 @@ func tryIndex(ctx context.Context, d disk, dir string, log *slog.Logger) (*index
 }
 
 // readIndex opens the index to read only.
-func readIndex(ctx context.Context, d disk, dir string) (*index, error) {
-	if _, err := d.store.Stat(dir); err != nil {
-		return nil, fmt.Errorf("open index: %w", ErrNoState)
+func readIndex(ctx context.Context, d store.Disk, dir string) (*index, error) {
+	if _, err := d.Pebble.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", store.ErrNoState)
 	}
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
@@ -72,24 +73,24 @@ func readIndex(ctx context.Context, d disk, dir string) (*index, error) {
 	return indexWith(ctx, d, dir, []byte(key), slog.New(slog.DiscardHandler), true)
 }
 
-func indexWith(ctx context.Context, d disk, dir string, key []byte, log *slog.Logger, readOnly bool) (*index, error) {
-	db, err := openStore(ctx, d, dir, log.With("store", "index"), readOnly)
+func indexWith(ctx context.Context, d store.Disk, dir string, key []byte, log *slog.Logger, readOnly bool) (*index, error) {
+	db, err := store.Open(ctx, d, dir, log.With("store", "index"), readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x := &index{store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
+	x := &index{Store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
 	for _, lane := range sample.Lanes {
-		text, done, err := x.db.Get([]byte("m" + lane))
+		text, done, err := x.DB.Get([]byte("m" + lane))
 		if errors.Is(err, pebble.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), x.db.Close())
+			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), x.DB.Close())
 		}
 		p, err := journal.ParsePos(string(text))
 		done.Close()
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), x.db.Close())
+			return nil, errors.Join(fmt.Errorf("read index mark: %w", err), x.DB.Close())
 		}
 		x.durable[lane], x.latest[lane] = p, p
 	}
@@ -100,7 +101,7 @@ const keyFile = "certpush.key"
 
 // indexKey reads the random key, or makes it. Without it a filled index knows
 // nothing.
-func indexKey(d disk, dir string) ([]byte, error) {
+func indexKey(d store.Disk, dir string) ([]byte, error) {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func ofStore(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "MANIFEST"
 const damageFile = "certpush.damaged"
 
 // wasDamaged returns why the index was left as damaged, nil when it was not.
-func wasDamaged(d disk, dir string) (why, err error) {
+func wasDamaged(d store.Disk, dir string) (why, err error) {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func wasDamaged(d disk, dir string) (why, err error) {
 }
 
 // leaveDamaged has the next start build the index anew.
-func leaveDamaged(d disk, dir string, why error) error {
+func leaveDamaged(d store.Disk, dir string, why error) error {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -170,7 +171,7 @@ func (c *consumer) unreadable(ctx context.Context, l *lane, line journal.Line, e
 // stays before the damage.
 func (c *consumer) tellDamage(ctx context.Context, d sample.Damage) bool {
 	for {
-		err := saveDamage(c.cursors, d)
+		err := store.SaveDamage(c.cursors, d)
 		if err == nil {
 			return true
 		}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -55,7 +56,7 @@ func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: triesBase, CutSize: ledgerCut}, log)
-	if refuses(err) || errors.Is(err, fs.ErrPermission) {
+	if store.Refuses(err) || errors.Is(err, fs.ErrPermission) {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close()) // it is waited for
 	}
 	if err != nil {

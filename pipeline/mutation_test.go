@@ -23,6 +23,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
@@ -299,7 +300,7 @@ func sortOf(op disktest.Op) string {
 func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut {
 	t.Helper()
 	r := &rig{t: t, drop: drop, files: c.files, store: c.store, told: &told{at: maps.Clone(c.recorded)}}
-	r.config = rigConfig(drop, disk{Disk: c.files, store: c.store}, Scanner{Type: "discard"}, r.told)
+	r.config = rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, Scanner{Type: "discard"}, r.told)
 	return r.cuts(func() {
 		r.run(func(p *Pipeline) {
 			waitFor(t, "all outcomes", func() bool {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -18,10 +19,10 @@ import (
 // journal is pruned up to the mark that is told then, so after a power cut the index
 // must know all before it.
 func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
-	store, files := vfs.NewCrashableMem(), disktest.New()
+	pebbles, files := vfs.NewCrashableMem(), disktest.New()
 	var during func()
-	d := disk{Disk: files, store: &asked{store, func(op disktest.Op) error {
-		if op.Kind == "store sync" && filepath.Ext(op.Path) == ".log" && during != nil {
+	d := store.Disk{Disk: files, Pebble: &asked{pebbles, func(op disktest.Op) error {
+		if op.Kind == "pebbles sync" && filepath.Ext(op.Path) == ".log" && during != nil {
 			f := during
 			during = nil
 			f()
@@ -41,7 +42,7 @@ func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
 	if told == (journal.Pos{}) || during != nil {
 		t.Fatalf("nothing was synced: %v", told)
 	}
-	left, err := openIndex(t.Context(), disk{Disk: files, store: store.CrashClone(vfs.CrashCloneCfg{})}, "/index", log)
+	left, err := openIndex(t.Context(), store.Disk{Disk: files, Pebble: pebbles.CrashClone(vfs.CrashCloneCfg{})}, "/index", log)
 	must(t, err)
 	if known := left.noted()[journal.Live]; known.Before(told) {
 		t.Errorf("the journal may be pruned up to %v, and after a power cut the index knows it up to %v", told, known)

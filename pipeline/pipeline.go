@@ -48,6 +48,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -111,7 +112,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // stopped while it opened
 		}
-		if err == nil || ctx.Err() != nil || !refuses(err) && !errors.Is(err, errHeld) && !errors.Is(err, errInside) {
+		if err == nil || ctx.Err() != nil || !store.Refuses(err) && !errors.Is(err, store.ErrHeld) && !errors.Is(err, errInside) {
 			return err
 		}
 		p.mu.Lock()
@@ -167,14 +168,14 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 		}
 		closers = append(closers, lock.Close)
 	}
-	dirs, err := openFolders(p.c)
+	dirs, err := store.OpenFolders(p.c.disk, p.c.State, p.c.Journal.Dir)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, dirs.close)
+	closers = append(closers, dirs.Close)
 	var prod *producer
 	if p.c.Half != ConsumerOnly {
-		l, err := journal.OpenLanes(journal.Config{Disk: p.c.disk, Dir: p.c.Journal.Dir, First: dirs.first, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
+		l, err := journal.OpenLanes(journal.Config{Disk: p.c.disk, Dir: p.c.Journal.Dir, First: dirs.First, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
 		if err != nil {
 			return inside(err)
 		}
@@ -182,18 +183,18 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 		for _, lane := range sample.Lanes {
 			tails[lane] = l.Lane(lane)
 		}
-		if prod, err = newProducer(ctx, p.c, l, dirs.cursors, p.m); err != nil {
+		if prod, err = newProducer(ctx, p.c, l, dirs.Cursors, p.m); err != nil {
 			return inside(err)
 		}
 		closers = append(closers, prod.close)
-		run = append(run, prod.Run, keepKeys(p.c, dirs.journal, journal.Base(journal.Live), journal.Base(journal.Backlog)))
+		run = append(run, prod.Run, keepKeys(p.c, dirs.Journal, journal.Base(journal.Live), journal.Base(journal.Backlog)))
 	}
 	var consumers []*consumer
 	var led *ledger
 	if p.c.Half != ProducerOnly {
 		if p.c.Half == ConsumerOnly {
 			for _, lane := range sample.Lanes {
-				f := journal.NewFollower(dirs.journal, journal.Base(lane), p.c.Log)
+				f := journal.NewFollower(dirs.Journal, journal.Base(lane), p.c.Log)
 				tails[lane] = f
 				run = append(run, f.Run)
 			}
@@ -243,8 +244,8 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 // openConsumers makes a consumer for each scanner, and puts the cursors of
 // scanners that are no longer configured aside: they would hold segments back
 // for ever.
-func (p *Pipeline) openConsumers(ctx context.Context, led *ledger, dirs *folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
-	if err := p.putAside(dirs.cursors); err != nil {
+func (p *Pipeline) openConsumers(ctx context.Context, led *ledger, dirs *store.Folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
+	if err := p.putAside(dirs.Cursors); err != nil {
 		return nil, err
 	}
 	var all []*consumer
@@ -266,7 +267,7 @@ func (p *Pipeline) openConsumers(ctx context.Context, led *ledger, dirs *folders
 
 func (p *Pipeline) putAside(dir journal.Folder) error {
 	for _, lane := range sample.Lanes {
-		files, err := cursorFiles(dir, lane)
+		files, err := store.CursorFiles(dir, lane)
 		if err != nil {
 			return fmt.Errorf("list cursors: %w", err)
 		}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -359,8 +359,8 @@ func (p *producer) tend(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.index.hurt.found:
-			err := p.index.hurt.err
+		case <-p.index.Found():
+			err := p.index.Damage()
 			return errors.Join(fmt.Errorf("the index: %w: start certpush again, then it is built anew", err), leaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
 		case <-t.C:
 		}
@@ -437,7 +437,7 @@ func cursorFloor(dir journal.Folder, lane string, scanners []Scanner, half Half)
 		files = append(files, s.Name+"."+lane)
 	}
 	if half == ProducerOnly {
-		all, err := cursorFiles(dir, lane)
+		all, err := store.CursorFiles(dir, lane)
 		if err != nil || len(all) == 0 {
 			return 0, fs.ErrNotExist
 		}
@@ -452,18 +452,6 @@ func cursorFloor(dir journal.Folder, lane string, scanners []Scanner, half Half)
 		floor = min(floor, at.Segment)
 	}
 	return floor, nil
-}
-
-// cursorFiles lists the cursors of a lane, whatever their scanner.
-func cursorFiles(dir journal.Folder, lane string) ([]string, error) {
-	entries, err := dir.List()
-	var files []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), "."+lane) {
-			files = append(files, e.Name())
-		}
-	}
-	return files, err
 }
 
 func (p *producer) status() []TreeStatus {
@@ -488,7 +476,7 @@ func (p *producer) ready() error {
 			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
 		}
 	}
-	if err := p.index.disk.stalled(); err != nil {
+	if err := p.index.Stalled(); err != nil {
 		errs = append(errs, fmt.Errorf("the index cannot be written, and intake waits: %w", err))
 	}
 	return errors.Join(append(errs, p.stopped())...)

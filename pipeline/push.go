@@ -19,6 +19,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -115,19 +116,11 @@ func (o *opener) spare(b []byte) {
 	}
 }
 
-// below reports whether path is dir or lies below it.
-func below(dir, path string) bool {
-	if !begins(path, dir) {
-		return false
-	}
-	return len(path) == len(dir) || os.IsPathSeparator(dir[len(dir)-1]) || os.IsPathSeparator(path[len(dir)])
-}
-
 // tree returns the tree beneath which path is opened. Without any that is the root
 // of the file system or the volume.
 func (o *opener) tree(path string) (tree Tree, ok bool) {
 	for _, t := range o.trees {
-		if below(t.Path, path) && len(t.Path) > len(tree.Path) { // the deepest, as the watcher has it
+		if watch.Within(t.Path, path) && len(t.Path) > len(tree.Path) { // the deepest, as the watcher has it
 			tree, ok = t, true
 		}
 	}
@@ -225,7 +218,7 @@ func (p *push) judgedHere(out *sample.Outcome) way {
 // fault notes why the file cannot be opened or read. For want of descriptors or
 // memory any file could not.
 func (p *push) fault(err error) {
-	p.reason, p.local = describe(sample.ReasonUnreadable, err), !exhausted(err)
+	p.reason, p.local = describe(sample.ReasonUnreadable, err), !store.Exhausted(err)
 	p.short = nil
 	if !p.local {
 		p.short = err

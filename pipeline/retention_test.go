@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -73,14 +74,14 @@ func (m *model) open() {
 	c, err := c.withDefaults()
 	m.must(err)
 	c.disk.Disk = m.d
-	dirs, err := openFolders(c)
+	dirs, err := store.OpenFolders(c.disk, c.State, c.Journal.Dir)
 	m.must(err)
 	l, err := journal.OpenLanes(journal.Config{Disk: m.d, Dir: c.Journal.Dir, First: 1, CutSize: 900}, time.Minute, c.Log)
 	m.must(err)
 	m.led, err = openLedger(m.d, rigState+"/ledger", m.keep, c.Log)
 	m.must(err)
 	m.closers = []func() error{l.Close, m.led.close}
-	m.prod = &producer{c: c, log: c.Log, lanes: l, cursors: dirs.cursors, index: &index{durable: m.marks}}
+	m.prod = &producer{c: c, log: c.Log, lanes: l, cursors: dirs.Cursors, index: &index{durable: m.marks}}
 	m.consumers = nil
 	for _, s := range c.Scanners {
 		k, err := newConsumer(m.t.Context(), c, s, m.led, dirs, m.met, func(lane string) journal.Tail { return l.Lane(lane) })

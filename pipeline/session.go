@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -185,7 +186,7 @@ func (c *consumer) failed(p *push, f *scan.Failure, alone bool) {
 		p.alone = true
 		c.later(p, now)
 	case scan.Unread:
-		p.reason, p.local = describe(sample.ReasonUnreadable, f), !exhausted(f)
+		p.reason, p.local = describe(sample.ReasonUnreadable, f), !store.Exhausted(f)
 		c.notRead(p, f)
 	default:
 		if !alone {

@@ -26,7 +26,7 @@ func (p *Pipeline) Stuck() error {
 	now := time.Now()
 	var errs []error
 	if prod != nil {
-		if at := time.Unix(0, prod.tended.Load()); now.Sub(at) > tendStuck && prod.index.disk.stalled() == nil {
+		if at := time.Unix(0, prod.tended.Load()); now.Sub(at) > tendStuck && prod.index.Stalled() == nil {
 			errs = append(errs, fmt.Errorf("the producer has not looked after its index since %s", at.Format(time.TimeOnly)))
 		}
 	}

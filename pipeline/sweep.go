@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -241,7 +242,7 @@ func (s *sweep) flush(ctx context.Context) {
 
 // hearDamage asks for a sweep when a consumer told of damage.
 func (p *producer) hearDamage() {
-	all, err := loadDamage(p.cursors)
+	all, err := store.LoadDamage(p.cursors)
 	if err != nil {
 		return // tried again in a second
 	}
@@ -257,7 +258,7 @@ func (p *producer) hearDamage() {
 // dropDamaged makes the index forget what it knew from lines that nobody can
 // read.
 func (p *producer) dropDamaged(ctx context.Context) {
-	all, err := loadDamage(p.cursors)
+	all, err := store.LoadDamage(p.cursors)
 	if err == nil && len(all) == 0 {
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
@@ -80,19 +81,19 @@ func TestSyncFails(t *testing.T) {
 func TestAStopDoesNotWaitForTheDisk(t *testing.T) {
 	t.Parallel()
 	var failing atomic.Bool
-	d := disk{store: errorfs.Wrap(vfs.NewCrashableMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+	d := store.Disk{Pebble: errorfs.Wrap(vfs.NewCrashableMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			return syscall.ENOSPC
 		}
 		return nil
 	}))}
 	log := slog.New(slog.DiscardHandler)
-	s, err := openStore(t.Context(), d, "store", log, false)
+	s, err := store.Open(t.Context(), d, "store", log, false)
 	must(t, err)
-	must(t, s.db.Set([]byte("a"), []byte("b"), pebble.NoSync))
+	must(t, s.DB.Set([]byte("a"), []byte("b"), pebble.NoSync))
 	failing.Store(true)
 	ended := make(chan error, 1)
-	go func() { ended <- s.shut() }()
+	go func() { ended <- s.Shut() }()
 	select {
 	case err := <-ended:
 		if !errors.Is(err, syscall.ENOSPC) {
@@ -101,12 +102,12 @@ func TestAStopDoesNotWaitForTheDisk(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("the stop waits for the disk")
 	}
-	if _, err := openStore(t.Context(), d, "store", log, false); !errors.Is(err, errHeld) {
+	if _, err := store.Open(t.Context(), d, "store", log, false); !errors.Is(err, store.ErrHeld) {
 		t.Errorf("opened while it is held: %v", err)
 	}
 	failing.Store(false)
 	waitFor(t, "the folder", func() bool {
-		s, err := openStore(t.Context(), d, "store", log, false)
-		return err == nil && s.shut() == nil
+		s, err := store.Open(t.Context(), d, "store", log, false)
+		return err == nil && s.Shut() == nil
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -56,7 +57,7 @@ func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 	if c.wasRead(p); c.ready() != nil {
 		t.Errorf("%v", c.ready())
 	}
-	if exhausted(io.ErrUnexpectedEOF) || exhausted(syscall.EIO) || !exhausted(errors.Join(errInside, noMemory)) {
+	if store.Exhausted(io.ErrUnexpectedEOF) || store.Exhausted(syscall.EIO) || !store.Exhausted(errors.Join(errInside, noMemory)) {
 		t.Error("what is taken for want of memory")
 	}
 }

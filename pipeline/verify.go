@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -163,10 +164,10 @@ func (c *verify) atRest(ctx context.Context) (done func() error, err error) {
 			}
 		}
 		if err != nil {
-			return nil, errors.Join(err, c.index.shut())
+			return nil, errors.Join(err, c.index.Shut())
 		}
 	}
-	return c.index.shut, nil
+	return c.index.Shut, nil
 }
 
 func (c *verify) run(ctx context.Context) (Proof, error) {
@@ -197,7 +198,7 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		c.reach = append(c.reach, reach{s.Name, c.a.cursorsOf(s.Name)})
 	}
 	if c.a.cursors != nil {
-		if c.damaged, err = loadDamage(c.a.cursors); err != nil {
+		if c.damaged, err = store.LoadDamage(c.a.cursors); err != nil {
 			return err
 		}
 	}
@@ -318,7 +319,7 @@ func (c *verify) walk(ctx context.Context, tree int) error {
 // ofDeeper reports whether a folder is another tree's, below this one.
 func (c *verify) ofDeeper(tree int, folder string) bool {
 	for i, t := range c.c.Trees {
-		if i != tree && len(t.Path) > len(c.c.Trees[tree].Path) && below(t.Path, folder) {
+		if i != tree && len(t.Path) > len(c.c.Trees[tree].Path) && watch.Within(t.Path, folder) {
 			return true
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -130,7 +131,7 @@ func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	l.write("a", "one")
 	lost := l.write("b", "two")
 	l.await(2)
-	if err := l.p.producer.index.db.Delete(l.p.producer.index.fileKey(lost), nil); err != nil {
+	if err := l.p.producer.index.DB.Delete(l.p.producer.index.fileKey(lost), nil); err != nil {
 		t.Fatal(err)
 	}
 	v := l.verify(false)
@@ -281,7 +282,7 @@ func TestVerifyTakesTheLedgersWordForADamagedLine(t *testing.T) {
 	must(t, err)
 	cursors, err := p.c.disk.OpenFolder(filepath.Join(l.c.State, "cursors"))
 	must(t, err)
-	must(t, saveDamage(cursors, sample.Damage{At: at, After: pos(at.Segment, at.Offset+1)}))
+	must(t, store.SaveDamage(cursors, sample.Damage{At: at, After: pos(at.Segment, at.Offset+1)}))
 	proof := func() Proof {
 		v, err := p.Verify(t.Context(), false)
 		must(t, err)

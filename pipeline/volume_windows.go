@@ -4,13 +4,7 @@ package pipeline
 
 import (
 	"path/filepath"
-	"strings"
 )
-
-// begins reports whether path begins with dir, whatever letters either is written in.
-func begins(path, dir string) bool {
-	return len(path) >= len(dir) && strings.EqualFold(path[:len(dir)], dir)
-}
 
 // volume returns the root of the drive that the absolute path is on. A line that
 // names a file server, a device or a pipe has no place here: to open it would send

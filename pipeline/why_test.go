@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -153,7 +154,7 @@ func TestLooksAtRest(t *testing.T) {
 	if p, err = New(none); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Why(context.Background(), path); !errors.Is(err, ErrNoState) {
+	if _, err := p.Why(context.Background(), path); !errors.Is(err, store.ErrNoState) {
 		t.Errorf("without a state: %v", err)
 	}
 	if _, err := os.Stat(none.State); err == nil {

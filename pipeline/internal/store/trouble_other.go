@@ -2,7 +2,7 @@
 
 //go:build !windows
 
-package pipeline
+package store
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
 // exhausted reports whether err is the want of something that any file needs.
-func exhausted(err error) bool {
+func Exhausted(err error) bool {
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS} {
 		if errors.Is(err, e) {
 			return true

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package store
 
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -15,8 +16,8 @@ import (
 const maxDamage = 1000
 
 // saveDamage leaves word of d in dir, durably.
-func saveDamage(dir journal.Folder, d sample.Damage) error {
-	all, err := loadDamage(dir)
+func SaveDamage(dir journal.Folder, d sample.Damage) error {
+	all, err := LoadDamage(dir)
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func saveDamage(dir journal.Folder, d sample.Damage) error {
 }
 
 // loadDamage lists the damage that was told and is not forgotten yet.
-func loadDamage(dir journal.Folder) ([]sample.Damage, error) {
+func LoadDamage(dir journal.Folder) ([]sample.Damage, error) {
 	entries, err := dir.List()
 	if err != nil {
 		return nil, fmt.Errorf("list damage: %w", err)
@@ -44,4 +45,16 @@ func loadDamage(dir journal.Folder) ([]sample.Damage, error) {
 		}
 	}
 	return all, nil
+}
+
+// cursorFiles lists the cursors of a lane, whatever their scanner.
+func CursorFiles(dir journal.Folder, lane string) ([]string, error) {
+	entries, err := dir.List()
+	var files []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), "."+lane) {
+			files = append(files, e.Name())
+		}
+	}
+	return files, err
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package store
 
 import (
 	"context"
@@ -31,11 +31,11 @@ const retryEvery = 500 * time.Millisecond
 // file is not there, is an answer.
 func (p *patient) insist(f func() error) error {
 	err := f()
-	if !refuses(err) {
+	if !Refuses(err) {
 		return err
 	}
 	p.trouble(1, err)
-	for refuses(err) {
+	for Refuses(err) {
 		time.Sleep(retryEvery)
 		err = f()
 	}
@@ -45,7 +45,7 @@ func (p *patient) insist(f func() error) error {
 
 // refuses reports whether err is trouble of a disk that may only read, or may
 // not at all.
-func refuses(err error) bool { return troubled(err) || readOnly(err) }
+func Refuses(err error) bool { return troubled(err) || readOnly(err) }
 
 // trouble logs when refusals begin and when they end.
 func (p *patient) trouble(n int, err error) {

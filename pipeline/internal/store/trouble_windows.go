@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package store
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
 // exhausted reports whether err is the want of something that any file needs.
-func exhausted(err error) bool {
+func Exhausted(err error) bool {
 	for _, e := range []error{windows.ERROR_TOO_MANY_OPEN_FILES, windows.ERROR_NO_SYSTEM_RESOURCES, windows.ERROR_NOT_ENOUGH_MEMORY, windows.ERROR_OUTOFMEMORY, windows.ERROR_COMMITMENT_LIMIT, windows.WSAENOBUFS} {
 		if errors.Is(err, e) {
 			return true

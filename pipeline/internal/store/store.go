@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package store
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 
 // store is a Pebble whose disk may refuse and whose files may be damaged without
 // the process ending.
-type store struct {
-	db   *pebble.DB
+type Store struct {
+	DB   *pebble.DB
 	disk *patient
 	hurt *damaged
 	log  *slog.Logger
@@ -27,25 +27,25 @@ type store struct {
 
 // errHeld says that somebody holds a store: this very process, since the disk
 // refused it. That is no damage.
-var errHeld = errors.New("it is still held since the disk refused it: make room on the disk, or mend it, and where it was mounted anew start certpush again")
+var ErrHeld = errors.New("it is still held since the disk refused it: make room on the disk, or mend it, and where it was mounted anew start certpush again")
 
-func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOnly bool) (*store, error) {
+func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bool) (*Store, error) {
 	// Pebble says of a folder that is held, and of one that is damaged, in no way
 	// that can be told apart.
-	if _, err := d.store.Stat(filepath.Join(dir, "LOCK")); err == nil {
-		lock, err := d.store.Lock(filepath.Join(dir, "LOCK"))
+	if _, err := d.Pebble.Stat(filepath.Join(dir, "LOCK")); err == nil {
+		lock, err := d.Pebble.Lock(filepath.Join(dir, "LOCK"))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errHeld, err)
+			return nil, fmt.Errorf("%w: %w", ErrHeld, err)
 		}
 		if err := lock.Close(); err != nil {
 			return nil, fmt.Errorf("try store's lock: %w", err)
 		}
 	}
-	s := &store{disk: &patient{FS: d.store, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
-	err := s.do(s.disk.unlessStalled(ctx), func() (err error) {
+	s := &Store{disk: &patient{FS: d.Pebble, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
+	err := s.Do(s.disk.unlessStalled(ctx), func() (err error) {
 		// Less than Pebble's own: it lies on Go's heap, which may grow by as much again
 		// before it is collected. What the cache misses the system's holds.
-		s.db, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, MemTableSize: 2 << 20, CacheSize: 2 << 20, ReadOnly: readOnly})
+		s.DB, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, MemTableSize: 2 << 20, CacheSize: 2 << 20, ReadOnly: readOnly})
 		return err
 	})
 	if err != nil && !s.hurt.is() {
@@ -55,12 +55,12 @@ func openStore(ctx context.Context, d disk, dir string, log *slog.Logger, readOn
 }
 
 // release closes the store when all that was begun has ended.
-func (s *store) release() {
+func (s *Store) release() {
 	s.writes.Wait()
-	if s.db == nil {
+	if s.DB == nil {
 		return
 	}
-	if err := s.db.Close(); err != nil {
+	if err := s.DB.Close(); err != nil {
 		s.log.Warn("close store", "error", err)
 	}
 }
@@ -71,7 +71,7 @@ const letGo = 2 * time.Second
 // do runs f, which writes, and waits for it. While the disk refuses f does not
 // return, so some time after ctx has ended it is left to itself; and in one
 // that is damaged it never does.
-func (s *store) do(ctx context.Context, f func() error) error {
+func (s *Store) Do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	s.writes.Go(func() { done <- f() })
 	select {
@@ -93,7 +93,7 @@ func (s *store) do(ctx context.Context, f func() error) error {
 
 // shut closes the store. One that is damaged is left as it is; one whose disk
 // refuses is let go of when it no longer does.
-func (s *store) shut() error {
+func (s *Store) Shut() error {
 	if s.hurt.is() {
 		return nil // said already
 	}
@@ -102,7 +102,7 @@ func (s *store) shut() error {
 		return fmt.Errorf("close store: make room on its disk, or mend it: %w", why)
 	}
 	// It may be the first that the disk refuses: a stop does not wait for that.
-	return s.do(s.disk.unlessStalled(context.Background()), s.db.Close)
+	return s.Do(s.disk.unlessStalled(context.Background()), s.DB.Close)
 }
 
 // damaged is Pebble's logger. It drops the chatter, and where Pebble would end
@@ -130,6 +130,20 @@ func (d *damaged) Fatalf(format string, a ...any) {
 		close(d.found)
 	})
 	select {}
+}
+
+// stalled returns why the disk keeps the store from writing now, nil when it does not.
+func (s *Store) Stalled() error { return s.disk.stalled() }
+
+// found is closed once Pebble reported damage.
+func (s *Store) Found() <-chan struct{} { return s.hurt.found }
+
+// damage returns what Pebble reported, nil while it reported none.
+func (s *Store) Damage() error {
+	if s.hurt.is() {
+		return s.hurt.err
+	}
+	return nil
 }
 
 func (d *damaged) is() bool {

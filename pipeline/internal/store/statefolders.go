@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package store
 
 import (
 	"errors"
@@ -14,33 +14,33 @@ import (
 )
 
 // disk is where the state lies: as files, and as Pebble sees it.
-type disk struct {
+type Disk struct {
 	journal.Disk
-	store vfs.FS
+	Pebble vfs.FS
 }
 
 // folders are the open folders of the state.
-type folders struct {
-	state, journal, cursors journal.Folder
-	first                   uint64 // number of the first segment in an empty journal
+type Folders struct {
+	State, Journal, Cursors journal.Folder
+	First                   uint64 // number of the first segment in an empty journal
 }
 
-// openFolders opens what c names, and makes what is missing.
-func openFolders(c Config) (_ *folders, err error) {
-	f := &folders{}
+// openFolders opens the state folder and those in it, and makes what is missing.
+func OpenFolders(d Disk, state, journalDir string) (_ *Folders, err error) {
+	f := &Folders{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("open state: %w", err), f.close())
+			err = errors.Join(fmt.Errorf("open state: %w", err), f.Close())
 		}
 	}()
-	if f.state, err = c.disk.OpenFolder(c.State); err != nil {
+	if f.State, err = d.OpenFolder(state); err != nil {
 		return nil, err
 	}
-	f.first = firstSegment(f.state)
-	if f.journal, err = c.disk.OpenFolder(c.Journal.Dir); err != nil {
+	f.First = firstSegment(f.State)
+	if f.Journal, err = d.OpenFolder(journalDir); err != nil {
 		return nil, err
 	}
-	f.cursors, err = c.disk.OpenFolder(filepath.Join(c.State, "cursors"))
+	f.Cursors, err = d.OpenFolder(filepath.Join(state, "cursors"))
 	return f, err
 }
 
@@ -56,12 +56,16 @@ func firstSegment(state journal.Folder) uint64 {
 	return 1
 }
 
-func (f *folders) close() error {
+func (f *Folders) Close() error {
 	var errs []error
-	for _, d := range []journal.Folder{f.state, f.journal, f.cursors} {
+	for _, d := range []journal.Folder{f.State, f.Journal, f.Cursors} {
 		if d != nil {
 			errs = append(errs, d.Close())
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// ErrNoState is in the error of what looks things up in a state folder that no
+// run has made yet.
+var ErrNoState = errors.New("there is no state yet: start certpush, or name its file with -c")
