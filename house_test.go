@@ -28,7 +28,9 @@ var mayImport = map[string][]string{
 	"service":                   {"pipeline"},
 	"installer":                 {"packaging"},
 	"packaging":                 nil,
-	"pipeline":                  {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal", "pipeline/scan"},
+	"pipeline":                  {"pipeline/internal/index", "pipeline/internal/cache", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal", "pipeline/scan"},
+	"pipeline/internal/index":   {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal"},
+	"pipeline/internal/cache":   {"pipeline/internal/store", "pipeline/scan"},
 	"pipeline/internal/store":   {"pipeline/internal/sample", "pipeline/journal"},
 	"pipeline/internal/sample":  {"pipeline/watch", "pipeline/journal", "pipeline/scan"},
 	"pipeline/watch":            nil,
@@ -239,7 +241,7 @@ func TestTheCardsPackagesAreUsed(t *testing.T) {
 		"github.com/BurntSushi/toml":                     "service",
 		"github.com/spf13/cobra":                         ".",
 		"github.com/cenkalti/backoff/v5":                 "pipeline",
-		"github.com/cockroachdb/pebble/v2":               "pipeline",
+		"github.com/cockroachdb/pebble/v2":               "pipeline/internal/store",
 		"github.com/prometheus/client_golang/prometheus": "pipeline",
 	}
 	for _, s := range sources(t) {

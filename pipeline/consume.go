@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -43,7 +44,7 @@ type consumer struct {
 	health  *health
 	limit   *rate.Limiter
 	grace   time.Duration // a stop waits this long for the samples in hand
-	cache   *cache        // nil: verdicts are not remembered
+	cache   *cache.Cache  // nil: verdicts are not remembered
 
 	again  func(path string)                                          // hands a changed path back to settle
 	stray  func(path string, at sample.At)                            // tells of a line whose path led to no file

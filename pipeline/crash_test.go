@@ -199,7 +199,7 @@ func (r *rig) scene() {
 			}
 		}
 		prod, consumers, _ := p.halves()
-		if err := prod.index.sync(r.t.Context()); err != nil {
+		if err := prod.index.Sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
 		// The ledger first: lines whose outcomes are gone must not be read again. All
@@ -213,10 +213,10 @@ func (r *rig) scene() {
 	r.run(func(p *Pipeline) {
 		r.put(p, 11, 1)
 		prod, _, _ := p.halves()
-		if err := prod.index.sync(r.t.Context()); err != nil {
+		if err := prod.index.Sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
-		prod.prune(1)
+		prod.pruner.prune(1)
 	})
 }
 
@@ -383,7 +383,7 @@ func taken(p *Pipeline, names map[string]string) bool {
 		if prod == nil {
 			return false
 		}
-		if _, ok, err := prod.index.get(path); !ok || err != nil {
+		if _, ok, err := prod.index.Get(path); !ok || err != nil {
 			return false
 		}
 	}

@@ -296,7 +296,7 @@ func unreadable(cause func(text []byte) []byte, finds Half, left func(*disktest.
 		r.run(func(p *Pipeline) {
 			waitFor(t, "all journaled", func() bool { return taken(p, names) })
 			prod, _, _ := p.halves()
-			must(t, prod.index.sync(t.Context()))
+			must(t, prod.index.Sync(t.Context()))
 		})
 		r.hurt(cause)
 		all := r.cuts(func() {

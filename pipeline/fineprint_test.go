@@ -110,7 +110,7 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	l.swept()
 	x := l.p.producer.index
 	knows := func(path string) bool {
-		_, ok, err := x.get(path)
+		_, ok, err := x.Get(path)
 		return ok && err == nil
 	}
 	sweep := func() {
@@ -125,7 +125,7 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	if !knows(a) || !knows(b) {
 		t.Fatal("a sweep forgot what is there")
 	}
-	if err := x.setDevice(t.Context(), l.drop, "another"); err != nil {
+	if err := x.SetDevice(t.Context(), l.drop, "another"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Dir(b)); err != nil {
@@ -142,9 +142,9 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	if !knows(a) {
 		t.Error("a path that is there was forgotten")
 	}
-	if m := x.marks(); m[journal.Backlog] == (journal.Pos{}) && m[journal.Live] == (journal.Pos{}) {
+	if m := x.Marks(); m[journal.Backlog] == (journal.Pos{}) && m[journal.Live] == (journal.Pos{}) {
 		l.until("a mark on disk", func() bool {
-			m := x.marks()
+			m := x.Marks()
 			return m[journal.Backlog] != (journal.Pos{}) || m[journal.Live] != (journal.Pos{})
 		})
 	}

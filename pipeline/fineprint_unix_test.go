@@ -148,20 +148,17 @@ func TestFinePrint05MarkAndListing(t *testing.T) {
 		return err == nil && at == p.lanes.Lane(journal.Live).Durable()
 	})
 	before := len(l.sealed())
-	l.until("a durable mark", func() bool { return p.index.marks()[journal.Live] != journal.Pos{} })
-	p.index.mu.Lock()
-	for _, m := range []map[string]journal.Pos{p.index.latest, p.index.durable} {
-		clear(m)
-	}
-	p.index.mu.Unlock()
-	if p.prune(1); len(l.sealed()) != before {
+	l.until("a durable mark", func() bool { return p.index.Marks()[journal.Live] != journal.Pos{} })
+	none := p.pruner
+	none.marks = func() map[string]journal.Pos { return nil }
+	if none.prune(1); len(l.sealed()) != before {
 		t.Errorf("%d of %d segments are left ahead of the mark", len(l.sealed()), before)
 	}
 	s := &sweep{p: p, d: watch.Doubt{Under: l.drop}, forget: true, whole: true, marks: p.ends()}
 	if err := s.folder(t.Context(), watch.Folder{Path: l.drop, Last: true, Err: errors.New("test: not listed to its end")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := p.index.get(path); !ok || err != nil {
+	if _, ok, err := p.index.Get(path); !ok || err != nil {
 		t.Errorf("forgotten although its folder could not be listed: %v", err)
 	}
 }

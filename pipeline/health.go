@@ -19,6 +19,7 @@ const (
 	pingFirst   = 100 * time.Millisecond
 	pingMax     = 10 * time.Second
 	canaryEvery = 10 * time.Minute
+	keyGood     = time.Second // a scanner's key older than this is asked for again
 )
 
 // health knows whether a scanner is up: pings tell when to go on after it was

@@ -308,7 +308,7 @@ func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut
 				return len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0
 			})
 			prod, _, _ := p.halves()
-			must(t, prod.index.sync(t.Context()))
+			must(t, prod.index.Sync(t.Context()))
 		})
 	}, nothing, skip)
 }
@@ -470,8 +470,8 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 			waitFor(t, "the cursor in the last segment", func() bool {
 				return cursorIn(prod, 3)
 			})
-			must(t, prod.index.sync(t.Context()))
-			prod.prune(0)
+			must(t, prod.index.Sync(t.Context()))
+			prod.pruner.prune(0)
 			must(t, prod.lanes.Lane(journal.Live).Folder().Sync()) // as the next cut does: now they are gone
 			r.put(p, 7, 1)
 		})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -22,7 +23,7 @@ func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
 	pebbles, files := vfs.NewCrashableMem(), disktest.New()
 	var during func()
 	d := store.Disk{Disk: files, Pebble: &asked{pebbles, func(op disktest.Op) error {
-		if op.Kind == "pebbles sync" && filepath.Ext(op.Path) == ".log" && during != nil {
+		if op.Kind == "store sync" && filepath.Ext(op.Path) == ".log" && during != nil {
 			f := during
 			during = nil
 			f()
@@ -30,25 +31,25 @@ func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
 		return nil
 	}}}
 	log := slog.New(slog.DiscardHandler)
-	x, err := openIndex(t.Context(), d, "/index", log)
+	x, err := index.Open(t.Context(), d, "/index", log)
 	must(t, err)
 	note := func(n int64) {
-		must(t, x.note(t.Context(), journal.Live, []noted{{"/t/f", watch.Stat{Size: n}, pos(1, n)}}, pos(1, n+1)))
+		must(t, x.Note(t.Context(), journal.Live, []index.Noted{{Path: "/t/f", Stat: watch.Stat{Size: n}, At: pos(1, n)}}, pos(1, n+1)))
 	}
 	note(1)
 	during = func() { note(2) }
-	must(t, x.sync(t.Context()))
-	told := x.marks()[journal.Live]
+	must(t, x.Sync(t.Context()))
+	told := x.Marks()[journal.Live]
 	if told == (journal.Pos{}) || during != nil {
 		t.Fatalf("nothing was synced: %v", told)
 	}
-	left, err := openIndex(t.Context(), store.Disk{Disk: files, Pebble: pebbles.CrashClone(vfs.CrashCloneCfg{})}, "/index", log)
+	left, err := index.Open(t.Context(), store.Disk{Disk: files, Pebble: pebbles.CrashClone(vfs.CrashCloneCfg{})}, "/index", log)
 	must(t, err)
-	if known := left.noted()[journal.Live]; known.Before(told) {
+	if known := left.Noted()[journal.Live]; known.Before(told) {
 		t.Errorf("the journal may be pruned up to %v, and after a power cut the index knows it up to %v", told, known)
 	}
-	must(t, left.close())
-	must(t, x.close())
+	must(t, left.Close())
+	must(t, x.Close())
 }
 
 // TestLittleTrafficDoesNotKeepTheLedger: where each segment of the ledger has one

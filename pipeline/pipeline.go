@@ -47,6 +47,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -212,12 +213,16 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			run = append(run, c.Run)
 		}
 		run = append(run, func(ctx context.Context) error { return tendLedger(ctx, led, consumers) }, keepKeys(p.c, led.dir, ledgerBase, triesBase))
-		known, err := openCache(ctx, p.c)
-		if err != nil {
-			return err
+		longest := time.Duration(0)
+		for _, s := range p.c.Scanners {
+			longest = max(longest, s.Cache)
 		}
-		if known != nil {
-			closers, run = append(closers, known.close), append(run, known.Run)
+		if longest > 0 {
+			known, err := cache.Open(ctx, p.c.disk, p.c.State, longest, p.c.Log)
+			if err != nil {
+				return err
+			}
+			closers, run = append(closers, known.Close), append(run, known.Run)
 			for _, c := range consumers {
 				if c.c.Cache > 0 {
 					c.cache, c.opener.careful = known, true

@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -17,8 +15,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
-	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -36,7 +34,8 @@ type producer struct {
 	watcher *watch.Watcher
 	lanes   *journal.Lanes
 	cursors journal.Folder
-	index   *index
+	index   *index.Index
+	pruner  pruner
 	m       *metrics
 
 	mu      sync.Mutex
@@ -63,8 +62,11 @@ func newProducer(ctx context.Context, c Config, lanes *journal.Lanes, cursors jo
 		return nil, err
 	}
 	p.tended.Store(time.Now().UnixNano())
-	p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index"))
-	return p, err
+	if p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index")); err != nil {
+		return nil, err
+	}
+	p.pruner = pruner{lanes: lanes, cursors: cursors, scanners: c.Scanners, half: c.Half, marks: p.index.Marks, log: c.Log}
+	return p, nil
 }
 
 // newWatcher returns a watcher of c's trees at rest; m may be nil.
@@ -91,26 +93,26 @@ func watchTree(t Tree) watch.Tree {
 // openIndex opens the index and holds it against the journal. One that is
 // complete up to a segment that is not there any more knows files whose lines
 // nobody can read: it is built anew.
-func (p *producer) openIndex(ctx context.Context, dir string) (*index, error) {
-	x, err := openIndex(ctx, p.c.disk, dir, p.log)
+func (p *producer) openIndex(ctx context.Context, dir string) (*index.Index, error) {
+	x, err := index.Open(ctx, p.c.disk, dir, p.log)
 	if err != nil {
 		return nil, err
 	}
-	for lane, m := range x.marks() {
+	for lane, m := range x.Marks() {
 		if m == (journal.Pos{}) {
 			continue
 		}
 		there, err := p.lanes.Has(lane, m.Segment)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("hold index against journal: %w", err), x.close())
+			return nil, errors.Join(fmt.Errorf("hold index against journal: %w", err), x.Close())
 		}
 		if there && !p.lanes.Lane(lane).Durable().Before(m) {
 			continue
 		}
-		if err := x.close(); err != nil {
+		if err := x.Close(); err != nil {
 			return nil, err
 		}
-		return anewIndex(ctx, p.c.disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
+		return index.Anew(ctx, p.c.disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
 	}
 	return x, nil
 }
@@ -127,18 +129,18 @@ func (p *producer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.sweeps(ctx) })
 	g.Go(func() error { return p.tend(ctx) })
 	g.Go(func() error { return p.forgetStrays(ctx) })
-	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.prune(p.c.Journal.Keep) }) })
+	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.pruner.prune(p.c.Journal.Keep) }) })
 	return g.Wait()
 }
 
-func (p *producer) close() error { return p.index.close() }
+func (p *producer) close() error { return p.index.Close() }
 
 // catchUp reads the journal's tail into the index: lines that were durable
 // before a crash and not noted yet. It comes before any sweep, so that nothing
 // is journaled twice.
 func (p *producer) catchUp(ctx context.Context) error {
 	for _, lane := range sample.Lanes {
-		r, err := p.lanes.NewReader(lane, p.index.marks()[lane], p.log)
+		r, err := p.lanes.NewReader(lane, p.index.Marks()[lane], p.log)
 		if err != nil {
 			return fmt.Errorf("read journal's tail: %w", err)
 		}
@@ -147,11 +149,11 @@ func (p *producer) catchUp(ctx context.Context) error {
 			return fmt.Errorf("read journal's tail: %w", err)
 		}
 	}
-	return p.index.sync(ctx)
+	return p.index.Sync(ctx)
 }
 
 func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Reader) error {
-	var batch []noted
+	var batch []index.Noted
 	for {
 		line, ok, err := r.Next()
 		if err != nil {
@@ -163,12 +165,12 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
 				}
-				batch = append(batch, noted{s.Path, st, line.At})
+				batch = append(batch, index.Noted{Path: s.Path, Stat: st, At: line.At})
 			}
 		}
 		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
 			p.tended.Store(time.Now().UnixNano())
-			if err := p.index.note(ctx, lane, batch, r.At()); err != nil {
+			if err := p.index.Note(ctx, lane, batch, r.At()); err != nil {
 				return err
 			}
 			batch = batch[:0]
@@ -248,11 +250,11 @@ type found struct {
 
 // known reports whether the index has path in this version.
 func (p *producer) known(path string, st watch.Stat) bool {
-	e, ok, err := p.index.get(path)
+	e, ok, err := p.index.Get(path)
 	if err != nil {
 		p.log.Error("index cannot be read; the file is journaled, perhaps again", "path", path, "error", err)
 	}
-	return ok && err == nil && e.stat.Same(st)
+	return ok && err == nil && e.Stat.Same(st)
 }
 
 // sized reports whether a file is not below its tree's min_size, and counts one
@@ -298,17 +300,17 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 	}
 	// A crash here: the lines are there and the index lacks them; at start the
 	// journal's tail is read into it.
-	notes := make([]noted, len(files))
+	notes := make([]index.Noted, len(files))
 	at := first
 	for i, f := range files {
-		notes[i] = noted{f.path, f.stat, at}
+		notes[i] = index.Noted{Path: f.path, Stat: f.stat, At: at}
 		if f.via == sample.ViaLimit { // once it has settled it is journaled again, whatever its times say
-			notes[i].stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
+			notes[i].Stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
 		}
 		at.Offset += int64(len(lines[i]))
 		p.m.seen.WithLabelValues(p.c.Trees[f.tree].Name, f.via).Inc()
 	}
-	if err := p.index.note(ctx, lane, notes, after); err != nil {
+	if err := p.index.Note(ctx, lane, notes, after); err != nil {
 		p.log.Error("index cannot be written; after a restart the journal's tail is read into it: look at the disk", "error", err)
 	}
 	p.m.journaled.WithLabelValues(lane).Add(float64(len(files)))
@@ -361,11 +363,11 @@ func (p *producer) tend(ctx context.Context) error {
 			return nil
 		case <-p.index.Found():
 			err := p.index.Damage()
-			return errors.Join(fmt.Errorf("the index: %w: start certpush again, then it is built anew", err), leaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
+			return errors.Join(fmt.Errorf("the index: %w: start certpush again, then it is built anew", err), index.LeaveDamaged(p.c.disk, filepath.Join(p.c.State, "index"), err))
 		case <-t.C:
 		}
 		p.tended.Store(time.Now().UnixNano())
-		err := p.index.sync(ctx)
+		err := p.index.Sync(ctx)
 		if err != nil && !failing {
 			p.log.Error("index cannot be synced; nothing is pruned meanwhile: look at the disk", "error", err)
 		}
@@ -380,7 +382,7 @@ func (p *producer) tend(ctx context.Context) error {
 func (p *producer) look() {
 	short := p.short()
 	if short != nil {
-		p.prune(1)
+		p.pruner.prune(1)
 		short = p.short()
 	}
 	p.mu.Lock()
@@ -411,47 +413,6 @@ func (p *producer) sweepAll() {
 	for i, t := range p.c.Trees {
 		p.watcher.Ask(i, t.Path)
 	}
-}
-
-// prune deletes sealed segments behind every cursor and behind the index's mark
-// on disk, all but the newest keep.
-func (p *producer) prune(keep int) {
-	marks := p.index.marks()
-	for _, lane := range sample.Lanes {
-		floor, err := cursorFloor(p.cursors, lane, p.c.Scanners, p.c.Half)
-		if err != nil {
-			continue // a scanner without a cursor holds all
-		}
-		if _, err := p.lanes.Lane(lane).Prune(keep, journal.Before(min(floor, marks[lane].Segment))); err != nil && !errors.Is(err, os.ErrClosed) {
-			p.log.Error("segments cannot be pruned; they are kept", "lane", lane, "error", err)
-		}
-	}
-}
-
-// cursorFloor returns the oldest segment of a lane that a scanner still needs. A
-// producer alone may not know the scanners: then every cursor in the folder
-// counts, and without any all is held.
-func cursorFloor(dir journal.Folder, lane string, scanners []Scanner, half Half) (uint64, error) {
-	var files []string
-	for _, s := range scanners {
-		files = append(files, s.Name+"."+lane)
-	}
-	if half == ProducerOnly {
-		all, err := store.CursorFiles(dir, lane)
-		if err != nil || len(all) == 0 {
-			return 0, fs.ErrNotExist
-		}
-		files = all
-	}
-	floor := ^uint64(0)
-	for _, file := range files {
-		at, err := journal.LoadCursor(dir, file)
-		if err != nil {
-			return 0, err
-		}
-		floor = min(floor, at.Segment)
-	}
-	return floor, nil
 }
 
 func (p *producer) status() []TreeStatus {

@@ -81,7 +81,7 @@ func (m *model) open() {
 	m.led, err = openLedger(m.d, rigState+"/ledger", m.keep, c.Log)
 	m.must(err)
 	m.closers = []func() error{l.Close, m.led.close}
-	m.prod = &producer{c: c, log: c.Log, lanes: l, cursors: dirs.Cursors, index: &index{durable: m.marks}}
+	m.prod = &producer{lanes: l, cursors: dirs.Cursors, pruner: pruner{lanes: l, cursors: dirs.Cursors, scanners: c.Scanners, half: c.Half, marks: func() map[string]journal.Pos { return m.marks }, log: c.Log}}
 	m.consumers = nil
 	for _, s := range c.Scanners {
 		k, err := newConsumer(m.t.Context(), c, s, m.led, dirs, m.met, func(lane string) journal.Tail { return l.Lane(lane) })
@@ -229,7 +229,7 @@ func (m *model) prune(keep int) {
 	was := count()
 	defer func() { m.gone += was - count() }()
 	if m.wrong == nil {
-		m.prod.prune(keep)
+		m.prod.pruner.prune(keep)
 		return
 	}
 	for _, lane := range sample.Lanes {

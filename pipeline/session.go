@@ -115,7 +115,7 @@ func (c *consumer) remembered(ctx context.Context, p *push, out *sample.Outcome)
 	if key == "" {
 		return false
 	}
-	a, ok := c.cache.get(c.c.Name, key, p.sum, c.c.Cache)
+	a, ok := c.cache.Get(c.c.Name, key, p.sum, c.c.Cache)
 	a = scan.Beyond(a, p.stat.Size, c.c.MaxSize) // the limit may be another one than it was
 	// Of bytes that changed since they were hashed it tells nothing.
 	if !ok || p.moved() || !p.judge(a, out) {
@@ -140,7 +140,7 @@ func (c *consumer) settle(hand context.Context, p *push, a scan.Answer, out *sam
 		// By now the scanner may be another than was asked for its key: the answer's own
 		// counts. Without a SHA-256 nobody knows which bytes it saw.
 		if c.cache != nil && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && out.SHA256 != "" {
-			c.cache.put(c.c.Name, a.Key, p.sum, a)
+			c.cache.Put(c.c.Name, a.Key, p.sum, a)
 		}
 		result := string(out.Verdict)
 		switch {

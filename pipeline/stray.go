@@ -46,7 +46,7 @@ func (p *producer) forgetStrays(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := p.index.forgetLine(ctx, s.path, s.at); err != nil {
+			if err := p.index.ForgetLine(ctx, s.path, s.at); err != nil {
 				p.log.Error("index cannot forget a file that is gone; should it come back unchanged it is not pushed again: look at the disk", "path", s.path, "error", err)
 			}
 			p.watcher.Again(s.path)
@@ -59,8 +59,8 @@ func (p *producer) forgetStrays(ctx context.Context) error {
 //
 // A crash here: the line is pushed again, and the sweep at start journals the file.
 func (p *producer) forget(ctx context.Context, path string, at sample.At) error {
-	if err := p.index.forgetLine(ctx, path, at); err != nil {
+	if err := p.index.ForgetLine(ctx, path, at); err != nil {
 		return err
 	}
-	return p.index.persist(ctx)
+	return p.index.Persist(ctx)
 }

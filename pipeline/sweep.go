@@ -82,7 +82,7 @@ func (p *producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	p.dropDamaged(ctx)
 	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
 	dev := device(tree.Path)
-	noted, known := p.index.device(tree.Path)
+	noted, known := p.index.Device(tree.Path)
 	s.forget = dev != "" && (!known || noted == dev)
 	err := p.watcher.Sweep(ctx, d.Tree, d.Under, func(f watch.Folder) error { return s.folder(ctx, f) })
 	s.flush(ctx)
@@ -93,12 +93,12 @@ func (p *producer) sweep(ctx context.Context, d watch.Doubt) bool {
 		p.log.Warn("sweep did not reach everything; it is tried again within the minute", "tree", tree.Name, "error", err)
 	}
 	if err == nil && s.forget && s.whole && d.Under == tree.Path {
-		if err := p.index.forgetFolders(ctx, tree.Path, isGone); err != nil {
+		if err := p.index.ForgetFolders(ctx, tree.Path, isGone); err != nil {
 			p.log.Error("index cannot forget folders that are gone; it is tried again at the next sweep", "error", err)
 		}
 	}
 	if dev != "" && s.files > 0 && noted != dev {
-		if err := p.index.setDevice(ctx, tree.Path, dev); err != nil {
+		if err := p.index.SetDevice(ctx, tree.Path, dev); err != nil {
 			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
 		}
 	}
@@ -162,7 +162,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	}
 	s.files += len(files)
 	var err error
-	s.seen, err = p.index.visit(f.Path, files, s.seen, func(e watch.Entry) {
+	s.seen, err = p.index.Visit(f.Path, files, s.seen, func(e watch.Entry) {
 		s.candidate(ctx, filepath.Join(f.Path, e.Name), e.Stat)
 	})
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	if f.Err != nil {
 		s.whole = false
 	} else if s.forget && err == nil {
-		if _, err := p.index.forget(ctx, f.Path, s.seen, s.marks); err != nil {
+		if _, err := p.index.Forget(ctx, f.Path, s.seen, s.marks); err != nil {
 			p.log.Error("index cannot forget files that are gone; it is tried again at the next sweep", "error", err)
 		}
 	}
@@ -263,10 +263,10 @@ func (p *producer) dropDamaged(ctx context.Context) {
 		return
 	}
 	if err == nil {
-		err = p.index.forgetLines(ctx, all)
+		err = p.index.ForgetLines(ctx, all)
 	}
 	if err == nil {
-		err = p.index.persist(ctx)
+		err = p.index.Persist(ctx)
 	}
 	// A crash here: it is forgotten once more.
 	for _, d := range all {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -105,8 +106,8 @@ type verify struct {
 	fix bool
 
 	watcher *watch.Watcher
-	index   *index
-	tail    map[string]entry // at rest: what the journal knows and the index does not yet
+	index   *index.Index
+	tail    map[string]index.Entry // at rest: what the journal knows and the index does not yet
 
 	reach   []reach               // of each scanner
 	ended   map[outcomeKey]string // outcomes but done, and those that no cursor vouches for
@@ -146,18 +147,18 @@ func (c *verify) atRest(ctx context.Context) (done func() error, err error) {
 	if c.watcher, err = newWatcher(c.c, nil); err != nil {
 		return nil, err
 	}
-	if c.index, err = readIndex(ctx, c.c.disk, filepath.Join(c.c.State, "index")); err != nil {
+	if c.index, err = index.OpenToRead(ctx, c.c.disk, filepath.Join(c.c.State, "index")); err != nil {
 		return nil, err
 	}
-	c.tail = map[string]entry{}
-	for lane, mark := range c.index.marks() {
+	c.tail = map[string]index.Entry{}
+	for lane, mark := range c.index.Marks() {
 		all, err := journal.Survey(c.a.journal, journal.Base(lane))
 		for _, s := range all {
 			if err == nil && s.Number >= mark.Segment {
 				err = journal.Find(ctx, c.a.journal, s, nil, func(offset int64, text []byte) error {
 					at := sample.At{Lane: lane, Pos: journal.Pos{Segment: s.Number, Offset: offset}}
 					if s, err := sample.ParseLine(text); err == nil && s.OfAll() && !at.Pos.Before(mark) {
-						c.tail[s.Path] = entry{watch.Stat{Size: s.Size, Mtime: s.Mtime}, at}
+						c.tail[s.Path] = index.Entry{Stat: watch.Stat{Size: s.Size, Mtime: s.Mtime}, At: at}
 					}
 					return nil
 				})
@@ -219,7 +220,7 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		c.kept[lane] = k
 	}
 	c.ended = map[outcomeKey]string{}
-	marks := c.index.noted()
+	marks := c.index.Noted()
 	dead := map[letterKey][]sample.At{} // places of each dead letter
 	ids := map[string]bool{}            // of those; a bare path's is empty
 	done := sample.AppendText([]byte(`"outcome":`), sample.Done)
@@ -270,14 +271,14 @@ func (c *verify) vouched(text []byte) bool {
 // outcome is worth keeping: what is kept is bounded by the files there are, not by
 // the ledger. Lines from marks on may not be in the index yet.
 func (c *verify) asked(o sample.Outcome, marks map[string]journal.Pos) bool {
-	if e, ok := c.tail[o.Path]; ok && e.at == o.At {
+	if e, ok := c.tail[o.Path]; ok && e.At == o.At {
 		return true
 	}
 	if c.p != nil && !o.At.Pos.Before(marks[o.At.Lane]) {
 		return true
 	}
-	e, ok, err := c.index.get(o.Path)
-	return err != nil || ok && e.at == o.At
+	e, ok, err := c.index.Get(o.Path)
+	return err != nil || ok && e.At == o.At
 }
 
 func (c *verify) hurt(at sample.At) bool {
@@ -339,7 +340,7 @@ func (c *verify) account(path string, st watch.Stat) bool {
 	}
 	how := make([]string, len(c.reach))
 	for i, r := range c.reach {
-		if how[i] = c.outcome(r, e.at); how[i] == "" {
+		if how[i] = c.outcome(r, e.At); how[i] == "" {
 			return false
 		}
 	}
@@ -373,12 +374,12 @@ func (c *verify) lost(at sample.At) bool {
 const waiting = "waiting"
 
 // known returns what is known of path in this version.
-func (c *verify) known(path string, st watch.Stat) (entry, bool) {
-	if e, ok := c.tail[path]; ok && e.stat.Size == st.Size && e.stat.Mtime == st.Mtime {
+func (c *verify) known(path string, st watch.Stat) (index.Entry, bool) {
+	if e, ok := c.tail[path]; ok && e.Stat.Size == st.Size && e.Stat.Mtime == st.Mtime {
 		return e, true
 	}
-	e, ok, err := c.index.get(path)
-	return e, ok && err == nil && e.stat.Same(st)
+	e, ok, err := c.index.Get(path)
+	return e, ok && err == nil && e.Stat.Same(st)
 }
 
 // outcome returns what became of a line at a scanner: an outcome, waiting, or ""
@@ -439,7 +440,7 @@ func (c *verify) queue(ctx context.Context, unknown []candidate) error {
 		}
 		s.take(ctx, u.tree, u.path, sample.ViaManual, func() bool {
 			e, known := c.known(u.path, u.stat)
-			return known && !c.lost(e.at)
+			return known && !c.lost(e.At)
 		})
 	}
 	s.flush(ctx)
@@ -466,11 +467,11 @@ func (c *verify) tell(u candidate) {
 	for _, r := range c.reach {
 		why := "it is not journaled in its present version"
 		if known {
-			if o := c.outcome(r, e.at); o != "" {
+			if o := c.outcome(r, e.At); o != "" {
 				c.count(o)
 				continue
 			}
-			why = "its journal line " + e.at.String() + " is lost, and the ledger has no outcome for it"
+			why = "its journal line " + e.At.String() + " is lost, and the ledger has no outcome for it"
 		}
 		c.proof.Unaccounted++
 		if len(c.proof.List) < maxListed {

@@ -131,9 +131,9 @@ func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	l.write("a", "one")
 	lost := l.write("b", "two")
 	l.await(2)
-	if err := l.p.producer.index.DB.Delete(l.p.producer.index.fileKey(lost), nil); err != nil {
-		t.Fatal(err)
-	}
+	e, _, err := l.p.producer.index.Get(lost)
+	must(t, err)
+	must(t, l.p.producer.index.ForgetLine(t.Context(), lost, e.At))
 	v := l.verify(false)
 	if v.Unaccounted != 1 || len(v.List) != 1 || v.List[0].Sample.Path != lost || v.Queued != 0 || v.Done != 1 {
 		t.Fatalf("%+v", v)

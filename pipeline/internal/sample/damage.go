@@ -9,7 +9,7 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// damage is the place of journal lines that nobody can read. The index knows
+// Damage is the place of journal lines that nobody can read. The index knows
 // their files, so no sweep would find them: it is made to forget them first.
 //
 // A consumer, perhaps in another process, tells it by an empty file beside the
@@ -22,7 +22,7 @@ type Damage struct {
 	After journal.Pos
 }
 
-// holds reports whether the line at a place is one of those.
+// Holds reports whether the line at a place is one of those.
 func (d Damage) Holds(at At) bool {
 	return at.Lane == d.At.Lane && !at.Pos.Before(d.At.Pos) && at.Pos.Before(d.After)
 }

@@ -126,7 +126,7 @@ func plainWord(text []byte) int {
 	return n
 }
 
-// idIn returns the id in a ledger line without reading the rest of it.
+// IDIn returns the id in a ledger line without reading the rest of it.
 func IDIn(text []byte) string {
 	_, rest, ok := bytes.Cut(text[:min(len(text), 128)], []byte(`,"id":"`))
 	if !ok || len(rest) < 16 {

@@ -21,7 +21,7 @@ const (
 	ByManual = "m"
 )
 
-// keysOf is journal.KeysOf for all of them.
+// KeysOf is journal.KeysOf for all of them.
 func KeysOf(line []byte, add func(key []byte)) {
 	if path, ok := barePath(line); ok {
 		add(append([]byte(ByPath), path...))

@@ -60,7 +60,7 @@ type Outcome struct {
 	At        At            // zero where no journal was involved
 }
 
-// appendLine appends the outcome's ledger line with its newline to b.
+// AppendLine appends the outcome's ledger line with its newline to b.
 func (o Outcome) AppendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
@@ -131,7 +131,7 @@ type outcomeLine struct {
 
 var errOutcome = errors.New("not a ledger line")
 
-// parseOutcome reads a ledger line without its newline.
+// ParseOutcome reads a ledger line without its newline.
 func ParseOutcome(text []byte) (Outcome, error) {
 	var l outcomeLine
 	if err := json.Unmarshal(text, &l); err != nil {
@@ -155,7 +155,7 @@ func ParseOutcome(text []byte) (Outcome, error) {
 	return o, nil
 }
 
-// strayed tells if an outcome says that the path led to no file at that moment. A
+// Strayed tells if an outcome says that the path led to no file at that moment. A
 // folder that was moved away may be moved back, with the same version in it.
 func (o Outcome) Strayed() bool {
 	switch o.Outcome {

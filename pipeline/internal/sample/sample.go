@@ -62,11 +62,11 @@ func OfFile(path string, size int64, mtime watch.Time) Sample {
 // Bare reports whether the sample came as a bare path, without a version.
 func (s Sample) Bare() bool { return s.ID == "" }
 
-// ofAll reports whether the line stands for its file in the index: it names a
+// OfAll reports whether the line stands for its file in the index: it names a
 // version, and every scanner has an outcome for it.
 func (s Sample) OfAll() bool { return !s.Bare() && s.For == "" }
 
-// passes reports whether the line is meant for another scanner than this one.
+// Passes reports whether the line is meant for another scanner than this one.
 func (s Sample) Passes(scanner string) bool { return s.For != "" && s.For != scanner }
 
 // MarshalJSON implements json.Marshaler: the journal line. A bare path has empty
@@ -116,7 +116,7 @@ func parseTime(s string) (watch.Time, bool) {
 	return watch.Time{Sec: a, Nsec: int32(n)}, err == nil && err2 == nil
 }
 
-// appendLine appends the sample's line with its newline to b.
+// AppendLine appends the sample's line with its newline to b.
 func (s Sample) AppendLine(b []byte) []byte {
 	b = append(b, `{"id":"`...)
 	b = append(b, s.ID...)
@@ -149,7 +149,7 @@ func appendPath(b []byte, path string) []byte {
 	return append(b, '"')
 }
 
-// appendText writes s as a JSON string in which everything that could steer a
+// AppendText writes s as a JSON string in which everything that could steer a
 // terminal or hide in a page is escaped: controls, bidirectional and other
 // format characters, line separators. JSON reads it back to the same bytes.
 func AppendText(b []byte, s string) []byte {
@@ -202,7 +202,7 @@ type line struct {
 
 var errLine = errors.New("not a journal line")
 
-// parseLine reads a line without its newline.
+// ParseLine reads a line without its newline.
 func ParseLine(text []byte) (Sample, error) {
 	if path, ok := barePath(text); ok {
 		return Sample{Path: path, Via: ViaManual}, nil

@@ -35,7 +35,7 @@ type Try struct {
 	At      At
 }
 
-// appendLine appends the try's line with its newline to b.
+// AppendLine appends the try's line with its newline to b.
 func (t Try) AppendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = t.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")

@@ -15,7 +15,7 @@ import (
 // damaged from there to its end.
 const maxDamage = 1000
 
-// saveDamage leaves word of d in dir, durably.
+// SaveDamage leaves word of d in dir, durably.
 func SaveDamage(dir journal.Folder, d sample.Damage) error {
 	all, err := LoadDamage(dir)
 	if err != nil {
@@ -32,7 +32,7 @@ func SaveDamage(dir journal.Folder, d sample.Damage) error {
 	return journal.SaveText(dir, d.Name(), "")
 }
 
-// loadDamage lists the damage that was told and is not forgotten yet.
+// LoadDamage lists the damage that was told and is not forgotten yet.
 func LoadDamage(dir journal.Folder) ([]sample.Damage, error) {
 	entries, err := dir.List()
 	if err != nil {
@@ -47,7 +47,7 @@ func LoadDamage(dir journal.Folder) ([]sample.Damage, error) {
 	return all, nil
 }
 
-// cursorFiles lists the cursors of a lane, whatever their scanner.
+// CursorFiles lists the cursors of a lane, whatever their scanner.
 func CursorFiles(dir journal.Folder, lane string) ([]string, error) {
 	entries, err := dir.List()
 	var files []string

@@ -43,7 +43,7 @@ func (p *patient) insist(f func() error) error {
 	return err
 }
 
-// refuses reports whether err is trouble of a disk that may only read, or may
+// Refuses reports whether err is trouble of a disk that may only read, or may
 // not at all.
 func Refuses(err error) bool { return troubled(err) || readOnly(err) }
 

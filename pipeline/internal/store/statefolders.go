@@ -13,19 +13,19 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// disk is where the state lies: as files, and as Pebble sees it.
+// Disk is where the state lies: as files, and as Pebble sees it.
 type Disk struct {
 	journal.Disk
 	Pebble vfs.FS
 }
 
-// folders are the open folders of the state.
+// Folders are the open folders of the state.
 type Folders struct {
 	State, Journal, Cursors journal.Folder
 	First                   uint64 // number of the first segment in an empty journal
 }
 
-// openFolders opens the state folder and those in it, and makes what is missing.
+// OpenFolders opens the state folder and those in it, and makes what is missing.
 func OpenFolders(d Disk, state, journalDir string) (_ *Folders, err error) {
 	f := &Folders{}
 	defer func() {

@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// store is a Pebble whose disk may refuse and whose files may be damaged without
+// Store is a Pebble whose disk may refuse and whose files may be damaged without
 // the process ending.
 type Store struct {
 	DB   *pebble.DB
@@ -68,7 +68,7 @@ func (s *Store) release() {
 // letGo is how long a write may still take when nobody wants it any more.
 const letGo = 2 * time.Second
 
-// do runs f, which writes, and waits for it. While the disk refuses f does not
+// Do runs f, which writes, and waits for it. While the disk refuses f does not
 // return, so some time after ctx has ended it is left to itself; and in one
 // that is damaged it never does.
 func (s *Store) Do(ctx context.Context, f func() error) error {
@@ -91,7 +91,7 @@ func (s *Store) Do(ctx context.Context, f func() error) error {
 	}
 }
 
-// shut closes the store. One that is damaged is left as it is; one whose disk
+// Shut closes the store. One that is damaged is left as it is; one whose disk
 // refuses is let go of when it no longer does.
 func (s *Store) Shut() error {
 	if s.hurt.is() {
@@ -132,13 +132,13 @@ func (d *damaged) Fatalf(format string, a ...any) {
 	select {}
 }
 
-// stalled returns why the disk keeps the store from writing now, nil when it does not.
+// Stalled returns why the disk keeps the store from writing now, nil when it does not.
 func (s *Store) Stalled() error { return s.disk.stalled() }
 
-// found is closed once Pebble reported damage.
+// Found is closed once Pebble reported damage.
 func (s *Store) Found() <-chan struct{} { return s.hurt.found }
 
-// damage returns what Pebble reported, nil while it reported none.
+// Damage returns what Pebble reported, nil while it reported none.
 func (s *Store) Damage() error {
 	if s.hurt.is() {
 		return s.hurt.err

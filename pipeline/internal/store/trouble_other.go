@@ -12,7 +12,7 @@ import (
 // readOnly reports whether err is that of a disk mounted to be read only.
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
-// exhausted reports whether err is the want of something that any file needs.
+// Exhausted reports whether err is the want of something that any file needs.
 func Exhausted(err error) bool {
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS} {
 		if errors.Is(err, e) {

@@ -11,7 +11,7 @@ import (
 // readOnly reports whether err is that of a disk that may only be read.
 func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
-// exhausted reports whether err is the want of something that any file needs.
+// Exhausted reports whether err is the want of something that any file needs.
 func Exhausted(err error) bool {
 	for _, e := range []error{windows.ERROR_TOO_MANY_OPEN_FILES, windows.ERROR_NO_SYSTEM_RESOURCES, windows.ERROR_NOT_ENOUGH_MEMORY, windows.ERROR_OUTOFMEMORY, windows.ERROR_COMMITMENT_LIMIT, windows.WSAENOBUFS} {
 		if errors.Is(err, e) {

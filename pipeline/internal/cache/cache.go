@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package cache
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// cache remembers verdicts over restarts: same SHA-256, same scanner, same key of
+// Cache remembers verdicts over restarts: same SHA-256, same scanner, same key of
 // it (scan.Scanner). Nothing rests on it: what it loses is asked once more.
 //
 // Key: the first 16 bytes of SHA-256 over scanner 0 scanner's key, then the
@@ -27,7 +27,7 @@ import (
 //
 //	| 0                   7 | 8 ...                             |
 //	| unix nanoseconds, BE  | verdict 0 signature               |
-type cache struct {
+type Cache struct {
 	*store.Store
 	log     *slog.Logger
 	longest time.Duration // of all scanners' cache
@@ -41,42 +41,34 @@ type cached struct {
 }
 
 const (
-	putsAtOnce  = 1024        // verdicts that wait to be written; more are not remembered
-	keyGood     = time.Second // a scanner's key older than this is asked for again
+	putsAtOnce  = 1024 // verdicts that wait to be written; more are not remembered
 	expireEvery = time.Hour
 )
 
-// openCache opens the cache in the state folder, or returns nil when no scanner
-// has one. One that will not open is begun anew.
-func openCache(ctx context.Context, c Config) (*cache, error) {
-	longest := time.Duration(0)
-	for _, s := range c.Scanners {
-		longest = max(longest, s.Cache)
-	}
-	if longest == 0 {
-		return nil, nil
-	}
-	dir := filepath.Join(c.State, "cache")
-	log := c.Log.With("store", "cache")
-	if st, err := c.disk.Pebble.Stat(dir); err == nil && !st.IsDir() {
+// Open opens the cache in the state folder; longest is the most that a scanner's
+// verdict holds. A cache that will not open is begun anew.
+func Open(ctx context.Context, d store.Disk, state string, longest time.Duration, log *slog.Logger) (*Cache, error) {
+	dir := filepath.Join(state, "cache")
+	log = log.With("store", "cache")
+	if st, err := d.Pebble.Stat(dir); err == nil && !st.IsDir() {
 		aside := fmt.Sprintf("%s.foreign-%d", dir, time.Now().UnixNano())
 		log.Error("a file that is none of ours lies where the cache of verdicts belongs; it is renamed aside: move it away", "file", aside)
-		if err := c.disk.Pebble.Rename(dir, aside); err != nil {
+		if err := d.Pebble.Rename(dir, aside); err != nil {
 			return nil, fmt.Errorf("rename foreign file aside: %w", err)
 		}
 	}
-	s, err := store.Open(ctx, c.disk, dir, log, false)
+	s, err := store.Open(ctx, d, dir, log, false)
 	if err != nil && ctx.Err() == nil && !store.Refuses(err) && !errors.Is(err, store.ErrHeld) {
 		log.Error("the cache of verdicts is begun anew: look at the disk", "folder", dir, "error", err)
-		if err := c.disk.Pebble.RemoveAll(dir); err != nil {
+		if err := d.Pebble.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("remove broken cache: %w", err)
 		}
-		s, err = store.Open(ctx, c.disk, dir, log, false)
+		s, err = store.Open(ctx, d, dir, log, false)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	return &cache{Store: s, log: log, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
+	return &Cache{Store: s, log: log, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
 }
 
 func cacheKey(scanner, key string, sum [32]byte) []byte {
@@ -84,9 +76,9 @@ func cacheKey(scanner, key string, sum [32]byte) []byte {
 	return append(h[:16:16], sum[:]...)
 }
 
-// get returns what the scanner said of these bytes when it judged by key, at most
+// Get returns what the scanner said of these bytes when it judged by key, at most
 // age ago.
-func (c *cache) get(scanner, key string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
+func (c *Cache) Get(scanner, key string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
 	if c.Damage() != nil {
 		return scan.Answer{}, false
 	}
@@ -100,9 +92,9 @@ func (c *cache) get(scanner, key string, sum [32]byte, age time.Duration) (scan.
 	return a, ok && old >= 0 && old < age // a clock that jumped back makes it of no use
 }
 
-// put remembers a verdict that was given by key, without waiting. What the scanner
+// Put remembers a verdict that was given by key, without waiting. What the scanner
 // did not look into is not remembered: why it did not may depend on more than that.
-func (c *cache) put(scanner, key string, sum [32]byte, a scan.Answer) {
+func (c *Cache) Put(scanner, key string, sum [32]byte, a scan.Answer) {
 	if a.Verdict != scan.Clean && a.Verdict != scan.Suspicious && a.Verdict != scan.Malicious {
 		return
 	}
@@ -128,7 +120,7 @@ func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {
 }
 
 // Run writes what put brought, and drops what is too old, until ctx ends.
-func (c *cache) Run(ctx context.Context) error {
+func (c *Cache) Run(ctx context.Context) error {
 	every := time.NewTicker(expireEvery)
 	defer every.Stop()
 	c.expire(ctx)
@@ -147,7 +139,7 @@ func (c *cache) Run(ctx context.Context) error {
 	}
 }
 
-func (c *cache) expire(ctx context.Context) {
+func (c *Cache) expire(ctx context.Context) {
 	if c.Damage() != nil {
 		return
 	}
@@ -170,8 +162,8 @@ func (c *cache) expire(ctx context.Context) {
 	}
 }
 
-// close keeps what was put so far.
-func (c *cache) close() error {
+// Close keeps what was put so far.
+func (c *Cache) Close() error {
 	for c.Damage() == nil && c.Stalled() == nil {
 		select {
 		case p := <-c.puts:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package index
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// index knows what has been journaled: path to version. It is rebuildable: one
+// Index knows what has been journaled: path to version. It is rebuildable: one
 // that will not open is renamed aside, and a sweep follows; that costs repeated
 // pushes, never a lost one.
 //
@@ -38,7 +38,7 @@ import (
 //
 //	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 |
 //	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    |
-type index struct {
+type Index struct {
 	*store.Store
 	key []byte
 
@@ -49,52 +49,52 @@ type index struct {
 
 const valueLen = 65
 
-// entry is what the index knows of one file.
-type entry struct {
-	stat watch.Stat
-	at   sample.At
+// Entry is what the index knows of one file.
+type Entry struct {
+	Stat watch.Stat
+	At   sample.At
 }
 
-func (e entry) encode() []byte {
+func (e Entry) encode() []byte {
 	b := make([]byte, 0, valueLen)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.stat.Size))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.stat.Mtime.Sec))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.stat.Mtime.Nsec))
-	b = binary.BigEndian.AppendUint64(b, e.stat.Inode)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.stat.Ctime.Sec))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.stat.Ctime.Nsec))
-	b = binary.BigEndian.AppendUint64(b, e.stat.Dev)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Stat.Size))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Stat.Mtime.Sec))
+	b = binary.BigEndian.AppendUint32(b, uint32(e.Stat.Mtime.Nsec))
+	b = binary.BigEndian.AppendUint64(b, e.Stat.Inode)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Stat.Ctime.Sec))
+	b = binary.BigEndian.AppendUint32(b, uint32(e.Stat.Ctime.Nsec))
+	b = binary.BigEndian.AppendUint64(b, e.Stat.Dev)
 	lane := byte(0)
-	if e.at.Lane == journal.Backlog {
+	if e.At.Lane == journal.Backlog {
 		lane = 1
 	}
 	b = append(b, lane)
-	b = binary.BigEndian.AppendUint64(b, e.at.Segment)
-	return binary.BigEndian.AppendUint64(b, uint64(e.at.Offset))
+	b = binary.BigEndian.AppendUint64(b, e.At.Segment)
+	return binary.BigEndian.AppendUint64(b, uint64(e.At.Offset))
 }
 
-func decodeEntry(b []byte) (entry, bool) {
+func decodeEntry(b []byte) (Entry, bool) {
 	if len(b) != valueLen {
-		return entry{}, false
+		return Entry{}, false
 	}
 	be := binary.BigEndian
-	e := entry{
-		stat: watch.Stat{
+	e := Entry{
+		Stat: watch.Stat{
 			Size:  int64(be.Uint64(b)),
 			Mtime: watch.Time{Sec: int64(be.Uint64(b[8:])), Nsec: int32(be.Uint32(b[16:]))},
 			Inode: be.Uint64(b[20:]),
 			Ctime: watch.Time{Sec: int64(be.Uint64(b[28:])), Nsec: int32(be.Uint32(b[36:]))},
 			Dev:   be.Uint64(b[40:]),
 		},
-		at: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: be.Uint64(b[49:]), Offset: int64(be.Uint64(b[57:]))}},
+		At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: be.Uint64(b[49:]), Offset: int64(be.Uint64(b[57:]))}},
 	}
 	if b[48] == 1 {
-		e.at.Lane = journal.Backlog
+		e.At.Lane = journal.Backlog
 	}
 	return e, true
 }
 
-func (x *index) hash(b []byte, text string) []byte {
+func (x *Index) hash(b []byte, text string) []byte {
 	h := sha256.New()
 	h.Write(x.key)
 	h.Write([]byte(text))
@@ -102,48 +102,48 @@ func (x *index) hash(b []byte, text string) []byte {
 	return append(b, h.Sum(sum[:0])[:8]...)
 }
 
-func (x *index) folderKey(folder string) []byte {
+func (x *Index) folderKey(folder string) []byte {
 	return x.hash(append(make([]byte, 0, 17), 'f'), folder)
 }
 
-func (x *index) fileKey(path string) []byte {
+func (x *Index) fileKey(path string) []byte {
 	folder, name := filepath.Split(path)
 	return x.hash(x.folderKey(filepath.Clean(folder)), name)
 }
 
-// get returns what is known of path.
-func (x *index) get(path string) (entry, bool, error) {
+// Get returns what is known of path.
+func (x *Index) Get(path string) (Entry, bool, error) {
 	b, done, err := x.DB.Get(x.fileKey(path))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return entry{}, false, nil
+		return Entry{}, false, nil
 	}
 	if err != nil {
-		return entry{}, false, fmt.Errorf("read index: %w", err)
+		return Entry{}, false, fmt.Errorf("read index: %w", err)
 	}
 	defer done.Close()
 	e, ok := decodeEntry(b)
 	return e, ok, nil
 }
 
-// noted is one journaled file.
-type noted struct {
-	path string
-	stat watch.Stat
-	at   journal.Pos
+// Noted is one journaled file.
+type Noted struct {
+	Path string
+	Stat watch.Stat
+	At   journal.Pos
 }
 
-// note enters files whose lines are durable, and moves the lane's mark to upto.
+// Note enters files whose lines are durable, and moves the lane's mark to upto.
 //
 // A crash before the batch is on disk: the mark lags, and at the next start the
 // journal's tail is read into the index before any sweep.
-func (x *index) note(ctx context.Context, lane string, files []noted, upto journal.Pos) error {
+func (x *Index) Note(ctx context.Context, lane string, files []Noted, upto journal.Pos) error {
 	b := x.DB.NewBatch()
 	folders := map[string]bool{}
 	for _, n := range files {
-		if err := b.Set(x.fileKey(n.path), entry{n.stat, sample.At{Lane: lane, Pos: n.at}}.encode(), nil); err != nil {
+		if err := b.Set(x.fileKey(n.Path), Entry{n.Stat, sample.At{Lane: lane, Pos: n.At}}.encode(), nil); err != nil {
 			return fmt.Errorf("note in index: %w", err)
 		}
-		folders[filepath.Dir(n.path)] = true
+		folders[filepath.Dir(n.Path)] = true
 	}
 	for folder := range folders {
 		key := x.folderKey(folder)
@@ -164,22 +164,22 @@ func (x *index) note(ctx context.Context, lane string, files []noted, upto journ
 	return nil
 }
 
-// marks returns up to where each lane is in the index, on disk.
-func (x *index) marks() map[string]journal.Pos {
+// Marks returns up to where each lane is in the index, on disk.
+func (x *Index) Marks() map[string]journal.Pos {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return map[string]journal.Pos{journal.Live: x.durable[journal.Live], journal.Backlog: x.durable[journal.Backlog]}
 }
 
-// noted returns up to where each lane is in the index, on disk or not.
-func (x *index) noted() map[string]journal.Pos {
+// Noted returns up to where each lane is in the index, on disk or not.
+func (x *Index) Noted() map[string]journal.Pos {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return maps.Clone(x.latest)
 }
 
-// sync makes durable what was noted, and with it the marks.
-func (x *index) sync(ctx context.Context) error {
+// Sync makes durable what was noted, and with it the marks.
+func (x *Index) Sync(ctx context.Context) error {
 	x.mu.Lock()
 	live, backlog := x.latest[journal.Live], x.latest[journal.Backlog]
 	same := x.durable[journal.Live] == live && x.durable[journal.Backlog] == backlog
@@ -187,7 +187,7 @@ func (x *index) sync(ctx context.Context) error {
 	if same {
 		return nil
 	}
-	if err := x.persist(ctx); err != nil {
+	if err := x.Persist(ctx); err != nil {
 		return err
 	}
 	x.mu.Lock()
@@ -196,8 +196,8 @@ func (x *index) sync(ctx context.Context) error {
 	return nil
 }
 
-// persist makes durable all that was written.
-func (x *index) persist(ctx context.Context) error {
+// Persist makes durable all that was written.
+func (x *Index) Persist(ctx context.Context) error {
 	if err := x.Do(ctx, func() error { return x.DB.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync index: %w", err)
 	}
@@ -207,19 +207,19 @@ func (x *index) persist(ctx context.Context) error {
 // listed is one file of a folder as a sweep found it.
 type listed struct {
 	name string
-	stat watch.Stat
+	Stat watch.Stat
 	hash []byte // of the name
 }
 
-// visit holds a chunk of a folder's files against the index with one range and
+// Visit holds a chunk of a folder's files against the index with one range and
 // calls fresh for each that is unknown in this version. It returns the hashes of
 // the chunk's names, to find later which known ones are gone.
-func (x *index) visit(folder string, files []watch.Entry, seen []uint64, fresh func(watch.Entry)) ([]uint64, error) {
+func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh func(watch.Entry)) ([]uint64, error) {
 	all := make([]listed, len(files))
 	sums := make([]byte, 0, 8*len(files))
 	for i, f := range files {
 		sums = x.hash(sums, f.Name)
-		all[i] = listed{name: f.Name, stat: f.Stat, hash: sums[8*i:]}
+		all[i] = listed{name: f.Name, Stat: f.Stat, hash: sums[8*i:]}
 		all[i].hash = all[i].hash[:8:8]
 		seen = append(seen, binary.BigEndian.Uint64(all[i].hash))
 	}
@@ -240,11 +240,11 @@ func (x *index) visit(folder string, files []watch.Entry, seen []uint64, fresh f
 			}
 		}
 		if ok && bytes.Equal(it.Key()[9:], f.hash) {
-			if e, good := decodeEntry(it.Value()); good && e.stat.Same(f.stat) {
+			if e, good := decodeEntry(it.Value()); good && e.Stat.Same(f.Stat) {
 				continue
 			}
 		}
-		fresh(watch.Entry{Name: all[i].name, Stat: f.stat})
+		fresh(watch.Entry{Name: all[i].name, Stat: f.Stat})
 	}
 	if err := it.Close(); err != nil {
 		return seen, fmt.Errorf("read index: %w", err)
@@ -263,21 +263,21 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// forget drops the files of a folder whose name hashes are not in seen: the
+// Forget drops the files of a folder whose name hashes are not in seen: the
 // folder was listed to its end and they were not there. What was journaled after
 // since came meanwhile and stays.
-func (x *index) forget(ctx context.Context, folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
+func (x *Index) Forget(ctx context.Context, folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
 	slices.Sort(seen)
 	key := x.folderKey(folder)
-	return x.dropIf(ctx, key, after(key), func(key []byte, e entry) bool {
+	return x.dropIf(ctx, key, after(key), func(key []byte, e Entry) bool {
 		_, found := slices.BinarySearch(seen, binary.BigEndian.Uint64(key[9:]))
-		return !found && e.at.Pos.Before(since[e.at.Lane])
+		return !found && e.At.Pos.Before(since[e.At.Lane])
 	})
 }
 
-// forgetLine drops path if it is known from the line at.
-func (x *index) forgetLine(ctx context.Context, path string, at sample.At) error {
-	if e, ok, err := x.get(path); err != nil || !ok || e.at != at {
+// ForgetLine drops path if it is known from the line at.
+func (x *Index) ForgetLine(ctx context.Context, path string, at sample.At) error {
+	if e, ok, err := x.Get(path); err != nil || !ok || e.At != at {
 		return err
 	}
 	// A newer version that is noted just now goes with it: that costs a repeated push.
@@ -287,17 +287,17 @@ func (x *index) forgetLine(ctx context.Context, path string, at sample.At) error
 	return nil
 }
 
-// forgetLines drops what is known from journal lines that cannot be read. It
+// ForgetLines drops what is known from journal lines that cannot be read. It
 // goes over the whole index, a second for three million files.
-func (x *index) forgetLines(ctx context.Context, all []sample.Damage) error {
-	_, err := x.dropIf(ctx, []byte{'f'}, []byte{'g'}, func(_ []byte, e entry) bool {
-		return slices.ContainsFunc(all, func(d sample.Damage) bool { return d.Holds(e.at) })
+func (x *Index) ForgetLines(ctx context.Context, all []sample.Damage) error {
+	_, err := x.dropIf(ctx, []byte{'f'}, []byte{'g'}, func(_ []byte, e Entry) bool {
+		return slices.ContainsFunc(all, func(d sample.Damage) bool { return d.Holds(e.At) })
 	})
 	return err
 }
 
 // dropIf deletes the entries of a key range of which doomed says true.
-func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []byte, e entry) bool) (int, error) {
+func (x *Index) dropIf(ctx context.Context, from, to []byte, doomed func(key []byte, e Entry) bool) (int, error) {
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return 0, fmt.Errorf("read index: %w", err)
@@ -319,8 +319,8 @@ func (x *index) dropIf(ctx context.Context, from, to []byte, doomed func(key []b
 	return n, nil
 }
 
-// forgetFolders drops all that is known of folders below tree that are gone.
-func (x *index) forgetFolders(ctx context.Context, tree string, gone func(folder string) bool) error {
+// ForgetFolders drops all that is known of folders below tree that are gone.
+func (x *Index) ForgetFolders(ctx context.Context, tree string, gone func(folder string) bool) error {
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'e'}})
 	if err != nil {
 		return fmt.Errorf("read index: %w", err)
@@ -343,8 +343,8 @@ func (x *index) forgetFolders(ctx context.Context, tree string, gone func(folder
 	return nil
 }
 
-// device returns the noted device of a tree's root; ok is false when none is.
-func (x *index) device(tree string) (dev string, ok bool) {
+// Device returns the noted device of a tree's root; ok is false when none is.
+func (x *Index) Device(tree string) (dev string, ok bool) {
 	b, done, err := x.DB.Get(x.hash([]byte{'t'}, tree))
 	if err != nil {
 		return "", false
@@ -353,16 +353,16 @@ func (x *index) device(tree string) (dev string, ok bool) {
 	return string(b), true
 }
 
-func (x *index) setDevice(ctx context.Context, tree, dev string) error {
+func (x *Index) SetDevice(ctx context.Context, tree, dev string) error {
 	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
-// close leaves an index that cannot be written as it is: at the next start the
+// Close leaves an index that cannot be written as it is: at the next start the
 // journal's tail is read into it, or it is built anew. It lets go of its folder
 // when the disk no longer refuses.
-func (x *index) close() error {
+func (x *Index) Close() error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
-	err := x.sync(ctx)
+	err := x.Sync(ctx)
 	return errors.Join(err, x.Shut())
 }

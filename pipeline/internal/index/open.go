@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package index
 
 import (
 	"context"
@@ -20,10 +20,10 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// openIndex opens the index in dir, or builds it anew where the old one will not
+// Open opens the index in dir, or builds it anew where the old one will not
 // open or was left as damaged. That the disk refuses is no reason to: then it
 // waits, until ctx ends.
-func openIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*index, error) {
+func Open(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Index, error) {
 	why, err := wasDamaged(d, dir)
 	if err != nil {
 		return nil, err
@@ -35,11 +35,11 @@ func openIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) 
 		}
 		why = err
 	}
-	return anewIndex(ctx, d, dir, log, why)
+	return Anew(ctx, d, dir, log, why)
 }
 
-// anewIndex renames the index aside and begins an empty one.
-func anewIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger, why error) (*index, error) {
+// Anew renames the index aside and begins an empty one.
+func Anew(ctx context.Context, d store.Disk, dir string, log *slog.Logger, why error) (*Index, error) {
 	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
 	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
 	if err := d.Pebble.Rename(dir, aside); err != nil {
@@ -48,7 +48,7 @@ func anewIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger, 
 	return tryIndex(ctx, d, dir, log)
 }
 
-func tryIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*index, error) {
+func tryIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Index, error) {
 	key, err := indexKey(d, dir)
 	if err != nil {
 		return nil, err
@@ -56,8 +56,8 @@ func tryIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (
 	return indexWith(ctx, d, dir, key, log, false)
 }
 
-// readIndex opens the index to read only.
-func readIndex(ctx context.Context, d store.Disk, dir string) (*index, error) {
+// OpenToRead opens the index to read only.
+func OpenToRead(ctx context.Context, d store.Disk, dir string) (*Index, error) {
 	if _, err := d.Pebble.Stat(dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", store.ErrNoState)
 	}
@@ -73,12 +73,12 @@ func readIndex(ctx context.Context, d store.Disk, dir string) (*index, error) {
 	return indexWith(ctx, d, dir, []byte(key), slog.New(slog.DiscardHandler), true)
 }
 
-func indexWith(ctx context.Context, d store.Disk, dir string, key []byte, log *slog.Logger, readOnly bool) (*index, error) {
+func indexWith(ctx context.Context, d store.Disk, dir string, key []byte, log *slog.Logger, readOnly bool) (*Index, error) {
 	db, err := store.Open(ctx, d, dir, log.With("store", "index"), readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x := &index{Store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
+	x := &Index{Store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
 	for _, lane := range sample.Lanes {
 		text, done, err := x.DB.Get([]byte("m" + lane))
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -145,8 +145,8 @@ func wasDamaged(d store.Disk, dir string) (why, err error) {
 	return fmt.Errorf("it was left as damaged: %.200s", text), nil
 }
 
-// leaveDamaged has the next start build the index anew.
-func leaveDamaged(d store.Disk, dir string, why error) error {
+// LeaveDamaged has the next start build the index anew.
+func LeaveDamaged(d store.Disk, dir string, why error) error {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
 		return err
