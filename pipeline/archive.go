@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -39,7 +40,7 @@ func (p *Pipeline) look(f func(*archive) error) (err error) {
 	a := &archive{surveys: map[string][]journal.Segment{}}
 	defer func() { err = errors.Join(err, a.close()) }()
 	if prod == nil && consumers == nil {
-		for _, half := range Both.locks() {
+		for _, half := range config.Locks(config.Both) {
 			lock, err := p.c.disk.TakeLock(half, p.c.State, p.c.Journal.Dir)
 			if err != nil {
 				return err

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -35,7 +36,7 @@ const (
 // consumer pushes the journal's lines to one scanner:
 // next line -> worker -> ledger -> cursor; live lane first.
 type consumer struct {
-	c       Scanner
+	c       config.Scanner
 	log     *slog.Logger
 	scanner scan.Scanner
 	led     *ledger
@@ -79,7 +80,7 @@ type consumer struct {
 
 // newConsumer returns a consumer at rest, its cursors loaded and its readers
 // open. tail gives the tail of a lane.
-func newConsumer(ctx context.Context, cfg Config, s Scanner, led *ledger, dirs *store.Folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
+func newConsumer(ctx context.Context, cfg Config, s config.Scanner, led *ledger, dirs *store.Folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
 	log := cfg.Log.With("scanner", s.Name)
 	sc, err := scan.New(scanConfig(s, log))
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -70,7 +71,7 @@ const rigState = "/state"
 
 func newRig(t testing.TB, drop string) *rig {
 	r := &rig{t: t, drop: drop, files: disktest.New(), store: vfs.NewCrashableMem(), scanner: scantest.Start(t, scantest.Networks()[0]), told: newTold()}
-	r.config = rigConfig(drop, store.Disk{Disk: r.files, Pebble: r.store}, Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
+	r.config = rigConfig(drop, store.Disk{Disk: r.files, Pebble: r.store}, config.Scanner{Addresses: []string{r.scanner.Addr()}}, r.told)
 	l := &lab{}
 	r.config.Log = slog.New(slog.NewTextHandler(&guarded{l}, nil))
 	t.Cleanup(func() {
@@ -81,11 +82,11 @@ func newRig(t testing.TB, drop string) *rig {
 	return r
 }
 
-func rigConfig(drop string, d store.Disk, s Scanner, to *told) Config {
+func rigConfig(drop string, d store.Disk, s config.Scanner, to *told) Config {
 	s.Name, s.NoCanary, s.BackoffFirst, s.BackoffMax = "clamav", true, time.Millisecond, 10*time.Millisecond
 	return Config{
-		State: rigState, Trees: []Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
-		Journal: Journal{CutSize: 600, CutEvery: 24 * time.Hour, Keep: 1}, Scanners: []Scanner{s}, Ledger: Ledger{Keep: 1}, Outcome: to.take, disk: d,
+		State: rigState, Trees: []config.Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
+		Journal: config.Journal{CutSize: 600, CutEvery: 24 * time.Hour, Keep: 1}, Scanners: []config.Scanner{s}, Ledger: config.Ledger{Keep: 1}, Outcome: to.take, disk: d,
 	}
 }
 
@@ -285,7 +286,7 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		say("%d pushes are repeated, workers are 2", len(repeated))
 	}
 	now := newTold()
-	p, err := New(rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, Scanner{Type: "discard"}, now))
+	p, err := New(rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, config.Scanner{Type: "discard"}, now))
 	if err != nil {
 		t.Fatal(err)
 	}

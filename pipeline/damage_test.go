@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -35,7 +36,7 @@ func (l *lab) judged(paths ...string) {
 // journalAlone has n files journaled, in several segments, by a producer alone.
 func journalAlone(t *testing.T, n int) (l *lab, paths []string) {
 	l = newLab(t)
-	l.c.Half, l.c.Journal.CutSize = ProducerOnly, 1500
+	l.c.Half, l.c.Journal.CutSize = config.ProducerOnly, 1500
 	l.start()
 	l.swept()
 	for i := range n {
@@ -43,7 +44,7 @@ func journalAlone(t *testing.T, n int) (l *lab, paths []string) {
 		l.until("its line", func() bool { return len(l.lines("live")) == 1+i })
 	}
 	l.halt()
-	l.c.Half = Both
+	l.c.Half = config.Both
 	return l, paths
 }
 
@@ -102,7 +103,7 @@ func TestCursorsAreDeletedAndTheMarkIsKept(t *testing.T) {
 	l.await(20)
 	l.halt()
 	for _, lane := range sample.Lanes {
-		if err := os.Remove(filepath.Join(l.c.State, "cursors", DefaultScanner+"."+lane)); err != nil {
+		if err := os.Remove(filepath.Join(l.c.State, "cursors", config.DefaultScanner+"."+lane)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,8 +120,8 @@ func TestCursorsAreDeletedAndTheMarkIsKept(t *testing.T) {
 func apart(t *testing.T) (w, r *lab) {
 	dir := t.TempDir()
 	w, r = newLab(t), newLab(t)
-	w.c.Half, w.c.Journal.Dir, w.c.State = ProducerOnly, dir, filepath.Join(dir, ".certpush")
-	r.c.Half, r.c.Journal.Dir, r.c.State, r.c.Trees = ConsumerOnly, dir, w.c.State, w.c.Trees
+	w.c.Half, w.c.Journal.Dir, w.c.State = config.ProducerOnly, dir, filepath.Join(dir, ".certpush")
+	r.c.Half, r.c.Journal.Dir, r.c.State, r.c.Trees = config.ConsumerOnly, dir, w.c.State, w.c.Trees
 	return w, r
 }
 
@@ -212,7 +213,7 @@ func TestTheLedgerHoldsGarbage(t *testing.T) {
 // free.
 func TestSlowSamplesKeepNoneWaiting(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 8 }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers = 8 }))
 	l.start()
 	l.swept()
 	l.until("up", func() bool { return l.p.Status().Scanners[0].Up })
@@ -239,7 +240,7 @@ func TestTreeInTree(t *testing.T) {
 	if err := os.Mkdir(small, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l.c.Trees = append(l.c.Trees, Tree{Path: small, Name: "small", MaxSize: 4})
+	l.c.Trees = append(l.c.Trees, config.Tree{Path: small, Name: "small", MaxSize: 4})
 	l.start()
 	l.swept()
 	b := l.write("small/b", "longer than four")
@@ -260,7 +261,7 @@ func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
 	inMemory(t)
 	for _, cause := range []func(text []byte) []byte{badPath, badBytes} {
 		refused := false
-		for _, w := range unreadable(cause, Both, nothing)(t, func(op disktest.Op) error {
+		for _, w := range unreadable(cause, config.Both, nothing)(t, func(op disktest.Op) error {
 			if refused || op.Kind != "create" || !strings.HasPrefix(filepath.Base(op.Path), "damaged-") {
 				return nil
 			}
@@ -286,13 +287,13 @@ func badBytes(text []byte) []byte {
 // unreadable has lines become unreadable before anybody read them; their files are
 // known to the index, so that no sweep journals them for itself. finds is the half
 // that finds them before both halves go on.
-func unreadable(cause func(text []byte) []byte, finds Half, left func(*disktest.Disk) *disktest.Disk) scene {
+func unreadable(cause func(text []byte) []byte, finds config.Half, left func(*disktest.Disk) *disktest.Disk) scene {
 	return func(t *testing.T, skip func(disktest.Op) error) []string {
 		drop := t.TempDir()
 		r := newRig(t, drop)
 		r.drops(0, 5)
 		names := hashes(t, drop)
-		r.config.Half = ProducerOnly
+		r.config.Half = config.ProducerOnly
 		r.run(func(p *Pipeline) {
 			waitFor(t, "all journaled", func() bool { return taken(p, names) })
 			prod, _, _ := p.halves()
@@ -300,7 +301,7 @@ func unreadable(cause func(text []byte) []byte, finds Half, left func(*disktest.
 		})
 		r.hurt(cause)
 		all := r.cuts(func() {
-			if r.config.Half = finds; finds == ConsumerOnly {
+			if r.config.Half = finds; finds == config.ConsumerOnly {
 				r.run(func(p *Pipeline) {
 					waitFor(t, "all that can be read to be pushed", func() bool {
 						s := p.Status()
@@ -308,7 +309,7 @@ func unreadable(cause func(text []byte) []byte, finds Half, left func(*disktest.
 					})
 				})
 			}
-			r.config.Half = Both
+			r.config.Half = config.Both
 			r.run(func(p *Pipeline) {
 				waitFor(t, "each file's outcome", func() bool { return haveEnded(names, r.told.all()) })
 			})

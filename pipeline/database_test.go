@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -18,7 +19,7 @@ import (
 // tells its version whole in each session.
 func TestDatabaseReloadsUnderLoad(t *testing.T) {
 	d := scantest.Clamd(t)
-	l := newLab(t, clamd(d.UnixAddr, func(s *Scanner) { s.Workers, s.Cache = 4, time.Hour }))
+	l := newLab(t, clamd(d.UnixAddr, func(s *config.Scanner) { s.Workers, s.Cache = 4, time.Hour }))
 	l.start()
 	l.swept()
 	const n = 400

@@ -143,7 +143,7 @@ func (p *Pipeline) Retry(ctx context.Context, id string) (queued, unable int, er
 				unable++
 				continue
 			}
-			lines = append(lines, s.AppendLine(nil))
+			lines = append(lines, sample.AppendLine(nil, s))
 		}
 		queued = len(lines)
 		return prod.append(lines)

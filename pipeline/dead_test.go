@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -109,7 +110,7 @@ func TestRetryIsForItsScannerAlone(t *testing.T) {
 	bad, good := scantest.Start(t, "tcp"), scantest.Start(t, "tcp")
 	bad.SetFailOn("bad")
 	l := newLab(t, failing(bad), func(c *Config) {
-		c.Scanners = append(c.Scanners, Scanner{Name: "good", Addresses: []string{good.Addr()}})
+		c.Scanners = append(c.Scanners, config.Scanner{Name: "good", Addresses: []string{good.Addr()}})
 	})
 	l.start()
 	l.swept()

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -194,8 +195,8 @@ func TestSizesThatLie(t *testing.T) {
 		t.Skipf("no such file here: %v", err)
 	}
 	l := newLab(t, func(c *Config) {
-		c.Trees[0] = Tree{Path: dir, Name: "sys", Include: []string{"defrag"}}
-		c.Scanners = []Scanner{{Type: "hashlist", Tries: 2, BackoffFirst: time.Millisecond}}
+		c.Trees[0] = config.Tree{Path: dir, Name: "sys", Include: []string{"defrag"}}
+		c.Scanners = []config.Scanner{{Type: "hashlist", Tries: 2, BackoffFirst: time.Millisecond}}
 	})
 	l.start()
 	o := l.await(1)[0]

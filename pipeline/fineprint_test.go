@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -24,12 +25,12 @@ import (
 func TestFinePrint01Changed(t *testing.T) {
 	l := newLab(t)
 	path := l.write("a", "first")
-	l.c.Half = ProducerOnly
+	l.c.Half = config.ProducerOnly
 	l.start()
 	l.until("the line", func() bool { return len(l.lines("backlog")) == 1 })
 	l.halt()
 	l.write("a", "second version")
-	l.c.Half = Both
+	l.c.Half = config.Both
 	l.start()
 	all := outcomesOf(l.await(2), path)
 	var changed, done int
@@ -84,7 +85,7 @@ func TestFinePrint04NeverCleanByDefault(t *testing.T) {
 	if err := os.WriteFile(list, []byte("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  Greeting\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.c.Scanners = []Scanner{{Type: "hashlist", Lists: []string{list}}}
+	l.c.Scanners = []config.Scanner{{Type: "hashlist", Lists: []string{list}}}
 	listed := l.write("listed", "hello")
 	other := l.write("other", "hello!")
 	empty := l.write("sub/one", "1")
@@ -155,9 +156,9 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 func TestFinePrint06TwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	w := newLab(t)
-	w.c.Half, w.c.Journal.Dir, w.c.State = ProducerOnly, dir, filepath.Join(dir, ".certpush")
+	w.c.Half, w.c.Journal.Dir, w.c.State = config.ProducerOnly, dir, filepath.Join(dir, ".certpush")
 	r := newLab(t)
-	r.c.Half, r.c.Journal.Dir, r.c.State, r.c.Trees = ConsumerOnly, dir, w.c.State, w.c.Trees
+	r.c.Half, r.c.Journal.Dir, r.c.State, r.c.Trees = config.ConsumerOnly, dir, w.c.State, w.c.Trees
 	r.start()
 	w.start()
 	w.swept()
@@ -203,7 +204,7 @@ func TestFinePrint07ForeignLogs(t *testing.T) {
 	if err := os.WriteFile(log, []byte(in+"\n"+out+"\n"+link+"\n"+filepath.Join(l.drop, "never")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.c.Half, l.c.Journal.Dir, l.c.State = ConsumerOnly, dir, filepath.Join(dir, ".certpush")
+	l.c.Half, l.c.Journal.Dir, l.c.State = config.ConsumerOnly, dir, filepath.Join(dir, ".certpush")
 	l.start()
 	all := l.await(4)
 	for path, want := range map[string]string{in: "done", out: "skipped outside", link: linked, filepath.Join(l.drop, "never"): "gone"} {
@@ -253,7 +254,7 @@ func TestFinePrint08NoRoom(t *testing.T) {
 			t.Errorf("not said: %s", want)
 		}
 	}
-	short := &producer{lanes: prod.lanes, c: Config{Journal: Journal{Dir: l.drop, MinFree: 1 << 62}}}
+	short := &producer{lanes: prod.lanes, c: Config{Journal: config.Journal{Dir: l.drop, MinFree: 1 << 62}}}
 	if short.short() == nil {
 		t.Error("min_free was not noticed")
 	}
@@ -275,7 +276,7 @@ func TestFinePrint08NoRoom(t *testing.T) {
 // over it uncounted. Nothing rewrites a line.
 func TestFinePrint09Again(t *testing.T) {
 	l := newLab(t, func(c *Config) {
-		c.Scanners = []Scanner{{Name: "one", Type: "discard"}, {Name: "two", Type: "discard"}}
+		c.Scanners = []config.Scanner{{Name: "one", Type: "discard"}, {Name: "two", Type: "discard"}}
 	})
 	path := l.write("a", "1")
 	l.start()
@@ -286,7 +287,7 @@ func TestFinePrint09Again(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Via, s.For, s.Seen = sample.ViaManual, "two", time.Now()
-	if _, _, err := l.p.producer.lanes.Lane(journal.Backlog).Append(s.AppendLine(nil)); err != nil {
+	if _, _, err := l.p.producer.lanes.Lane(journal.Backlog).Append(sample.AppendLine(nil, s)); err != nil {
 		t.Fatal(err)
 	}
 	all := l.await(3)

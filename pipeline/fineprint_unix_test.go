@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -26,7 +27,7 @@ import (
 // version is pushed. No event tells of it here, so the consumer hands it back.
 func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 	d := scantest.Start(t, "unix")
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.NoCanary, s.Timeout = true, time.Minute }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.NoCanary, s.Timeout = true, time.Minute }))
 	l.c.Trees[0].Engine = "sweep"
 	d.SetDelay(300 * time.Millisecond)
 	path := l.write("a", "first")
@@ -46,12 +47,12 @@ func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	l := newLab(t)
 	path := l.write("a", "x")
-	l.c.Half = ProducerOnly
+	l.c.Half = config.ProducerOnly
 	l.start()
 	l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
 	l.halt()
 	letGo := hold(t, path)
-	l.c.Half = ConsumerOnly
+	l.c.Half = config.ConsumerOnly
 	l.start()
 	l.until("it is put off", func() bool {
 		_, consumers, _ := l.p.halves()
@@ -76,12 +77,12 @@ func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 // and is pushed when the holder lets go. Where the producer is another process it is
 // a dead letter.
 func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
-	for _, half := range []Half{Both, ConsumerOnly} {
+	for _, half := range []config.Half{config.Both, config.ConsumerOnly} {
 		l := newLab(t)
 		l.c.Trees[0].SettleLimit = 300 * time.Millisecond
-		l.c.Scanners = []Scanner{{Type: "hashlist", BackoffFirst: 20 * time.Millisecond, BackoffMax: 50 * time.Millisecond}}
+		l.c.Scanners = []config.Scanner{{Type: "hashlist", BackoffFirst: 20 * time.Millisecond, BackoffMax: 50 * time.Millisecond}}
 		path := l.write("a", "x")
-		l.c.Half = ProducerOnly
+		l.c.Half = config.ProducerOnly
 		l.start()
 		l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
 		l.halt()
@@ -89,7 +90,7 @@ func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
 		l.c.Half = half
 		l.start()
 		o := l.await(1)[0]
-		if half == ConsumerOnly {
+		if half == config.ConsumerOnly {
 			if o.Outcome != sample.Dead || o.Reason != sample.ReasonBusy {
 				t.Errorf("apart: %+v", o)
 			}
@@ -144,7 +145,7 @@ func TestFinePrint05MarkAndListing(t *testing.T) {
 	}
 	p := l.p.producer
 	l.until("the cursor at the end", func() bool {
-		at, err := journal.LoadCursor(p.cursors, DefaultScanner+"."+journal.Live)
+		at, err := journal.LoadCursor(p.cursors, config.DefaultScanner+"."+journal.Live)
 		return err == nil && at == p.lanes.Lane(journal.Live).Durable()
 	})
 	before := len(l.sealed())
@@ -171,7 +172,7 @@ func TestFinePrint06LockOfTheJournalFolder(t *testing.T) {
 	w.swept()
 	r.start()
 	r.judged(w.write("a", "x"))
-	for _, half := range []Half{ConsumerOnly, ProducerOnly} {
+	for _, half := range []config.Half{config.ConsumerOnly, config.ProducerOnly} {
 		c := r.c
 		c.State, c.Half = filepath.Join(t.TempDir(), "another"), half
 		p, err := New(c)

@@ -169,7 +169,7 @@ func (g *gathering) passed(line journal.Line) bool {
 		return false // it costs less than to parse it
 	}
 	s, err := sample.ParseLine(line.Text)
-	return err == nil && s.Passes(g.scanner)
+	return err == nil && sample.Passes(s, g.scanner)
 }
 
 // join appends a span to those before it: to the last of them where no line is in

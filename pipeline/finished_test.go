@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -103,7 +104,7 @@ func (k *telling) append() {
 	case 2:
 		s.For = "one"
 	}
-	text := s.AppendLine(nil)
+	text := sample.AppendLine(nil, s)
 	switch kind {
 	case 3:
 		text[10] ^= 1 // the id fits no more
@@ -230,7 +231,7 @@ func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folde
 			left++
 		}
 		// One that cannot be read now may be the disk's mistake, and readable the next time.
-		passes := err == nil && !line.Long && s.Passes("one")
+		passes := err == nil && !line.Long && sample.Passes(s, "one")
 		if is != k.told[line.At] && !(is && passes) {
 			k.t.Errorf("line %v: passed over is %v, it has an outcome is %v", line.At, is, k.told[line.At])
 		}
@@ -265,7 +266,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	t.Parallel()
 	const lines, workers = 300000, 16
 	m := &model{t: t, met: newMetrics(), d: disktest.New()}
-	m.c.Scanners = []Scanner{{Name: "one", Type: "discard"}}
+	m.c.Scanners = []config.Scanner{{Name: "one", Type: "discard"}}
 	m.c.State, m.c.Log = rigState, slog.New(slog.DiscardHandler)
 	m.open()
 	m.prod.lanes.Close()
@@ -276,7 +277,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	for n := 0; n < lines; n += 20000 {
 		var batch [][]byte
 		for i := range 20000 {
-			batch = append(batch, noticed(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1}).AppendLine(nil))
+			batch = append(batch, sample.AppendLine(nil, noticed(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1})))
 		}
 		next, _, err := l.Lane(journal.Live).Append(batch...)
 		m.must(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
@@ -77,7 +78,7 @@ func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
 // on; a stop is clean.
 func TestWhatNothingRestsOnMayBeForeign(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Name: "hashlist", Type: "hashlist", Cache: time.Hour}} })
+	l := newLab(t, func(c *Config) { c.Scanners = []config.Scanner{{Name: "hashlist", Type: "hashlist", Cache: time.Hour}} })
 	must(t, os.MkdirAll(filepath.Join(l.c.State, "ledger", triesBase), 0o700))
 	must(t, os.MkdirAll(filepath.Join(l.c.State, "cursors", "hashlist.mark.new"), 0o700))
 	must(t, os.WriteFile(filepath.Join(l.c.State, "cache"), []byte("not ours"), 0o600))
@@ -191,7 +192,7 @@ func TestTheListOfForeignSegmentsIsGarbage(t *testing.T) {
 	l := newLab(t)
 	first, log := l.write("first", "1"), filepath.Join(dir, "monitor.log")
 	must(t, os.WriteFile(log, []byte(first+"\n"), 0o600))
-	l.c.Half, l.c.Journal.Dir, l.c.State = ConsumerOnly, dir, filepath.Join(dir, ".certpush")
+	l.c.Half, l.c.Journal.Dir, l.c.State = config.ConsumerOnly, dir, filepath.Join(dir, ".certpush")
 	l.start()
 	l.judged(first)
 	l.halt()

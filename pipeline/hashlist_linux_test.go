@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -43,7 +44,9 @@ func TestAHostileHashList(t *testing.T) {
 			t.Parallel()
 			list := filepath.Join(t.TempDir(), "list")
 			must(t, make(list))
-			l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Name: "known", Type: "hashlist", Lists: []string{list}}} })
+			l := newLab(t, func(c *Config) {
+				c.Scanners = []config.Scanner{{Name: "known", Type: "hashlist", Lists: []string{list}}}
+			})
 			l.start()
 			l.swept()
 			bad, other := l.write("bad", "hello"), l.write("other", "other")
@@ -81,7 +84,9 @@ func TestAHashListIsReplacedWhileItIsRead(t *testing.T) {
 		return append([]byte(known), b.Bytes()...)
 	}
 	must(t, os.WriteFile(list, text(0), 0o600))
-	l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Name: "known", Type: "hashlist", Lists: []string{list}}} })
+	l := newLab(t, func(c *Config) {
+		c.Scanners = []config.Scanner{{Name: "known", Type: "hashlist", Lists: []string{list}}}
+	})
 	l.start()
 	l.swept()
 	for round := range 6 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -25,7 +26,7 @@ const (
 // health knows whether a scanner is up: pings tell when to go on after it was
 // down, the canary whether it detects.
 type health struct {
-	c       Scanner
+	c       config.Scanner
 	scanner scan.Scanner
 	log     *slog.Logger
 
@@ -52,7 +53,7 @@ type healthState struct {
 	said    bool // its being down was logged
 }
 
-func newHealth(c Scanner, s scan.Scanner, log *slog.Logger) *health {
+func newHealth(c config.Scanner, s scan.Scanner, log *slog.Logger) *health {
 	h := &health{c: c, scanner: s, log: log, up: make(chan struct{}), down: make(chan struct{}, 1), free: make(chan struct{}), s: healthState{since: time.Now()}}
 	close(h.free)
 	return h

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -48,7 +49,7 @@ func unprinted(text []byte) string {
 func TestEveryByteOfANameSurvives(t *testing.T) {
 	t.Parallel()
 	metrics := prometheus.NewRegistry()
-	l := newLab(t, func(c *Config) { c.Registry, c.Scanners = metrics, []Scanner{{Type: "hashlist", Workers: 16}} })
+	l := newLab(t, func(c *Config) { c.Registry, c.Scanners = metrics, []config.Scanner{{Type: "hashlist", Workers: 16}} })
 	var paths []string
 	add := func(names ...string) { paths = append(paths, l.write(filepath.Join(names...), eicar())) }
 	var every []byte
@@ -204,7 +205,7 @@ func TestFolderSwappedForALink(t *testing.T) {
 	swaps := full(20_000, 100_000)
 	const names = 200
 	d := scantest.Start(t, "unix")
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.NoCanary, s.Workers = true, 4 }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.NoCanary, s.Workers = true, 4 }))
 	outside := t.TempDir()
 	canary := []byte("of somebody else")
 	for i := range names {
@@ -310,7 +311,7 @@ func TestSparseTerabytes(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprint("no limit, workers ", workers), func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Type: "hashlist", Workers: workers}} })
+			l := newLab(t, func(c *Config) { c.Scanners = []config.Scanner{{Type: "hashlist", Workers: workers}} })
 			var large []string
 			for i := range 3 {
 				large = append(large, sparse(t, l, fmt.Sprint("large", i)))
@@ -340,7 +341,7 @@ func TestSparseTerabytes(t *testing.T) {
 // gives way to others all the same, and of its lines one waits, not all.
 func TestTouchedWhileItIsHashed(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, func(c *Config) { c.Scanners = []Scanner{{Type: "hashlist", Workers: 1}} })
+	l := newLab(t, func(c *Config) { c.Scanners = []config.Scanner{{Type: "hashlist", Workers: 1}} })
 	path := l.write("large", "")
 	if err := os.Truncate(path, 8<<40); err != nil {
 		t.Skipf("this file system holds no file of 8 TiB: %v", err)
@@ -369,7 +370,7 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 	path := filepath.Join(dir, "f")
 	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // four reads
 	must(t, os.WriteFile(path, text, 0o600))
-	o := newOpener([]Tree{{Path: dir}})
+	o := newOpener([]config.Tree{{Path: dir}})
 	p := &push{sample: sample.Sample{Path: path}}
 	turns := 0
 	turn := func() bool { turns++; return turns%2 == 0 } // one read, then enough

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -41,7 +42,7 @@ func TestAVerdictByOlderSignaturesIsNotKeptForTheNewer(t *testing.T) {
 				d.SetVersion(newer)
 				d.SetMarker("known to the newer")
 			}
-			l := newLab(t, clamd(stays.Addr(), func(s *Scanner) {
+			l := newLab(t, clamd(stays.Addr(), func(s *config.Scanner) {
 				s.Addresses = append(s.Addresses, returns.Addr())
 				s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true
 			}))
@@ -126,7 +127,7 @@ func TestVersionIsSwitchedOff(t *testing.T) {
 func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetVersion(newer)
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Cache, s.NoCanary = time.Hour, true }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache, s.NoCanary = time.Hour, true }))
 	l.start()
 	l.swept()
 	big := strings.Repeat("x", 5000)

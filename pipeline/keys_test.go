@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -71,7 +72,7 @@ func (f countedFile) ReadAt(p []byte, off int64) (int, error) {
 
 func newHistory(tb testing.TB) *history {
 	h := &history{tb: tb, now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}
-	p, err := New(Config{State: tb.TempDir(), Trees: []Tree{{Path: tb.TempDir()}}, Journal: Journal{MinFree: -1}})
+	p, err := New(Config{State: tb.TempDir(), Trees: []config.Tree{{Path: tb.TempDir()}}, Journal: config.Journal{MinFree: -1}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -94,11 +95,11 @@ func (h *history) judged(s sample.Sample, sum string) {
 // ends journals s, and records how it ended.
 func (h *history) ends(s sample.Sample, o sample.Outcome) {
 	h.now = h.now.Add(time.Second)
-	line := s.AppendLine(nil)
+	line := sample.AppendLine(nil, s)
 	if s.Bare() {
 		line = []byte(s.Path + "\n")
 	}
-	o.Time, o.ID, o.Path, o.Size, o.Scanner = h.now, s.ID, s.Path, s.Size, DefaultScanner
+	o.Time, o.ID, o.Path, o.Size, o.Scanner = h.now, s.ID, s.Path, s.Size, config.DefaultScanner
 	for i := range o.Tries - 1 {
 		h.tries = append(h.tries, sample.Try{Time: h.now, ID: s.ID, Scanner: o.Scanner, Path: s.Path, Try: i + 1, Reason: "refused: " + strings.Repeat("no ", 100), At: sample.At{Pos: journal.Pos{Offset: int64(len(h.outs))}}})
 	}
@@ -195,7 +196,7 @@ func TestLooksAreTheSameWithKeys(t *testing.T) {
 				h.ends(sample.Sample{Path: bare}, sample.Outcome{Outcome: sample.Gone})
 			case k%500 == 2:
 				s = noticed(fmt.Sprint(root, "few ", k), 1, watch.Time{})
-				s.Seen, s.Via, s.For = h.now, sample.ViaManual, DefaultScanner
+				s.Seen, s.Via, s.For = h.now, sample.ViaManual, config.DefaultScanner
 				h.ends(s, sample.Outcome{Outcome: sample.Dead, Tries: 2})
 			case k%2 == 0:
 				h.judged(s, common)

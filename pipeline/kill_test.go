@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -37,8 +38,8 @@ func TestMain(m *testing.M) {
 const killWorkers = 3
 
 func killConfig(state, drop, addr string) Config {
-	c := Config{State: state, Trees: []Tree{{Path: drop, Settle: 20 * time.Millisecond, Engine: "fsnotify"}}, Journal: Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
-	clamd(addr, func(s *Scanner) { s.Workers = killWorkers })(&c)
+	c := Config{State: state, Trees: []config.Tree{{Path: drop, Settle: 20 * time.Millisecond, Engine: "fsnotify"}}, Journal: config.Journal{MinFree: -1, CutEvery: 300 * time.Millisecond, CutSize: 4 << 10}}
+	clamd(addr, func(s *config.Scanner) { s.Workers = killWorkers })(&c)
 	return c
 }
 

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -40,8 +41,8 @@ type lab struct {
 func newLab(t *testing.T, set ...func(*Config)) *lab {
 	l := &lab{t: t, drop: t.TempDir()}
 	// Where auto has a choice it looks for two seconds.
-	tree := Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: "fsnotify"}
-	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []Tree{tree}, Journal: Journal{MinFree: -1}}
+	tree := config.Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: "fsnotify"}
+	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []config.Tree{tree}, Journal: config.Journal{MinFree: -1}}
 	l.c.Outcome = func(o sample.Outcome) {
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -127,7 +127,7 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 	if end := c.led.end(); end != (mark{}) { // else the one before will do
 		c.handed = end
 	}
-	if l.left.take(line) || s.Passes(c.c.Name) {
+	if l.left.take(line) || sample.Passes(s, c.c.Name) {
 		l.waiting--
 		l.read = line.After
 		c.mu.Unlock()

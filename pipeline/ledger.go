@@ -5,8 +5,6 @@ package pipeline
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +13,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -70,42 +66,13 @@ func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger
 func (l *ledger) record(all []sample.Outcome) error {
 	lines := make([][]byte, len(all))
 	for i, o := range all {
-		lines[i] = o.AppendLine(make([]byte, 0, 512))
+		lines[i] = sample.AppendLine(make([]byte, 0, 512), o)
 	}
 	// A crash before this returns: the samples in hand are pushed again. After it:
 	// the ledger's tail says that they are finished.
 	_, _, err := l.series.Append(lines...)
 	return err
 }
-
-// A mark is a place in the ledger such that all outcomes before it are behind
-// every cursor: read-back begins there. It names its segment by the first line,
-// for sealed segments of the ledger have no number:
-//
-//	SHA256(first line)[:8] in hex : OFFSET
-//
-// The zero mark is the beginning.
-type mark struct {
-	head   string
-	offset int64
-}
-
-// headOf returns how a mark names a segment: empty while it has no whole line.
-func headOf(d journal.Folder, name string) (string, error) {
-	line, whole, err := journal.FirstLine(d, name)
-	if err != nil || !whole {
-		return "", err
-	}
-	return headOfLine(line), nil
-}
-
-func headOfLine(line []byte) string {
-	sum := sha256.Sum256(line)
-	return hex.EncodeToString(sum[:8])
-}
-
-// String is the text form.
-func (m mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
 
 // end returns the mark of all that is recorded now: while the active segment is
 // empty the end of the one before it. It is zero while nothing is recorded.
@@ -170,16 +137,6 @@ func (l *ledger) before(a, b mark) bool {
 	defer l.mu.Unlock()
 	i, j := slices.Index(l.order, a.head), slices.Index(l.order, b.head)
 	return i < j || i == j && a.offset < b.offset
-}
-
-func loadMark(d journal.Folder, name string) mark {
-	text, err := journal.LoadText(d, name)
-	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
-	n, err2 := strconv.ParseInt(off, 10, 64)
-	if err != nil || err2 != nil || !ok || n < 0 {
-		return mark{}
-	}
-	return mark{head, n}
 }
 
 // readBack calls each for every finished line recorded from m on. When m's
@@ -294,6 +251,6 @@ func (l *ledger) tried(t sample.Try) error {
 	if l.tries == nil {
 		return nil // said at the start
 	}
-	_, _, err := l.tries.Append(t.AppendLine(nil))
+	_, _, err := l.tries.Append(sample.AppendLine(nil, t))
 	return err
 }

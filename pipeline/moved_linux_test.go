@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -67,7 +68,7 @@ func TestWrittenThroughAMapWhileItIsJudged(t *testing.T) {
 func TestAFileRipensBeforeItIsRemembered(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
-	o := newOpener([]Tree{{Path: dir}})
+	o := newOpener([]config.Tree{{Path: dir}})
 	o.careful = true
 	for range 5 {
 		must(t, os.WriteFile(path, []byte("x"), 0o600))

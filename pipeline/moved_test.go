@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -48,7 +49,7 @@ func (l *lab) meddle(size int, before func()) {
 // remembering is a lab whose one scanner has a cache.
 func remembering(t *testing.T, network string) (*lab, *scantest.Server) {
 	d := scantest.Start(t, network)
-	return newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true })), d
+	return newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true })), d
 }
 
 func sumOf(text string) string {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -64,7 +65,7 @@ var mutations = []mutation{
 	{"a segment is not synced by who only reads it", "journal.(*Follower).upto", "sync", "", followed},
 	{"the end of a pause is not synced", "pipeline.(*consumer).pause", "syncdir", "", resumed},
 	{"the index is not synced", "pipeline.(*index).sync", "store sync", ".log", known},
-	{"the index is not synced after it forgot damaged lines", "pipeline.(*producer).dropDamaged", "store sync", ".log", unreadable(badPath, ConsumerOnly, (*disktest.Disk).CutOutOfOrder)},
+	{"the index is not synced after it forgot damaged lines", "pipeline.(*producer).dropDamaged", "store sync", ".log", unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder)},
 	{"the index is not synced after it forgot a file that is held", "pipeline.(*producer).forget", "store sync", ".log", held},
 }
 
@@ -132,7 +133,7 @@ func TestScenesOfMutationsAreSound(t *testing.T) {
 	inMemory(t)
 	for name, s := range map[string]scene{
 		"killed": killed(""), "followed": followed, "renumbered": renumbered, "resumed": resumed, "noted": known, "held": held,
-		"unreadable": unreadable(badPath, ConsumerOnly, (*disktest.Disk).CutOutOfOrder),
+		"unreadable": unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder),
 		"adopted":    byOthers((*journal.Series).Adopt), "cut": byOthers(func(s *journal.Series) error { return s.Cut(time.Now()) }),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -300,7 +301,7 @@ func sortOf(op disktest.Op) string {
 func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut {
 	t.Helper()
 	r := &rig{t: t, drop: drop, files: c.files, store: c.store, told: &told{at: maps.Clone(c.recorded)}}
-	r.config = rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, Scanner{Type: "discard"}, r.told)
+	r.config = rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, config.Scanner{Type: "discard"}, r.told)
 	return r.cuts(func() {
 		r.run(func(p *Pipeline) {
 			waitFor(t, "all outcomes", func() bool {
@@ -435,11 +436,11 @@ func held(t *testing.T, skip func(disktest.Op) error) []string {
 	r.config.Trees[0].SettleLimit = 300 * time.Millisecond
 	r.drops(0, 1)
 	names := hashes(t, drop)
-	r.config.Half = ProducerOnly
+	r.config.Half = config.ProducerOnly
 	r.run(func(p *Pipeline) {
 		waitFor(t, "its line", func() bool { return taken(p, names) })
 	})
-	r.config.Half = Both
+	r.config.Half = config.Both
 	all := r.cuts(func() {
 		letGo := hold(t, filepath.Join(drop, "0"))
 		r.run(func(p *Pipeline) {

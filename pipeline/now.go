@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -28,8 +29,8 @@ func (e *DownError) Unwrap() error { return e.Err }
 
 // Ping asks one scanner whether it is ready and returns its version. The error
 // is a *DownError, or says what is wrong with s.
-func Ping(ctx context.Context, s Scanner) (version string, err error) {
-	all, err := scannersWithDefaults([]Scanner{s})
+func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
+	all, err := config.FillScanners([]config.Scanner{s})
 	if err != nil {
 		return "", err
 	}
@@ -48,7 +49,7 @@ func Ping(ctx context.Context, s Scanner) (version string, err error) {
 // ends early with ctx's error, or with a *DownError when a scanner cannot be
 // reached.
 func Scan(ctx context.Context, c Config, paths []string, each func(sample.Outcome)) error {
-	scanners, err := scannersWithDefaults(c.Scanners)
+	scanners, err := config.FillScanners(c.Scanners)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func Scan(ctx context.Context, c Config, paths []string, each func(sample.Outcom
 
 // now pushes to one scanner without a journal.
 type now struct {
-	c       Scanner
+	c       config.Scanner
 	scanner scan.Scanner
 	opener  *opener
 	batch   []*push
@@ -95,7 +96,7 @@ func scanBelow(ctx context.Context, arg string, all []*now) error {
 		tree = root
 	}
 	for _, n := range all {
-		n.opener = newOpener([]Tree{{Path: tree}})
+		n.opener = newOpener([]config.Tree{{Path: tree}})
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {

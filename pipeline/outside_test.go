@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
@@ -34,7 +35,7 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 		p.shut()
 		return out
 	}
-	for _, o := range []*opener{newOpener([]Tree{{Path: tree}}), newOpener(nil)} {
+	for _, o := range []*opener{newOpener([]config.Tree{{Path: tree}}), newOpener(nil)} {
 		for _, path := range append(ways(filepath.Join(tree, "d", "f")), filepath.Join(tree, "d", ".", "f"), tree+string(filepath.Separator)+filepath.Join("..", "tree", "d", "f")) {
 			if out := try(o, path); out.Outcome != "ready" {
 				t.Errorf("%q: %+v", path, out)
@@ -46,7 +47,7 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 			}
 		}
 	}
-	o := newOpener([]Tree{{Path: tree}})
+	o := newOpener([]config.Tree{{Path: tree}})
 	for _, path := range []string{filepath.Join(dir, "f"), filepath.Join(dir, "tree2", "f"), filepath.Join(tree, "..", "f")} {
 		if out := try(o, path); out.Outcome != sample.Skipped || out.Reason != sample.ReasonOutside {
 			t.Errorf("%q: %+v", path, out)

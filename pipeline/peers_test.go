@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -59,7 +60,7 @@ func fill(b *testing.B, n, size int) string {
 // long that took.
 func journaled(b *testing.B, dir string, n int) (c Config, took time.Duration) {
 	b.Helper()
-	c = Config{State: b.TempDir(), Trees: []Tree{{Path: dir}}, Journal: Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler), Half: ProducerOnly}
+	c = Config{State: b.TempDir(), Trees: []config.Tree{{Path: dir}}, Journal: config.Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler), Half: config.ProducerOnly}
 	p, err := New(c)
 	if err != nil {
 		b.Fatal(err)
@@ -81,7 +82,7 @@ func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu tim
 	b.Helper()
 	var done atomic.Int64
 	all := make(chan struct{})
-	c.Half = ConsumerOnly
+	c.Half = config.ConsumerOnly
 	c.Outcome = func(o sample.Outcome) {
 		if o.Outcome != sample.Done {
 			b.Errorf("%+v", o)
@@ -90,7 +91,7 @@ func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu tim
 			close(all)
 		}
 	}
-	c.Scanners = []Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{addr}, Workers: workers, MaxSize: -1}}
+	c.Scanners = []config.Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{addr}, Workers: workers, MaxSize: -1}}
 	p, err := New(c)
 	if err != nil {
 		b.Fatal(err)
@@ -221,8 +222,8 @@ func BenchmarkLatency(b *testing.B) {
 	d := scantest.Start(b, "unix")
 	drop := b.TempDir()
 	p, err := New(Config{
-		State: b.TempDir(), Trees: []Tree{{Path: drop}}, Journal: Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler),
-		Scanners: []Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{d.Addr()}}},
+		State: b.TempDir(), Trees: []config.Tree{{Path: drop}}, Journal: config.Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler),
+		Scanners: []config.Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{d.Addr()}}},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -48,6 +48,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -97,7 +98,7 @@ func New(c Config) (*Pipeline, error) {
 	return p, nil
 }
 
-func scanConfig(s Scanner, log *slog.Logger) scan.Config {
+func scanConfig(s config.Scanner, log *slog.Logger) scan.Config {
 	return scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log}
 }
 
@@ -162,7 +163,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	}()
 	var run []func(context.Context) error
 	tails := map[string]journal.Tail{}
-	for _, half := range p.c.Half.locks() {
+	for _, half := range config.Locks(p.c.Half) {
 		lock, err := p.c.disk.TakeLock(half, p.c.State, p.c.Journal.Dir)
 		if err != nil {
 			return err
@@ -175,7 +176,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	}
 	closers = append(closers, dirs.Close)
 	var prod *producer
-	if p.c.Half != ConsumerOnly {
+	if p.c.Half != config.ConsumerOnly {
 		l, err := journal.OpenLanes(journal.Config{Disk: p.c.disk, Dir: p.c.Journal.Dir, First: dirs.First, CutSize: p.c.Journal.CutSize, Sync: p.c.Journal.Sync}, p.c.Journal.CutEvery, p.c.Log)
 		if err != nil {
 			return inside(err)
@@ -192,8 +193,8 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	}
 	var consumers []*consumer
 	var led *ledger
-	if p.c.Half != ProducerOnly {
-		if p.c.Half == ConsumerOnly {
+	if p.c.Half != config.ProducerOnly {
+		if p.c.Half == config.ConsumerOnly {
 			for _, lane := range sample.Lanes {
 				f := journal.NewFollower(dirs.Journal, journal.Base(lane), p.c.Log)
 				tails[lane] = f
@@ -278,7 +279,7 @@ func (p *Pipeline) putAside(dir journal.Folder) error {
 		}
 		for _, file := range files {
 			name := strings.TrimSuffix(file, "."+lane)
-			if slices.ContainsFunc(p.c.Scanners, func(s Scanner) bool { return s.Name == name }) {
+			if slices.ContainsFunc(p.c.Scanners, func(s config.Scanner) bool { return s.Name == name }) {
 				continue
 			}
 			p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", filepath.Join(dir.Path(), file+".removed"))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -149,7 +150,7 @@ func TestBrokenIndexIsRebuilt(t *testing.T) {
 // TestUnreadableLineIsJournaledAgain: a line that a disk damaged loses no file.
 func TestUnreadableLineIsJournaledAgain(t *testing.T) {
 	l := newLab(t)
-	l.c.Half = ProducerOnly
+	l.c.Half = config.ProducerOnly
 	first := l.write("first", "1")
 	l.start()
 	l.until("the line", func() bool { return len(l.lines("backlog")) == 1 })
@@ -162,7 +163,7 @@ func TestUnreadableLineIsJournaledAgain(t *testing.T) {
 	if err := os.WriteFile(log, []byte(strings.Replace(string(text), `"size":1`, `"size":7`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.c.Half = Both
+	l.c.Half = config.Both
 	l.start()
 	if o := l.await(1)[0]; o.Path != first || o.Outcome != sample.Done {
 		t.Errorf("outcome %+v", o)
@@ -178,14 +179,14 @@ func TestDeletedJournal(t *testing.T) {
 	for _, gone := range [][]string{{"journal"}, {"journal", "cursors"}, {"journal", "index"}, {"cursors"}, {"index"}, {"ledger"}, {"cursors", "ledger"}} {
 		t.Run(strings.Join(gone, "+"), func(t *testing.T) {
 			l := newLab(t)
-			l.c.Half = ProducerOnly
+			l.c.Half = config.ProducerOnly
 			for i := range 20 {
 				l.write(fmt.Sprintf("before%d", i), fmt.Sprint(i))
 			}
 			l.start()
 			l.until("the lines", func() bool { return len(l.lines("backlog")) == 20 })
 			l.halt()
-			l.c.Half = Both
+			l.c.Half = config.Both
 			for _, name := range gone {
 				if err := os.RemoveAll(filepath.Join(l.c.State, name)); err != nil {
 					t.Fatal(err)
@@ -218,7 +219,7 @@ func TestDeletedJournal(t *testing.T) {
 // TestMissingSegment: one segment of several, not read yet, was deleted.
 func TestMissingSegment(t *testing.T) {
 	l := newLab(t)
-	l.c.Half, l.c.Journal.CutSize = ProducerOnly, 1000
+	l.c.Half, l.c.Journal.CutSize = config.ProducerOnly, 1000
 	for i := range 40 {
 		l.write(fmt.Sprintf("f%d", i), fmt.Sprint(i))
 	}
@@ -236,7 +237,7 @@ func TestMissingSegment(t *testing.T) {
 	if err := os.Remove(sealed[1]); err != nil {
 		t.Fatal(err)
 	}
-	l.c.Half = Both
+	l.c.Half = config.Both
 	l.start()
 	l.until("every file's outcome", func() bool {
 		seen := map[string]bool{}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -86,7 +87,7 @@ func newWatcher(c Config, m *metrics) (*watch.Watcher, error) {
 // and not yet.
 func Engines() (here, elsewhere, planned []string) { return watch.Engines() }
 
-func watchTree(t Tree) watch.Tree {
+func watchTree(t config.Tree) watch.Tree {
 	return watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine}
 }
 
@@ -160,7 +161,7 @@ func (p *producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 			return err
 		}
 		if ok {
-			if s, err := sample.ParseLine(line.Text); err == nil && s.OfAll() {
+			if s, err := sample.ParseLine(line.Text); err == nil && sample.OfAll(s) {
 				st, err := watch.Lstat(s.Path)
 				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
@@ -280,7 +281,7 @@ func (p *producer) write(ctx context.Context, lane string, files []found) bool {
 	for i, f := range files {
 		s := sample.OfFile(f.path, f.stat.Size, f.stat.Mtime)
 		s.Seen, s.Via = f.at, f.via
-		lines[i] = s.AppendLine(make([]byte, 0, 192+len(f.path)))
+		lines[i] = sample.AppendLine(make([]byte, 0, 192+len(f.path)), s)
 	}
 	first, after, err := p.lanes.Lane(lane).Append(lines...)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -40,17 +41,17 @@ type push struct {
 	began    time.Time // of the first try
 
 	tries  int
-	alone  bool      // after a void session, and from the first failed try on
-	sick   bool      // the last try, alone, found the scanner sick
-	failed bool      // a try failed and is not counted yet
-	local  bool      // it failed on our side: the tree's other samples prove it, not the scanner
-	short  error     // this process or the machine is short of something
-	own    bool      // it failed by what the file is, and needs no proof
-	judged uint64    // the scanner's verdicts at that time, or the tree's samples that were read
-	reason string    // of the last failed try
-	held   string    // that reason, for others to see; the consumer's mu guards it
-	tree   Tree      // beneath which it was opened last
-	busy   time.Time // since when another program holds it; zero: none does
+	alone  bool        // after a void session, and from the first failed try on
+	sick   bool        // the last try, alone, found the scanner sick
+	failed bool        // a try failed and is not counted yet
+	local  bool        // it failed on our side: the tree's other samples prove it, not the scanner
+	short  error       // this process or the machine is short of something
+	own    bool        // it failed by what the file is, and needs no proof
+	judged uint64      // the scanner's verdicts at that time, or the tree's samples that were read
+	reason string      // of the last failed try
+	held   string      // that reason, for others to see; the consumer's mu guards it
+	tree   config.Tree // beneath which it was opened last
+	busy   time.Time   // since when another program holds it; zero: none does
 	due    time.Time
 	pace   *backoff.ExponentialBackOff
 }
@@ -79,7 +80,7 @@ var (
 
 // opener opens samples beneath their trees.
 type opener struct {
-	trees   []Tree
+	trees   []config.Tree
 	careful bool        // verdicts are remembered
 	bufs    chan []byte // those that are free
 
@@ -92,7 +93,7 @@ type opener struct {
 // system's coarse clock is 10 ms at most on Linux before 6.13, 16 on Windows.
 const tick = 20 * time.Millisecond
 
-func newOpener(trees []Tree) *opener {
+func newOpener(trees []config.Tree) *opener {
 	return &opener{trees: trees, from: watch.Open, taken: watch.Taken, bufs: make(chan []byte, sessionsAtOnce)}
 }
 
@@ -118,7 +119,7 @@ func (o *opener) spare(b []byte) {
 
 // tree returns the tree beneath which path is opened. Without any that is the root
 // of the file system or the volume.
-func (o *opener) tree(path string) (tree Tree, ok bool) {
+func (o *opener) tree(path string) (tree config.Tree, ok bool) {
 	for _, t := range o.trees {
 		if watch.Within(t.Path, path) && len(t.Path) > len(tree.Path) { // the deepest, as the watcher has it
 			tree, ok = t, true
@@ -128,10 +129,10 @@ func (o *opener) tree(path string) (tree Tree, ok bool) {
 		return tree, true
 	}
 	if len(o.trees) > 0 || !filepath.IsAbs(path) {
-		return Tree{}, false
+		return config.Tree{}, false
 	}
 	root, ok := volume(path)
-	return Tree{Path: root, SettleLimit: time.Hour}, ok
+	return config.Tree{Path: root, SettleLimit: time.Hour}, ok
 }
 
 // open opens p's file, holds it against its line and hashes it. It fills out for

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -17,8 +18,8 @@ import (
 type pruner struct {
 	lanes    *journal.Lanes
 	cursors  journal.Folder
-	scanners []Scanner
-	half     Half
+	scanners []config.Scanner
+	half     config.Half
 	marks    func() map[string]journal.Pos // up to where each lane is in the index, on disk
 	log      *slog.Logger
 }
@@ -41,12 +42,12 @@ func (p pruner) prune(keep int) {
 // cursorFloor returns the oldest segment of a lane that a scanner still needs. A
 // producer alone may not know the scanners: then every cursor in the folder
 // counts, and without any all is held.
-func cursorFloor(dir journal.Folder, lane string, scanners []Scanner, half Half) (uint64, error) {
+func cursorFloor(dir journal.Folder, lane string, scanners []config.Scanner, half config.Half) (uint64, error) {
 	var files []string
 	for _, s := range scanners {
 		files = append(files, s.Name+"."+lane)
 	}
-	if half == ProducerOnly {
+	if half == config.ProducerOnly {
 		all, err := store.CursorFiles(dir, lane)
 		if err != nil || len(all) == 0 {
 			return 0, fs.ErrNotExist

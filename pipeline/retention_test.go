@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -59,7 +60,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	m.say = t.Errorf
 	for _, name := range modelScanners {
 		m.recorded[name] = map[string]bool{}
-		m.c.Scanners = append(m.c.Scanners, Scanner{Name: name, Type: "discard"})
+		m.c.Scanners = append(m.c.Scanners, config.Scanner{Name: name, Type: "discard"})
 	}
 	m.c.State, m.c.Log = rigState, slog.New(slog.DiscardHandler)
 	m.open()
@@ -156,7 +157,7 @@ func (m *model) append(lane string) {
 	m.next++
 	path := fmt.Sprintf("/t/%d", m.next)
 	s := noticed(path, int64(m.next), watch.Time{Sec: 1})
-	if at, _, err := m.prod.lanes.Lane(lane).Append(s.AppendLine(nil)); err == nil {
+	if at, _, err := m.prod.lanes.Lane(lane).Append(sample.AppendLine(nil, s)); err == nil {
 		m.appended[path] = sample.At{Lane: lane, Pos: at}
 	}
 }
@@ -233,7 +234,7 @@ func (m *model) prune(keep int) {
 		return
 	}
 	for _, lane := range sample.Lanes {
-		if floor, err := cursorFloor(m.prod.cursors, lane, m.c.Scanners, Both); err == nil {
+		if floor, err := cursorFloor(m.prod.cursors, lane, m.c.Scanners, config.Both); err == nil {
 			_, _ = m.prod.lanes.Lane(lane).Prune(keep, journal.Before(m.wrong(floor)))
 		}
 	}

@@ -12,18 +12,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-func clamd(addr string, set ...func(*Scanner)) func(*Config) {
+func clamd(addr string, set ...func(*config.Scanner)) func(*Config) {
 	return func(c *Config) {
-		s := Scanner{Name: "clamav", Type: "clamd", Addresses: []string{addr}, BackoffFirst: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Timeout: time.Second, Tries: 3}
+		s := config.Scanner{Name: "clamav", Type: "clamd", Addresses: []string{addr}, BackoffFirst: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Timeout: time.Second, Tries: 3}
 		for _, f := range set {
 			f(&s)
 		}
-		c.Scanners = []Scanner{s}
+		c.Scanners = []config.Scanner{s}
 	}
 }
 
@@ -37,7 +38,7 @@ func TestRealClamd(t *testing.T) {
 			if way == "tcp" {
 				addr = d.TCPAddr
 			}
-			l := newLab(t, clamd(addr, func(s *Scanner) { s.Workers, s.MaxSize = 4, 100<<20 }))
+			l := newLab(t, clamd(addr, func(s *config.Scanner) { s.Workers, s.MaxSize = 4, 100<<20 }))
 			l.start()
 			l.swept()
 			good, bad := l.write("good", "hello"), l.write("bad", eicar())
@@ -87,7 +88,7 @@ func TestRealClamd(t *testing.T) {
 func TestFinePrint03SessionsAndTries(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetCrashOn("poison")
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 8 }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers = 8 }))
 	poison := l.write("0-poison", "this is poison")
 	for i := range 40 {
 		l.write(fmt.Sprintf("good%d", i), fmt.Sprintf("good %d", i))
@@ -135,7 +136,7 @@ func misbehave(t *testing.T, b scantest.Behaviour, network string) {
 		// taken whole.
 		n, padding, timeout = 3, strings.Repeat("0123456789abcdef", 1<<20), 10*time.Second
 	}
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers, s.Timeout = 4, timeout }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Timeout = 4, timeout }))
 	l.start()
 	l.until("the scanner", func() bool { return l.p.Ready() == nil })
 	d.Set(b)
@@ -175,7 +176,7 @@ func TestScannerDiesAndComesBack(t *testing.T) {
 			const deaths = 8
 			// Each death may cost a sample that was alone with the scanner a try, as if it
 			// were the cause; none may cost it two.
-			l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers, s.Tries = 4, deaths+1 }))
+			l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Tries = 4, deaths+1 }))
 			l.start()
 			l.swept()
 			var paths []string
@@ -209,7 +210,7 @@ func TestASampleThatFellsTheScanner(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetCrashOn("poison")
 	d.SetOutage(60 * time.Millisecond)
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers, s.Tries = 8, tries }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Tries = 8, tries }))
 	l.start()
 	l.swept()
 	poison := l.write("poison", "this is poison")
@@ -235,7 +236,7 @@ func TestASampleThatFellsTheScanner(t *testing.T) {
 // further. It runs alone, for it looks at the memory of the whole process.
 func TestAGigabyteOfReplyTakesNoMemory(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Workers = 4 }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers = 4 }))
 	l.start()
 	l.until("the scanner", func() bool { return l.p.Ready() == nil })
 	var m runtime.MemStats
@@ -327,7 +328,7 @@ func TestHostileNamesReachTheLedger(t *testing.T) {
 // than Grace; the next start pushes them again.
 func TestAStopGivesBackWhatTakesTooLong(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Timeout = time.Minute }), func(c *Config) { c.Grace = 50 * time.Millisecond })
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout = time.Minute }), func(c *Config) { c.Grace = 50 * time.Millisecond })
 	l.start()
 	l.swept()
 	l.until("the scanner", func() bool { return l.p.Status().Scanners[0].Up })

@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
@@ -235,9 +236,9 @@ func serve(t *testing.T) bool {
 	var mu sync.Mutex
 	metrics := prometheus.NewRegistry()
 	p, err := New(Config{
-		State: os.Getenv(secondState), Trees: []Tree{{Path: drop, Name: "drop"}}, Journal: Journal{MinFree: -1}, Registry: metrics,
-		Half:     map[string]Half{"producer": ProducerOnly}[os.Getenv(secondHalf)],
-		Scanners: []Scanner{{Name: "none", Type: "discard", Workers: 16}},
+		State: os.Getenv(secondState), Trees: []config.Tree{{Path: drop, Name: "drop"}}, Journal: config.Journal{MinFree: -1}, Registry: metrics,
+		Half:     map[string]config.Half{"producer": config.ProducerOnly}[os.Getenv(secondHalf)],
+		Scanners: []config.Scanner{{Name: "none", Type: "discard", Workers: 16}},
 		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Outcome: func(o sample.Outcome) {
 			mu.Lock()

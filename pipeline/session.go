@@ -334,7 +334,7 @@ func (c *consumer) tell(p *push, out sample.Outcome, now time.Time) {
 	if out.Reason == sample.ReasonChanged && c.again != nil {
 		c.again(out.Path)
 	}
-	if out.Strayed() && c.stray != nil {
+	if sample.Strayed(out) && c.stray != nil {
 		c.stray(out.Path, out.At)
 	}
 	if c.told != nil {

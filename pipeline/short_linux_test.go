@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -22,7 +23,7 @@ func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	l := newLab(t, func(c *Config) {
 		c.Registry = metrics
-		c.Scanners = []Scanner{{Type: "hashlist", Tries: 2, BackoffFirst: 10 * time.Millisecond, BackoffMax: 20 * time.Millisecond}}
+		c.Scanners = []config.Scanner{{Type: "hashlist", Tries: 2, BackoffFirst: 10 * time.Millisecond, BackoffMax: 20 * time.Millisecond}}
 	})
 	l.start()
 	l.swept()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
@@ -17,7 +18,7 @@ func TestMovedAwayAndBack(t *testing.T) {
 	t.Parallel()
 	d := scantest.Start(t, "tcp")
 	d.Set(scantest.Refuse)
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.NoCanary = true }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.NoCanary = true }))
 	path := l.write("d/f", "x")
 	dir, away := filepath.Dir(path), filepath.Join(t.TempDir(), "away")
 	l.start()

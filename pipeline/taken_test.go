@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -34,7 +35,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		}
 	}
 	t.Run("open", func(t *testing.T) {
-		o := newOpener([]Tree{{Path: dir}})
+		o := newOpener([]config.Tree{{Path: dir}})
 		o.from = func(_, rel string) (*os.File, watch.Stat, error) {
 			return nil, watch.Stat{}, fmt.Errorf("open %s: %w", rel, watch.ErrTaken)
 		}
@@ -45,7 +46,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		check(t, out)
 	})
 	t.Run("read", func(t *testing.T) {
-		o := newOpener([]Tree{{Path: dir}})
+		o := newOpener([]config.Tree{{Path: dir}})
 		o.from = func(string, string) (*os.File, watch.Stat, error) {
 			f, err := os.Open(dir) // reading it fails
 			return f, st, err
@@ -59,7 +60,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		check(t, out)
 	})
 	t.Run("hand over", func(t *testing.T) {
-		o := newOpener([]Tree{{Path: dir}})
+		o := newOpener([]config.Tree{{Path: dir}})
 		p := &push{sample: the}
 		var out sample.Outcome
 		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != ready {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -20,10 +21,10 @@ import (
 // only when another sample of the same tree was read since, or by what the file is.
 func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 	c := &consumer{
-		c: Scanner{Name: "s", Tries: 2, BackoffFirst: time.Hour, BackoffMax: time.Hour}, m: newMetrics(), log: slog.New(slog.DiscardHandler),
+		c: config.Scanner{Name: "s", Tries: 2, BackoffFirst: time.Hour, BackoffMax: time.Hour}, m: newMetrics(), log: slog.New(slog.DiscardHandler),
 		reads: map[string]uint64{}, refused: map[string]error{}, woken: make(chan struct{}, 1),
 	}
-	tree, other := Tree{Path: "/tree"}, Tree{Path: "/other"}
+	tree, other := config.Tree{Path: "/tree"}, config.Tree{Path: "/other"}
 	p := &push{sample: sample.Sample{Path: "/tree/a"}, tree: tree}
 	c.wasRead(&push{tree: tree})
 	for range 10 {
@@ -65,7 +66,7 @@ func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 // TestASampleThatHoldsACursorBackIsSaid, once, and when it is over.
 func TestASampleThatHoldsACursorBackIsSaid(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
-	l := newLab(t, clamd(d.Addr(), func(s *Scanner) { s.Timeout, s.NoCanary = time.Minute, true }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout, s.NoCanary = time.Minute, true }))
 	l.start()
 	l.swept()
 	d.SetDelay(3 * time.Second)

@@ -157,7 +157,7 @@ func (c *verify) atRest(ctx context.Context) (done func() error, err error) {
 			if err == nil && s.Number >= mark.Segment {
 				err = journal.Find(ctx, c.a.journal, s, nil, func(offset int64, text []byte) error {
 					at := sample.At{Lane: lane, Pos: journal.Pos{Segment: s.Number, Offset: offset}}
-					if s, err := sample.ParseLine(text); err == nil && s.OfAll() && !at.Pos.Before(mark) {
+					if s, err := sample.ParseLine(text); err == nil && sample.OfAll(s) && !at.Pos.Before(mark) {
 						c.tail[s.Path] = index.Entry{Stat: watch.Stat{Size: s.Size, Mtime: s.Mtime}, At: at}
 					}
 					return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -108,7 +109,7 @@ func TestVerifyAtRestFindsWhatIsNotJournaled(t *testing.T) {
 		t.Error("what does not run fixes")
 	}
 	gone := l.c
-	gone.Trees = append([]Tree{{Name: "gone", Path: filepath.Join(l.drop, "gone")}}, l.c.Trees...)
+	gone.Trees = append([]config.Tree{{Name: "gone", Path: filepath.Join(l.drop, "gone")}}, l.c.Trees...)
 	if p, err = New(gone); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func TestVerifyMissesALostSegment(t *testing.T) {
 // Two trees, one below the other: each file counts once.
 func TestVerifyOfATreeInATree(t *testing.T) {
 	l := newLab(t, func(c *Config) {
-		c.Trees = append(c.Trees, Tree{Name: "inner", Path: filepath.Join(c.Trees[0].Path, "in", "ner")})
+		c.Trees = append(c.Trees, config.Tree{Name: "inner", Path: filepath.Join(c.Trees[0].Path, "in", "ner")})
 	})
 	l.write("in/ner/a", "one")
 	l.write("in/b", "two")
@@ -212,7 +213,7 @@ func TestVerifyOfATreeInATree(t *testing.T) {
 
 func TestVerifyOfWhatAnotherProcessWatches(t *testing.T) {
 	l := newLab(t)
-	l.c.Half = ProducerOnly
+	l.c.Half = config.ProducerOnly
 	l.start()
 	l.write("a", "one")
 	l.until("a line", func() bool { return len(l.lines("live"))+len(l.lines("backlog")) == 1 })
@@ -220,7 +221,7 @@ func TestVerifyOfWhatAnotherProcessWatches(t *testing.T) {
 		t.Errorf("before any push: %+v", v)
 	}
 	c := l.c
-	c.Half = ConsumerOnly
+	c.Half = config.ConsumerOnly
 	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +248,7 @@ func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 	var b []byte
 	for i := range n {
 		o := sample.Outcome{ID: fmt.Sprintf("%016x", i), Scanner: "hashlist", Path: fmt.Sprintf("/srv/%d", i), Outcome: []string{sample.Gone, sample.Dead}[i%2], At: sample.At{Lane: "live", Pos: journal.Pos{Segment: 1, Offset: int64(i) * 200}}}
-		b = o.AppendLine(b)
+		b = sample.AppendLine(b, o)
 	}
 	_, err = f.Write(b)
 	must(t, errors.Join(err, f.Close()))

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
@@ -212,7 +213,9 @@ func (s *Story) order() {
 	slices.SortStableFunc(s.Lines, bySeen)
 	s.Lines = slices.CompactFunc(s.Lines, func(a, b Journaled) bool { return a.at == b.at })
 	slices.SortStableFunc(s.Outcomes, byTime)
-	s.Outcomes = slices.CompactFunc(s.Outcomes, func(a, b sample.Outcome) bool { return bytes.Equal(a.AppendLine(nil), b.AppendLine(nil)) })
+	s.Outcomes = slices.CompactFunc(s.Outcomes, func(a, b sample.Outcome) bool {
+		return bytes.Equal(sample.AppendLine(nil, a), sample.AppendLine(nil, b))
+	})
 	slices.SortStableFunc(s.Tries, byTry)
 	s.Tries = slices.Compact(s.Tries)
 }
@@ -237,7 +240,7 @@ func shortened[T any](all []T, more *bool) []T {
 // pending finds the lines that a scanner has no outcome for. Behind its cursor
 // there is none without, and of a line that is older than the outcomes that are
 // left nothing is known.
-func (s *Story) pending(scanners []Scanner, a *archive) {
+func (s *Story) pending(scanners []config.Scanner, a *archive) {
 	for _, c := range scanners {
 		cursor := a.cursorsOf(c.Name)
 		for _, l := range s.Lines {

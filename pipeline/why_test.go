@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -25,7 +26,7 @@ import (
 // failing has a fake clamd judge, with two tries.
 func failing(d *scantest.Server) func(*Config) {
 	return func(c *Config) {
-		c.Scanners = []Scanner{{Name: "clam", Addresses: []string{d.Addr()}, Tries: 2, BackoffFirst: time.Millisecond, BackoffMax: time.Millisecond}}
+		c.Scanners = []config.Scanner{{Name: "clam", Addresses: []string{d.Addr()}, Tries: 2, BackoffFirst: time.Millisecond, BackoffMax: time.Millisecond}}
 	}
 }
 
@@ -200,8 +201,8 @@ func BenchmarkWhy(b *testing.B) {
 	line := []byte{}
 	for n, k := 0, 0; n < ledgerCut; k++ {
 		s := noticed(fmt.Sprintf("/srv/full/%d", k), 4096, watch.Time{})
-		o := sample.Outcome{Time: s.Seen, ID: s.ID, Scanner: DefaultScanner, Path: s.Path, Size: s.Size, SHA256: fmt.Sprintf("%064x", ^k), Outcome: sample.Done, Verdict: "clean", Tries: 1, At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 1, Offset: int64(k)}}}
-		line = o.AppendLine(line[:0])
+		o := sample.Outcome{Time: s.Seen, ID: s.ID, Scanner: config.DefaultScanner, Path: s.Path, Size: s.Size, SHA256: fmt.Sprintf("%064x", ^k), Outcome: sample.Done, Verdict: "clean", Tries: 1, At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 1, Offset: int64(k)}}}
+		line = sample.AppendLine(line[:0], o)
 		n += len(line)
 		if _, err := f.Write(line); err != nil {
 			b.Fatal(err)

@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
@@ -47,3 +48,30 @@ const (
 // HostAntivirus is the signature of a sample that another anti-virus on this host
 // keeps from being read.
 const HostAntivirus = sample.HostAntivirus
+
+// What a Config is made of.
+type (
+	// Half says which halves of the pipeline this process runs.
+	Half = config.Half
+	// Tree is a watched directory and all below it.
+	Tree = config.Tree
+	// Journal says where the lines go and when segments are cut and pruned.
+	Journal = config.Journal
+	// Ledger says how much of the record of outcomes is kept.
+	Ledger = config.Ledger
+	// Scanner configures one scanner and its consumer.
+	Scanner = config.Scanner
+	// Rate is a number of pushes in a span of time. The zero Rate is no limit.
+	Rate = config.Rate
+)
+
+// The halves. A producer and a consumer may run in two processes on one
+// journal folder.
+const (
+	Both         = config.Both
+	ProducerOnly = config.ProducerOnly
+	ConsumerOnly = config.ConsumerOnly
+)
+
+// DefaultScanner is the scanner when none is configured: the built-in hash list.
+const DefaultScanner = config.DefaultScanner

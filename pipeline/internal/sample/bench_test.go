@@ -18,13 +18,13 @@ func BenchmarkLineWrite(b *testing.B) {
 	buf := make([]byte, 0, 512)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = s.AppendLine(buf[:0])
+		buf = s.appendLine(buf[:0])
 	}
 }
 
 func BenchmarkLineRead(b *testing.B) {
 	s := anEvent("/srv/samples/2026/11/22/incoming/invoice-004711.exe", 4096, watch.Time{Sec: 1763810000, Nsec: 123456789})
-	line := bytes.TrimSuffix(s.AppendLine(nil), []byte{'\n'})
+	line := bytes.TrimSuffix(s.appendLine(nil), []byte{'\n'})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := ParseLine(line); err != nil {
@@ -40,7 +40,7 @@ func BenchmarkLedgerLineRead(b *testing.B) {
 	for _, line := range []struct{ name, path string }{{"plain", o.Path}, {"escaped", `/srv/samples/"`}} {
 		b.Run(line.name, func(b *testing.B) {
 			o.Path = line.path
-			text := o.AppendLine(nil)
+			text := o.appendLine(nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, _, ok := ParseFinished(text); !ok {

@@ -22,7 +22,7 @@ func FuzzOutcome(f *testing.F) {
 			return
 		}
 		o := Outcome{Time: time.Unix(1700000000, 1), ID: "0123456789abcdef", Scanner: scanner, Path: path, Outcome: Done, Verdict: scan.Malicious, Signature: signature, Reason: reason, At: At{journal.Live, journal.Pos{Segment: segment, Offset: offset}}}
-		line := o.AppendLine(nil)
+		line := o.appendLine(nil)
 		if bytes.Count(line, []byte{'\n'}) != 1 || line[len(line)-1] != '\n' {
 			t.Fatalf("%q is not one line", line)
 		}
@@ -55,10 +55,10 @@ func FuzzOutcome(f *testing.F) {
 // FuzzFinishedLine: what is read without JSON is what JSON reads.
 func FuzzFinishedLine(f *testing.F) {
 	o := Outcome{Time: time.Unix(1700000000, 1), ID: "0123456789abcdef", Scanner: "clamav", Path: "/t/a", Outcome: Done, Verdict: scan.Clean, Cached: true, At: At{journal.Live, journal.Pos{Segment: 3, Offset: 40}}}
-	if _, _, ok := scanFinished(o.AppendLine(nil)); !ok {
+	if _, _, ok := scanFinished(o.appendLine(nil)); !ok {
 		f.Fatal("our own line is left to JSON")
 	}
-	f.Add(o.AppendLine(nil))
+	f.Add(o.appendLine(nil))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		scanner, at, ok := scanFinished(text)
 		if !ok {

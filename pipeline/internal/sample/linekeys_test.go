@@ -24,19 +24,19 @@ func TestKeysOfLines(t *testing.T) {
 		path := "/srv/" + name
 		s := anEvent(path, 1, watch.Time{})
 		want := []string{"i" + s.ID, "p" + path}
-		if got := of(s.AppendLine(nil)); !slices.Equal(got, want) {
+		if got := of(s.appendLine(nil)); !slices.Equal(got, want) {
 			t.Errorf("line: %q, want %q", got, want)
 		}
 		s.Via, s.For = ViaManual, name
-		if got := of(s.AppendLine(nil)); !slices.Equal(got, []string{want[0], "m", want[1]}) {
+		if got := of(s.appendLine(nil)); !slices.Equal(got, []string{want[0], "m", want[1]}) {
 			t.Errorf("manual line: %q", got)
 		}
 		o := Outcome{ID: s.ID, Scanner: "clam", Path: path, SHA256: strings.Repeat("0", 64), Outcome: Dead, Reason: name, Signature: name, At: At{journal.Live, journal.Pos{Segment: 7, Offset: 9}}}
-		if got := of(o.AppendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1], "s" + o.SHA256}) {
+		if got := of(o.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1], "s" + o.SHA256}) {
 			t.Errorf("outcome: %q", got)
 		}
 		tr := Try{ID: s.ID, Scanner: "clam", Path: path, Reason: name, At: o.At}
-		if got := of(tr.AppendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1]}) {
+		if got := of(tr.appendLine(nil)); !slices.Equal(got, []string{"alive:7:9", want[0], want[1]}) {
 			t.Errorf("try: %q", got)
 		}
 		if got := of([]byte(path + "\n")); !strings.ContainsAny(name, "\n") && !slices.Equal(got, want[1:]) {
@@ -44,7 +44,7 @@ func TestKeysOfLines(t *testing.T) {
 		}
 	}
 	spaced := anEvent("/srv/a", 1, watch.Time{})
-	if got := of([]byte(strings.ReplaceAll(string(spaced.AppendLine(nil)), `":`, `": `))); !slices.Equal(got, []string{"i" + spaced.ID, "p/srv/a"}) {
+	if got := of([]byte(strings.ReplaceAll(string(spaced.appendLine(nil)), `":`, `": `))); !slices.Equal(got, []string{"i" + spaced.ID, "p/srv/a"}) {
 		t.Errorf("another program's line: %q", got)
 	}
 	if got := of([]byte("{\"segment\":1,\"lane\":\"live\",\"format\":1}\n")); len(got) != 0 {

@@ -61,7 +61,7 @@ type Outcome struct {
 }
 
 // AppendLine appends the outcome's ledger line with its newline to b.
-func (o Outcome) AppendLine(b []byte) []byte {
+func (o Outcome) appendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 	b = append(b, '"')
@@ -100,7 +100,7 @@ func (o Outcome) AppendLine(b []byte) []byte {
 // MarshalJSON implements json.Marshaler: the ledger line. Whatever bytes a name
 // holds, they survive.
 func (o Outcome) MarshalJSON() ([]byte, error) {
-	b := o.AppendLine(nil)
+	b := o.appendLine(nil)
 	return b[:len(b)-1], nil
 }
 
@@ -157,7 +157,7 @@ func ParseOutcome(text []byte) (Outcome, error) {
 
 // Strayed tells if an outcome says that the path led to no file at that moment. A
 // folder that was moved away may be moved back, with the same version in it.
-func (o Outcome) Strayed() bool {
+func Strayed(o Outcome) bool {
 	switch o.Outcome {
 	case Gone:
 		return true

@@ -64,15 +64,15 @@ func (s Sample) Bare() bool { return s.ID == "" }
 
 // OfAll reports whether the line stands for its file in the index: it names a
 // version, and every scanner has an outcome for it.
-func (s Sample) OfAll() bool { return !s.Bare() && s.For == "" }
+func OfAll(s Sample) bool { return !s.Bare() && s.For == "" }
 
 // Passes reports whether the line is meant for another scanner than this one.
-func (s Sample) Passes(scanner string) bool { return s.For != "" && s.For != scanner }
+func Passes(s Sample, scanner string) bool { return s.For != "" && s.For != scanner }
 
 // MarshalJSON implements json.Marshaler: the journal line. A bare path has empty
 // id, seen and mtime.
 func (s Sample) MarshalJSON() ([]byte, error) {
-	b := s.AppendLine(nil)
+	b := s.appendLine(nil)
 	return b[:len(b)-1], nil
 }
 
@@ -117,7 +117,7 @@ func parseTime(s string) (watch.Time, bool) {
 }
 
 // AppendLine appends the sample's line with its newline to b.
-func (s Sample) AppendLine(b []byte) []byte {
+func (s Sample) appendLine(b []byte) []byte {
 	b = append(b, `{"id":"`...)
 	b = append(b, s.ID...)
 	b = append(b, `","seen":"`...)

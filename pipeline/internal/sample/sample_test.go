@@ -16,7 +16,7 @@ import (
 func TestLineIsAsWritten(t *testing.T) {
 	s := anEvent("/srv/samples/a.bin", 3, watch.Time{Sec: 1700000000, Nsec: 5})
 	want := `{"id":"` + s.ID + `","seen":"2023-11-14T22:13:20.123456789Z","via":"event","path":"/srv/samples/a.bin","size":3,"mtime":"1700000000.000000005"}` + "\n"
-	if got := string(s.AppendLine(nil)); got != want {
+	if got := string(s.appendLine(nil)); got != want {
 		t.Fatalf("line\n got %s want %s", got, want)
 	}
 }
@@ -30,7 +30,7 @@ func TestLineHostileNames(t *testing.T) {
 	} {
 		for _, mtime := range []watch.Time{{}, {Sec: -11644473600, Nsec: 999999999}, {Sec: 32503680000}, {Sec: 1 << 62, Nsec: 1}} {
 			s := anEvent(path, 1<<62, mtime)
-			line := s.AppendLine(nil)
+			line := s.appendLine(nil)
 			if bytes.Count(line, []byte{'\n'}) != 1 {
 				t.Fatalf("%q: more than one line: %q", path, line)
 			}
@@ -48,7 +48,7 @@ func TestLineHostileNames(t *testing.T) {
 }
 
 func TestLineRefused(t *testing.T) {
-	good := string(anEvent("/t/a", 1, watch.Time{Sec: 1}).AppendLine(nil))
+	good := string(anEvent("/t/a", 1, watch.Time{Sec: 1}).appendLine(nil))
 	good = strings.TrimSuffix(good, "\n")
 	for _, bad := range []string{
 		"", "{", "null", "[]", `{"id":"x"}`, strings.Replace(good, "/t/a", "/t/b", 1), strings.Replace(good, `"size":1`, `"size":2`, 1),
@@ -77,7 +77,7 @@ func FuzzLine(f *testing.F) {
 			return
 		}
 		s := anEvent(path, size, watch.Time{Sec: sec, Nsec: nsec})
-		line := s.AppendLine(nil)
+		line := s.appendLine(nil)
 		back, err := ParseLine(bytes.TrimSuffix(line, []byte{'\n'}))
 		if err != nil || back != s {
 			t.Fatalf("wrote %q\nread %+v, %v", line, back, err)

@@ -36,7 +36,7 @@ type Try struct {
 }
 
 // AppendLine appends the try's line with its newline to b.
-func (t Try) AppendLine(b []byte) []byte {
+func (t Try) appendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = t.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 	b = append(b, '"')
@@ -59,7 +59,7 @@ func (t Try) AppendLine(b []byte) []byte {
 
 // MarshalJSON implements json.Marshaler: the line.
 func (t Try) MarshalJSON() ([]byte, error) {
-	b := t.AppendLine(nil)
+	b := t.appendLine(nil)
 	return b[:len(b)-1], nil
 }
 

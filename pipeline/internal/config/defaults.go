@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+func or[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// defaultGrace is how long a stop waits for the samples in hand.
+const DefaultGrace = 8 * time.Second
+
+// FillJournal fills in every zero value of j; its folder is made absolute.
+func FillJournal(j *Journal, state string) {
+	or(&j.Dir, "journal")
+	if !filepath.IsAbs(j.Dir) {
+		j.Dir = filepath.Join(state, j.Dir)
+	}
+	or(&j.CutEvery, time.Minute)
+	or(&j.CutSize, 64<<20)
+	or(&j.Keep, 1440)
+	or(&j.MinFree, 256<<20)
+}
+
+// FillLedger fills in every zero value of l.
+func FillLedger(l *Ledger) { or(&l.Keep, 400) }
+
+// FillTrees returns the trees with every zero value filled in, or what is wrong.
+func FillTrees(in []Tree) ([]Tree, error) {
+	trees := slices.Clone(in)
+	seen := map[string]bool{}
+	for i := range trees {
+		t := &trees[i]
+		if t.Path == "" || !filepath.IsAbs(t.Path) {
+			return nil, fmt.Errorf("tree %q is not an absolute path: write it in full", t.Path)
+		}
+		t.Path = filepath.Clean(t.Path)
+		or(&t.Name, filepath.Base(t.Path))
+		if seen[t.Name] {
+			return nil, fmt.Errorf("tree name %q is used twice: give one of them another name", t.Name)
+		}
+		seen[t.Name] = true
+		or(&t.Settle, 500*time.Millisecond)
+		or(&t.SettleLimit, time.Hour)
+		or(&t.MinSize, 1)
+		or(&t.Sweep, time.Hour)
+		or(&t.Engine, "auto")
+	}
+	return trees, nil
+}
+
+// FillScanners returns the scanners with every zero value filled in, or what is
+// wrong. Without any it is the built-in hash list.
+func FillScanners(in []Scanner) ([]Scanner, error) {
+	scanners := slices.Clone(in)
+	if len(scanners) == 0 {
+		scanners = []Scanner{{Name: DefaultScanner, Type: "hashlist"}}
+	}
+	seen := map[string]bool{}
+	for i := range scanners {
+		s := &scanners[i]
+		or(&s.Type, "clamd")
+		or(&s.Name, s.Type)
+		if seen[s.Name] {
+			return nil, fmt.Errorf("scanner name %q is used twice: give one of them another name", s.Name)
+		}
+		seen[s.Name] = true
+		or(&s.Workers, 2)
+		or(&s.Queue, 1000)
+		or(&s.Timeout, 5*time.Minute)
+		or(&s.Tries, 8)
+		or(&s.BackoffFirst, time.Second)
+		or(&s.BackoffMax, 5*time.Minute)
+		if s.MaxSize == 0 && s.Type == "clamd" {
+			s.MaxSize = 25 << 20
+		}
+		s.MaxSize = max(s.MaxSize, 0)
+	}
+	return scanners, nil
+}
