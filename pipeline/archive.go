@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -207,7 +208,7 @@ func (a *archive) line(at sample.At) (s sample.Sample, ok bool, err error) {
 
 // outcomes calls told for the outcomes that q is for; it says whether it took one.
 func (a *archive) outcomes(ctx context.Context, q query, told func(sample.Outcome) bool) error {
-	return a.recorded(ctx, ledgerBase, q, func(text []byte) bool {
+	return a.recorded(ctx, ledger.Base, q, func(text []byte) bool {
 		o, err := sample.ParseOutcome(text)
 		return err == nil && told(o) // else unreadable, or the torn last line
 	})

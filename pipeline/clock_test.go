@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
@@ -80,20 +81,20 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 func TestClockJumpsInTheLedger(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	led, err := openLedger(journal.OS, dir, 5, slog.New(slog.DiscardHandler))
+	led, err := ledger.Open(journal.OS, dir, 5, slog.New(slog.DiscardHandler))
 	must(t, err)
-	defer led.close()
+	defer led.Close()
 	for i, now := range jumps() {
-		must(t, led.record([]sample.Outcome{{Time: now, Scanner: "s", Path: fmt.Sprint("/", i), Outcome: sample.Done}}))
-		must(t, led.tend(now, []mark{led.end()}))
+		must(t, led.Record([]sample.Outcome{{Time: now, Scanner: "s", Path: fmt.Sprint("/", i), Outcome: sample.Done}}))
+		must(t, led.Tend(now, 5, []ledger.Mark{led.End()}))
 	}
-	must(t, led.record([]sample.Outcome{{Scanner: "s", Path: "/last", Outcome: sample.Done}}))
-	names, err := filepath.Glob(filepath.Join(dir, ledgerBase+".*.log"))
+	must(t, led.Record([]sample.Outcome{{Scanner: "s", Path: "/last", Outcome: sample.Done}}))
+	names, err := filepath.Glob(filepath.Join(dir, ledger.Base+".*.log"))
 	must(t, err)
 	slices.Sort(names)
 	var days, order []string
-	for _, name := range append(names, filepath.Join(dir, ledgerBase)) {
-		days = append(days, strings.TrimPrefix(filepath.Base(name), ledgerBase))
+	for _, name := range append(names, filepath.Join(dir, ledger.Base)) {
+		days = append(days, strings.TrimPrefix(filepath.Base(name), ledger.Base))
 		text, err := os.ReadFile(name)
 		must(t, err)
 		for line := range strings.Lines(string(text)) {

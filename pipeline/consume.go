@@ -20,6 +20,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -39,7 +40,7 @@ type consumer struct {
 	c       config.Scanner
 	log     *slog.Logger
 	scanner scan.Scanner
-	led     *ledger
+	led     *ledger.Ledger
 	m       *metrics
 	opener  *opener
 	health  *health
@@ -60,10 +61,10 @@ type consumer struct {
 	picks         atomic.Uint64 // of lines that were not tried yet
 	cursors       journal.Folder
 	markFile      string // in cursors, and the lanes' files too
-	savedMark     mark
+	savedMark     ledger.Mark
 
 	mu      sync.Mutex
-	handed  mark // the ledger's end when a line was read last, or a mark before it
+	handed  ledger.Mark // the ledger's end when a line was read last, or a mark before it
 	opened  map[*push]*list.Element
 	retries retryHeap
 	parked  []*push // their hash takes long, and gave way
@@ -80,7 +81,7 @@ type consumer struct {
 
 // newConsumer returns a consumer at rest, its cursors loaded and its readers
 // open. tail gives the tail of a lane.
-func newConsumer(ctx context.Context, cfg Config, s config.Scanner, led *ledger, dirs *store.Folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
+func newConsumer(ctx context.Context, cfg Config, s config.Scanner, led *ledger.Ledger, dirs *store.Folders, m *metrics, tail func(lane string) journal.Tail) (*consumer, error) {
 	log := cfg.Log.With("scanner", s.Name)
 	sc, err := scan.New(scanConfig(s, log))
 	if err != nil {
@@ -116,12 +117,12 @@ func newConsumer(ctx context.Context, cfg Config, s config.Scanner, led *ledger,
 		return nil, errors.Join(err, c.close())
 	}
 	// A lane that begins at its oldest line needs the whole ledger.
-	from := mark{}
+	from := ledger.Mark{}
 	if !c.live.lost && !c.backlog.lost {
-		from = loadMark(c.cursors, c.markFile)
+		from = ledger.LoadMark(c.cursors, c.markFile)
 	}
 	c.live.from, c.backlog.from, c.handed = from, from, from
-	if err := c.readBack(ctx, dirs.Journal, from, tail, foldAt); err != nil {
+	if err := c.readBack(ctx, dirs.Journal, from, tail, ledger.FoldAt); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
@@ -143,24 +144,24 @@ func (c *consumer) openLane(dir journal.Folder, l *lane, tail journal.Tail) erro
 }
 
 // readBack takes from the ledger which lines ahead of the cursors are finished.
-func (c *consumer) readBack(ctx context.Context, dir journal.Folder, from mark, tail func(lane string) journal.Tail, limit int) error {
-	told := map[string]*gathering{}
+func (c *consumer) readBack(ctx context.Context, dir journal.Folder, from ledger.Mark, tail func(lane string) journal.Tail, limit int) error {
+	told := map[string]*ledger.Gathering{}
 	for _, l := range []*lane{c.live, c.backlog} {
 		r, err := journal.NewReader(dir, journal.Base(l.name), l.saved, tail(l.name), slog.New(slog.DiscardHandler))
 		if err != nil {
 			return fmt.Errorf("read lane %s: %w", l.name, err)
 		}
 		defer func() { _ = r.Close() }() // it only read
-		told[l.name] = newGathering(c.c.Name, l.saved, r, limit)
+		told[l.name] = ledger.NewGathering(c.c.Name, l.saved, r, limit)
 	}
-	if err := c.led.readBack(ctx, from, func(scanner string, at sample.At) {
+	if err := c.led.ReadBack(ctx, from, func(scanner string, at sample.At) {
 		if scanner == c.c.Name {
-			told[at.Lane].add(at.Pos)
+			told[at.Lane].Add(at.Pos)
 		}
 	}); err != nil {
 		return err
 	}
-	c.live.left, c.backlog.left = told[journal.Live].end(), told[journal.Backlog].end()
+	c.live.left, c.backlog.left = told[journal.Live].End(), told[journal.Backlog].End()
 	return nil
 }
 
@@ -400,7 +401,7 @@ func (c *consumer) saveCursors() error {
 	m := c.handed
 	for _, l := range both {
 		at = append(at, l.cursor())
-		if k, open := l.oldest(); open && c.led.before(k, m) {
+		if k, open := l.oldest(); open && c.led.Before(k, m) {
 			m = k
 		}
 	}
@@ -428,9 +429,9 @@ func (c *consumer) saveCursors() error {
 
 // savedMarks returns the marks as they are on disk. A crash goes back to those: no
 // later one may tell what of the ledger is not needed.
-func savedMarks(consumers []*consumer) (all []mark) {
+func savedMarks(consumers []*consumer) (all []ledger.Mark) {
 	for _, c := range consumers {
-		all = append(all, loadMark(c.cursors, c.markFile))
+		all = append(all, ledger.LoadMark(c.cursors, c.markFile))
 	}
 	return all
 }

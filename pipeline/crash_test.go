@@ -21,6 +21,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -159,7 +160,7 @@ func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := journal.Segments(dir, ledgerBase)
+	names, err := journal.Segments(dir, ledger.Base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +193,11 @@ func (r *rig) scene() {
 				live, mark := c.live.cursor(), c.handed
 				c.mu.Unlock()
 				at, _ := journal.LoadCursor(prod.cursors, "clamav.live") // missing while it is zero
-				return at == live && loadMark(prod.cursors, "clamav.mark") == mark
+				return at == live && ledger.LoadMark(prod.cursors, "clamav.mark") == mark
 			})
 			// Between two ticks of those who tend for themselves, and again as they do.
-			for _, s := range []*journal.Series{prod.lanes.Lane(journal.Live), consumers[0].led.series} {
-				waitFor(r.t, "a cut", func() bool { return s.Cut(time.Now()) == nil })
+			for _, cut := range []func(time.Time) error{prod.lanes.Lane(journal.Live).Cut, consumers[0].led.Cut} {
+				waitFor(r.t, "a cut", func() bool { return cut(time.Now()) == nil })
 			}
 		}
 		prod, consumers, _ := p.halves()
@@ -205,9 +206,8 @@ func (r *rig) scene() {
 		}
 		// The ledger first: lines whose outcomes are gone must not be read again. All
 		// goes that the mark lets go.
-		consumers[0].led.keep = 0
 		waitFor(r.t, "the ledger tended", func() bool {
-			return consumers[0].led.tend(time.Now(), savedMarks(consumers)) == nil
+			return consumers[0].led.Tend(time.Now(), 0, savedMarks(consumers)) == nil
 		})
 	})
 	r.drops(9, 2) // while nobody looks: the sweep's

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -58,7 +59,7 @@ func (a *archive) dead(ctx context.Context) ([]DeadLetter, error) {
 		}
 	}
 	dead := sample.AppendText([]byte(`"outcome":`), sample.Dead)
-	err := a.recorded(ctx, ledgerBase, query{}, func(text []byte) bool {
+	err := a.recorded(ctx, ledger.Base, query{}, func(text []byte) bool {
 		// Few lines are about letters: only those are read in full.
 		if !bytes.Contains(text, dead) && len(paths) == 0 && ids[sample.IDIn(text)] == 0 {
 			return false
@@ -213,7 +214,7 @@ func (p *Pipeline) Drop(ctx context.Context, id string) (n int, err error) {
 			outs[i] = sample.Outcome{Time: time.Now(), ID: o.ID, Scanner: o.Scanner, Path: o.Path, Size: o.Size, Outcome: sample.Skipped, Reason: sample.ReasonDropped, Tries: o.Tries}
 		}
 		n = len(outs)
-		return consumers[0].led.record(outs)
+		return consumers[0].led.Record(outs)
 	})
 	return n, err
 }

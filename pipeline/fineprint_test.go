@@ -260,7 +260,7 @@ func TestFinePrint08NoRoom(t *testing.T) {
 	}
 
 	c := l.p.consumers[0]
-	if err := c.led.close(); err != nil {
+	if err := c.led.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {

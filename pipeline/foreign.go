@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -22,7 +23,7 @@ const maxForeign = 20
 
 // tellForeign names what lies in the state's folders and is none of ours, and what
 // is ours and cannot be read. It is left alone: whoever put it there may need it.
-func tellForeign(c Config, dirs *store.Folders, led *ledger) {
+func tellForeign(c Config, dirs *store.Folders, led *ledger.Ledger) {
 	tellForeignIn(dirs.State, c.Log, func(e fs.DirEntry) bool { return ofState(c, e) })
 	tellForeignIn(dirs.Journal, c.Log, func(e fs.DirEntry) bool {
 		return e.Name() == filepath.Base(c.State) && watch.Within(c.Journal.Dir, c.State) || ofSeries(e, ".segments", journal.Base(journal.Live), journal.Base(journal.Backlog))
@@ -32,7 +33,7 @@ func tellForeign(c Config, dirs *store.Folders, led *ledger) {
 	}
 	tellForeignIn(dirs.Cursors, c.Log, ofCursors)
 	if led != nil {
-		tellForeignIn(led.dir, c.Log, func(e fs.DirEntry) bool { return ofSeries(e, ledgerBase, triesBase) })
+		tellForeignIn(led.Dir, c.Log, func(e fs.DirEntry) bool { return ofSeries(e, ledger.Base, ledger.TriesBase) })
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
@@ -79,7 +80,7 @@ func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
 func TestWhatNothingRestsOnMayBeForeign(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *Config) { c.Scanners = []config.Scanner{{Name: "hashlist", Type: "hashlist", Cache: time.Hour}} })
-	must(t, os.MkdirAll(filepath.Join(l.c.State, "ledger", triesBase), 0o700))
+	must(t, os.MkdirAll(filepath.Join(l.c.State, "ledger", ledger.TriesBase), 0o700))
 	must(t, os.MkdirAll(filepath.Join(l.c.State, "cursors", "hashlist.mark.new"), 0o700))
 	must(t, os.WriteFile(filepath.Join(l.c.State, "cache"), []byte("not ours"), 0o600))
 	l.start()
@@ -96,7 +97,7 @@ func TestWhatNothingRestsOnMayBeForeign(t *testing.T) {
 	if text, err := os.ReadFile(kept[0]); string(text) != "not ours" {
 		t.Errorf("%q %v", text, err)
 	}
-	for _, says := range []string{kept[0], triesBase, "failed tries are not on record", "cursors cannot be saved", "hashlist.mark.new"} {
+	for _, says := range []string{kept[0], ledger.TriesBase, "failed tries are not on record", "cursors cannot be saved", "hashlist.mark.new"} {
 		if !strings.Contains(strings.ReplaceAll(l.logged(), `\\`, `\`), says) {
 			t.Errorf("the log does not say %q", says)
 		}

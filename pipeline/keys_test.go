@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -28,7 +29,7 @@ type history struct {
 	c     Config
 	p     *Pipeline
 	lanes *journal.Lanes
-	led   *ledger
+	led   *ledger.Ledger
 	now   time.Time
 	lines [][]byte
 	outs  []sample.Outcome // of the lines, their places to come
@@ -81,7 +82,7 @@ func newHistory(tb testing.TB) *history {
 	if h.lanes, err = journal.OpenLanes(journal.Config{Disk: h.c.disk, Dir: h.c.Journal.Dir}, time.Minute, h.c.Log); err != nil {
 		tb.Fatal(err)
 	}
-	if h.led, err = openLedger(h.c.disk, filepath.Join(h.c.State, "ledger"), 400, h.c.Log); err != nil {
+	if h.led, err = ledger.Open(h.c.disk, filepath.Join(h.c.State, "ledger"), 400, h.c.Log); err != nil {
 		tb.Fatal(err)
 	}
 	return h
@@ -119,11 +120,11 @@ func (h *history) write() {
 	}
 	for _, t := range h.tries {
 		t.At = h.outs[t.At.Offset].At
-		if err := h.led.tried(t); err != nil {
+		if err := h.led.Tried(t); err != nil {
 			h.tb.Fatal(err)
 		}
 	}
-	if err := h.led.record(h.outs); err != nil {
+	if err := h.led.Record(h.outs); err != nil {
 		h.tb.Fatal(err)
 	}
 	h.lines, h.outs, h.tries = nil, nil, nil
@@ -133,7 +134,7 @@ func (h *history) write() {
 func (h *history) cut() {
 	h.tb.Helper()
 	h.write()
-	if err := errors.Join(h.lanes.Lane(journal.Live).Cut(h.now), h.led.series.Cut(h.now), h.led.tries.Cut(h.now)); err != nil {
+	if err := errors.Join(h.lanes.Lane(journal.Live).Cut(h.now), h.led.Cut(h.now)); err != nil {
 		h.tb.Fatal(err)
 	}
 }
@@ -141,7 +142,7 @@ func (h *history) cut() {
 func (h *history) end() {
 	h.tb.Helper()
 	h.write()
-	if err := errors.Join(h.lanes.Close(), h.led.close()); err != nil {
+	if err := errors.Join(h.lanes.Close(), h.led.Close()); err != nil {
 		h.tb.Fatal(err)
 	}
 }
@@ -149,7 +150,7 @@ func (h *history) end() {
 // keys makes those of one segment, or of all.
 func (h *history) keys(only string) {
 	h.tb.Helper()
-	for base, dir := range map[string]string{journal.Base(journal.Live): h.c.Journal.Dir, ledgerBase: filepath.Join(h.c.State, "ledger"), triesBase: filepath.Join(h.c.State, "ledger")} {
+	for base, dir := range map[string]string{journal.Base(journal.Live): h.c.Journal.Dir, ledger.Base: filepath.Join(h.c.State, "ledger"), ledger.TriesBase: filepath.Join(h.c.State, "ledger")} {
 		d, err := h.c.disk.OpenFolder(dir)
 		if err != nil {
 			h.tb.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -27,11 +28,11 @@ type lane struct {
 	open    *list.List // of *push, in the lane's order
 	read    journal.Pos
 	waiting int64
-	left    finished  // ahead of the cursor before this start
-	from    mark      // where the ledger tells of those
-	front   *push     // the oldest open line
-	since   time.Time // when it became that
-	told    bool      // its holding the cursor back was said
+	left    ledger.Finished // ahead of the cursor before this start
+	from    ledger.Mark     // where the ledger tells of those
+	front   *push           // the oldest open line
+	since   time.Time       // when it became that
+	told    bool            // its holding the cursor back was said
 	saved   journal.Pos
 	lost    bool // no cursor file could be read
 }
@@ -46,15 +47,15 @@ func (l *lane) cursor() journal.Pos {
 
 // oldest returns the ledger place that a read-back must begin at for this lane;
 // ok is false when nothing ahead of the cursor is finished or open.
-func (l *lane) oldest() (m mark, ok bool) {
+func (l *lane) oldest() (m ledger.Mark, ok bool) {
 	// Not only until those are read: the next start needs them again.
-	if l.cursor().Before(l.left.until) {
+	if l.cursor().Before(l.left.Until) {
 		return l.from, true
 	}
 	if e := l.open.Front(); e != nil {
 		return e.Value.(*push).mark, true
 	}
-	return mark{}, false
+	return ledger.Mark{}, false
 }
 
 // follow hands out the lane's lines until ctx ends. Its queue is bounded: while
@@ -124,10 +125,10 @@ func (c *consumer) handOut(ctx context.Context, l *lane, line journal.Line) bool
 		return c.unreadable(ctx, l, line, err)
 	}
 	c.mu.Lock()
-	if end := c.led.end(); end != (mark{}) { // else the one before will do
+	if end := c.led.End(); end != (ledger.Mark{}) { // else the one before will do
 		c.handed = end
 	}
-	if l.left.take(line) || sample.Passes(s, c.c.Name) {
+	if l.left.Take(line) || sample.Passes(s, c.c.Name) {
 		l.waiting--
 		l.read = line.After
 		c.mu.Unlock()

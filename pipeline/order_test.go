@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/certpush/certpush/pipeline/internal/index"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -63,10 +64,10 @@ func TestLittleTrafficDoesNotKeepTheLedger(t *testing.T) {
 			m.push(c)
 			must(t, c.saveCursors())
 		}
-		must(t, m.led.series.Cut(m.now))
+		must(t, m.led.Cut(m.now))
 	}
-	must(t, m.led.tend(m.now, savedMarks(m.consumers)))
-	names, err := journal.Segments(m.led.dir, ledgerBase)
+	must(t, m.led.Tend(m.now, m.keep, savedMarks(m.consumers)))
+	names, err := journal.Segments(m.led.Dir, ledger.Base)
 	must(t, err)
 	if len(names) > 3 { // the active one, and two that marks may lie in
 		t.Errorf("%q are kept", names)

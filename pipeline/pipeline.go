@@ -49,6 +49,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -192,7 +193,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 		run = append(run, prod.Run, keepKeys(p.c, dirs.Journal, journal.Base(journal.Live), journal.Base(journal.Backlog)))
 	}
 	var consumers []*consumer
-	var led *ledger
+	var led *ledger.Ledger
 	if p.c.Half != config.ProducerOnly {
 		if p.c.Half == config.ConsumerOnly {
 			for _, lane := range sample.Lanes {
@@ -201,11 +202,11 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 				run = append(run, f.Run)
 			}
 		}
-		led, err = openLedger(p.c.disk, filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
+		led, err = ledger.Open(p.c.disk, filepath.Join(p.c.State, "ledger"), p.c.Ledger.Keep, p.c.Log)
 		if err != nil {
 			return inside(err)
 		}
-		closers = append(closers, led.close)
+		closers = append(closers, led.Close)
 		if consumers, err = p.openConsumers(ctx, led, dirs, tails, prod); err != nil {
 			return inside(err)
 		}
@@ -213,7 +214,9 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 			closers = append(closers, c.close)
 			run = append(run, c.Run)
 		}
-		run = append(run, func(ctx context.Context) error { return tendLedger(ctx, led, consumers) }, keepKeys(p.c, led.dir, ledgerBase, triesBase))
+		run = append(run, func(ctx context.Context) error {
+			return led.Run(ctx, func() []ledger.Mark { return savedMarks(consumers) })
+		}, keepKeys(p.c, led.Dir, ledger.Base, ledger.TriesBase))
 		longest := time.Duration(0)
 		for _, s := range p.c.Scanners {
 			longest = max(longest, s.Cache)
@@ -250,7 +253,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 // openConsumers makes a consumer for each scanner, and puts the cursors of
 // scanners that are no longer configured aside: they would hold segments back
 // for ever.
-func (p *Pipeline) openConsumers(ctx context.Context, led *ledger, dirs *store.Folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
+func (p *Pipeline) openConsumers(ctx context.Context, led *ledger.Ledger, dirs *store.Folders, tails map[string]journal.Tail, prod *producer) ([]*consumer, error) {
 	if err := p.putAside(dirs.Cursors); err != nil {
 		return nil, err
 	}
@@ -289,22 +292,6 @@ func (p *Pipeline) putAside(dir journal.Folder) error {
 		}
 	}
 	return nil
-}
-
-// tendLedger cuts and prunes the ledger once a minute.
-func tendLedger(ctx context.Context, led *ledger, consumers []*consumer) error {
-	t := time.NewTicker(time.Minute)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-t.C:
-			if err := led.tend(now, savedMarks(consumers)); err != nil {
-				led.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)
-			}
-		}
-	}
 }
 
 // Status tells what waits, how old it is, and how trees and scanners do. While

@@ -19,6 +19,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -29,7 +30,7 @@ import (
 type push struct {
 	sample sample.Sample
 	at     sample.At
-	mark   mark // no outcome from this line on is in the ledger before it
+	mark   ledger.Mark // no outcome from this line on is in the ledger before it
 	lane   *lane
 
 	file     *os.File // while in flight

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -38,7 +39,7 @@ type model struct {
 
 	prod      *producer
 	consumers []*consumer
-	led       *ledger
+	led       *ledger.Ledger
 	closers   []func() error
 
 	next     int
@@ -79,9 +80,9 @@ func (m *model) open() {
 	m.must(err)
 	l, err := journal.OpenLanes(journal.Config{Disk: m.d, Dir: c.Journal.Dir, First: 1, CutSize: 900}, time.Minute, c.Log)
 	m.must(err)
-	m.led, err = openLedger(m.d, rigState+"/ledger", m.keep, c.Log)
+	m.led, err = ledger.Open(m.d, rigState+"/ledger", m.keep, c.Log)
 	m.must(err)
-	m.closers = []func() error{l.Close, m.led.close}
+	m.closers = []func() error{l.Close, m.led.Close}
 	m.prod = &producer{lanes: l, cursors: dirs.Cursors, pruner: pruner{lanes: l, cursors: dirs.Cursors, scanners: c.Scanners, half: c.Half, marks: func() map[string]journal.Pos { return m.marks }, log: c.Log}}
 	m.consumers = nil
 	for _, s := range c.Scanners {
@@ -132,9 +133,9 @@ var steps = []struct {
 	{"save", func(_ *model, _ string, c *consumer) { _ = c.saveCursors() }}, // it may be refused
 	{"note", func(m *model, lane string, _ *consumer) { m.marks[lane] = m.prod.lanes.Lane(lane).Durable() }},
 	{"prune", func(m *model, _ string, _ *consumer) { m.prune(m.draw.IntN(2)) }},
-	{"cut ledger", func(m *model, _ string, _ *consumer) { _ = m.led.series.Cut(m.now) }}, // it may be refused
+	{"cut ledger", func(m *model, _ string, _ *consumer) { _ = m.led.Cut(m.now) }}, // it may be refused
 	{"tend", func(m *model, _ string, _ *consumer) {
-		_ = m.led.tend(time.Now(), savedMarks(m.consumers)) // the same
+		_ = m.led.Tend(time.Now(), m.keep, savedMarks(m.consumers)) // the same
 	}},
 	{"calm", func(m *model, _ string, _ *consumer) {
 		for _, k := range m.consumers {
@@ -409,4 +410,30 @@ func TestRetentionFindsAMutation(t *testing.T) {
 		}
 	}
 	t.Error("no run shows that segments are pruned ahead of a cursor")
+}
+
+// TestACursorThatIsHeldBackOverStarts: each of them reads back what is finished
+// ahead of it, also what the start before found in the ledger already.
+func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	m := newModel(t, 1)
+	for range 5 {
+		m.append(journal.Live)
+	}
+	for start := range 4 {
+		c := m.consumers[0]
+		for m.read(c, journal.Live) {
+		}
+		open := c.live.open
+		if start > 0 && open.Len() != 1 {
+			t.Fatalf("start %d: %d lines are pushed, and one has no outcome", start, open.Len())
+		}
+		for e := open.Back(); e != open.Front(); e = open.Back() { // all but the oldest
+			m.finish(c, e.Value.(*push))
+		}
+		m.must(c.saveCursors())
+		m.crash(m.d.Cut(0))
+	}
+	m.drain()
 }

@@ -217,7 +217,7 @@ func (c *consumer) count(ctx context.Context, p *push) bool {
 	}
 	p.failed = false
 	p.tries++
-	if err := c.led.tried(sample.Try{Time: time.Now(), ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Try: p.tries, Reason: p.reason, At: p.at}); err != nil {
+	if err := c.led.Tried(sample.Try{Time: time.Now(), ID: p.sample.ID, Scanner: c.c.Name, Path: p.sample.Path, Try: p.tries, Reason: p.reason, At: p.at}); err != nil {
 		c.log.Debug("a failed try is not on record", "path", p.sample.Path, "error", err)
 	}
 	if p.tries < c.c.Tries {
@@ -289,7 +289,7 @@ func (c *consumer) finish(ctx, hand context.Context, all []*push, outs []sample.
 func (c *consumer) record(ctx, hand context.Context, outs []sample.Outcome) bool {
 	failing := false
 	for {
-		err := c.led.record(outs)
+		err := c.led.Record(outs)
 		if err == nil {
 			if failing {
 				c.heed(writesLedger, nil)

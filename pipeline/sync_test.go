@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -27,7 +28,7 @@ import (
 // service lives and says what and where, the segment is sealed, and what could
 // not be synced is appended anew. A power cut at the end loses nothing.
 func TestSyncFails(t *testing.T) {
-	for name, says := range map[string]string{"monitor.log": "intake is stopped", ledgerBase: "the ledger cannot be written"} {
+	for name, says := range map[string]string{"monitor.log": "intake is stopped", ledger.Base: "the ledger cannot be written"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, t.TempDir())
@@ -60,7 +61,7 @@ func TestSyncFails(t *testing.T) {
 				r.settled(p, 5)
 				waitFor(t, "ready", func() bool { return p.Ready() == nil })
 			})
-			folder := map[bool]string{true: "ledger", false: "journal"}[name == ledgerBase]
+			folder := map[bool]string{true: "ledger", false: "journal"}[name == ledger.Base]
 			dir, err := r.files.OpenFolder(filepath.Join(rigState, folder))
 			must(t, err)
 			names, err := journal.Segments(dir, name)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/index"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -224,7 +225,7 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 	dead := map[letterKey][]sample.At{} // places of each dead letter
 	ids := map[string]bool{}            // of those; a bare path's is empty
 	done := sample.AppendText([]byte(`"outcome":`), sample.Done)
-	return c.a.recorded(ctx, ledgerBase, query{}, func(text []byte) bool {
+	return c.a.recorded(ctx, ledger.Base, query{}, func(text []byte) bool {
 		// Most are done and behind a cursor, which vouches for them: only the others
 		// are read in full.
 		if bytes.Contains(text, done) && !ids[""] && !ids[sample.IDIn(text)] && c.vouched(text) {

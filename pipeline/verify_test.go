@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -292,7 +293,7 @@ func TestVerifyTakesTheLedgersWordForADamagedLine(t *testing.T) {
 	if v := proof(); !v.Proven() || v.Done != 2 {
 		t.Errorf("with its outcome: %+v", v)
 	}
-	must(t, os.Remove(filepath.Join(l.c.State, "ledger", ledgerBase)))
+	must(t, os.Remove(filepath.Join(l.c.State, "ledger", ledger.Base)))
 	if v := proof(); v.Unaccounted != 1 || v.Done != 1 {
 		t.Errorf("without: %+v", v)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
@@ -106,10 +107,10 @@ func (s *Story) tried(ctx context.Context, a *archive, q query, is func(sample.T
 	if a.ledger == nil {
 		return nil
 	}
-	if st, err := a.ledger.Lstat(triesBase); err == nil && !st.Mode().IsRegular() {
+	if st, err := a.ledger.Lstat(ledger.TriesBase); err == nil && !st.Mode().IsRegular() {
 		return nil // none of ours; no try is on record
 	}
-	return a.recorded(ctx, triesBase, q, func(text []byte) bool {
+	return a.recorded(ctx, ledger.TriesBase, q, func(text []byte) bool {
 		var t sample.Try
 		if t.UnmarshalJSON(text) != nil || !is(t) {
 			return false

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -193,13 +194,13 @@ func BenchmarkWhy(b *testing.B) {
 	}
 	h.end()
 	// One full segment stands for all further ones: they are the same file.
-	full := filepath.Join(h.c.State, "ledger", ledgerBase+".20200101-0000.log")
+	full := filepath.Join(h.c.State, "ledger", ledger.Base+".20200101-0000.log")
 	f, err := os.Create(full)
 	if err != nil {
 		b.Fatal(err)
 	}
 	line := []byte{}
-	for n, k := 0, 0; n < ledgerCut; k++ {
+	for n, k := 0, 0; n < 64<<20; k++ {
 		s := noticed(fmt.Sprintf("/srv/full/%d", k), 4096, watch.Time{})
 		o := sample.Outcome{Time: s.Seen, ID: s.ID, Scanner: config.DefaultScanner, Path: s.Path, Size: s.Size, SHA256: fmt.Sprintf("%064x", ^k), Outcome: sample.Done, Verdict: "clean", Tries: 1, At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 1, Offset: int64(k)}}}
 		line = sample.AppendLine(line[:0], o)

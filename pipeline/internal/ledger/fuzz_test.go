@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package ledger
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ func ledgerWith(t *testing.T, text []byte) journal.Folder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := d.Open(ledgerBase, os.O_CREATE|os.O_WRONLY)
+	file, err := d.Open(Base, os.O_CREATE|os.O_WRONLY)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func FuzzReadBack(f *testing.F) {
 			return // a mark never says so: see FuzzMark
 		}
 		d := ledgerWith(t, text)
-		if err := readOutcomes(d, ledgerBase, from, func(_ string, at sample.At) {
+		if err := readOutcomes(d, Base, from, func(_ string, at sample.At) {
 			whole := text[min(from, int64(len(text))):]
 			whole = whole[:bytes.LastIndexByte(whole, '\n')+1]
 			if at.Offset < 0 || at.Lane != journal.Live && at.Lane != journal.Backlog || bytes.IndexByte(whole, ':') < 0 {
@@ -61,14 +61,14 @@ func FuzzMark(f *testing.F) {
 		if err := journal.SaveText(d, "clamav.mark", text); err != nil {
 			t.Fatal(err)
 		}
-		m := loadMark(d, "clamav.mark")
+		m := LoadMark(d, "clamav.mark")
 		if m.offset < 0 {
 			t.Fatalf("%q: %+v", text, m)
 		}
 		if err := journal.SaveText(d, "clamav.mark", m.String()); err != nil {
 			t.Fatal(err)
 		}
-		if again := loadMark(d, "clamav.mark"); again != m {
+		if again := LoadMark(d, "clamav.mark"); again != m {
 			t.Fatalf("%q: %+v is read back as %+v", text, m, again)
 		}
 	})

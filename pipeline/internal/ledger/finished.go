@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package ledger
 
 import (
 	"bytes"
@@ -23,19 +23,19 @@ type stretches struct {
 	spans   []span
 }
 
-// finished is which lines ahead of a lane's cursor had their outcome before this
+// Finished is which lines ahead of a lane's cursor had their outcome before this
 // start: as many spans as there are gaps between them, however many lines they
 // are. The lane is read in order, so they are used up from the front; were a
 // reader to jump back behind what is used up, those lines would be pushed again.
 //
 // A line in a gap is never passed over, for it may have no outcome.
-type finished struct {
+type Finished struct {
 	front []stretches // by segment
-	until journal.Pos // before this place there may be one
+	Until journal.Pos // before this place there may be one
 }
 
-// take tells if a line is finished, and forgets all up to its end.
-func (f *finished) take(line journal.Line) bool {
+// Take tells if a line is finished, and forgets all up to its end.
+func (f *Finished) Take(line journal.Line) bool {
 	for len(f.front) > 0 {
 		s := &f.front[0]
 		switch {
@@ -57,12 +57,12 @@ func (f *finished) take(line journal.Line) bool {
 }
 
 // foldAt is how many places are gathered before they are made spans of: 8 MiB.
-const foldAt = 1 << 20
+const FoldAt = 1 << 20
 
-// gathering makes spans of what the ledger tells. The ledger names where a line
+// Gathering makes spans of what the ledger tells. The ledger names where a line
 // begins and not where it ends, so the journal is read for that: each gap that a
 // line is told of in, up to that line.
-type gathering struct {
+type Gathering struct {
 	scanner string
 	cursor  journal.Pos
 	lines   *journal.Reader // a third of the lane: told where to read
@@ -74,12 +74,12 @@ type gathering struct {
 	spans  map[uint64][]span
 }
 
-func newGathering(scanner string, cursor journal.Pos, lines *journal.Reader, limit int) *gathering {
-	return &gathering{scanner: scanner, cursor: cursor, lines: lines, limit: limit, next: limit, places: map[uint64][]int64{}, spans: map[uint64][]span{}}
+func NewGathering(scanner string, cursor journal.Pos, lines *journal.Reader, limit int) *Gathering {
+	return &Gathering{scanner: scanner, cursor: cursor, lines: lines, limit: limit, next: limit, places: map[uint64][]int64{}, spans: map[uint64][]span{}}
 }
 
-// add takes the place of a line that has its outcome.
-func (g *gathering) add(at journal.Pos) {
+// Add takes the place of a line that has its outcome.
+func (g *Gathering) Add(at journal.Pos) {
 	if at.Before(g.cursor) {
 		return
 	}
@@ -92,7 +92,7 @@ func (g *gathering) add(at journal.Pos) {
 // fold makes spans of what was gathered. Where a segment cannot be read now its
 // places stay as they are, for the next fold: it is no reason to push their lines
 // again, and who reads the lane comes to the error and tells of it.
-func (g *gathering) fold() {
+func (g *Gathering) fold() {
 	g.n = 0
 	for _, segment := range slices.Sorted(maps.Keys(g.places)) {
 		places := g.places[segment]
@@ -113,7 +113,7 @@ func (g *gathering) fold() {
 }
 
 // foldIn returns the spans of a segment with those of places, which are in order.
-func (g *gathering) foldIn(segment uint64, places []int64, old []span) (spans []span, err error) {
+func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []span, err error) {
 	gap := int64(0)
 	if segment == g.cursor.Segment {
 		gap = g.cursor.Offset
@@ -140,7 +140,7 @@ func (g *gathering) foldIn(segment uint64, places []int64, old []span) (spans []
 // walk reads a gap from its begin, and appends the spans of places in it. Where no
 // line begins at a place nobody will come to it: it is dropped. That holds for a
 // whole segment that is not there, too: no new one gets its number.
-func (g *gathering) walk(from journal.Pos, places []int64, spans []span) ([]span, error) {
+func (g *Gathering) walk(from journal.Pos, places []int64, spans []span) ([]span, error) {
 	g.lines.Seek(from)
 	for {
 		line, ok, err := g.lines.Next()
@@ -164,7 +164,7 @@ func (g *gathering) walk(from journal.Pos, places []int64, spans []span) ([]span
 
 // passed tells if a line is surely another scanner's: it gets no outcome of this
 // one, and is passed over like a finished one.
-func (g *gathering) passed(line journal.Line) bool {
+func (g *Gathering) passed(line journal.Line) bool {
 	if !bytes.Contains(line.Text, []byte(`"for":`)) {
 		return false // it costs less than to parse it
 	}
@@ -182,9 +182,9 @@ func join(spans []span, s span) []span {
 	return append(spans, s)
 }
 
-// end returns all that was gathered. A place that could not be folded is a span of
+// End returns all that was gathered. A place that could not be folded is a span of
 // that line alone.
-func (g *gathering) end() (f finished) {
+func (g *Gathering) End() (f Finished) {
 	g.fold()
 	for segment, places := range g.places {
 		all := g.spans[segment]
@@ -201,7 +201,7 @@ func (g *gathering) end() (f finished) {
 	for _, segment := range slices.Sorted(maps.Keys(g.spans)) {
 		spans := g.spans[segment]
 		f.front = append(f.front, stretches{segment, spans})
-		f.until = journal.Pos{Segment: segment, Offset: spans[len(spans)-1].to}
+		f.Until = journal.Pos{Segment: segment, Offset: spans[len(spans)-1].to}
 	}
 	return f
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package ledger
 
 import (
 	"bufio"
@@ -22,15 +22,15 @@ import (
 )
 
 const (
-	ledgerBase = "verdicts.log"
-	triesBase  = "tries.log"
-	ledgerCut  = 64 << 20 // bytes
+	Base      = "verdicts.log"
+	TriesBase = "tries.log"
+	ledgerCut = 64 << 20 // bytes
 )
 
-// ledger is the append-only record of outcomes, and beside it of the failed tries
+// Ledger is the append-only record of outcomes, and beside it of the failed tries
 // on the way there.
-type ledger struct {
-	dir    journal.Folder
+type Ledger struct {
+	Dir    journal.Folder
 	keep   int
 	series *journal.Series
 	tries  *journal.Series // nil: its file is not ours
@@ -42,16 +42,16 @@ type ledger struct {
 	head    string // first line's hash of the active segment headSeg
 	// While the active segment, emptySeg, is empty: the end of the one before it.
 	emptySeg uint64
-	sealed   mark
+	sealed   Mark
 	order    []string // of the heads that this process saw
 }
 
-func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger, error) {
-	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: ledgerBase, CutSize: ledgerCut}, log)
+func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, error) {
+	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut}, log)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: triesBase, CutSize: ledgerCut}, log)
+	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: TriesBase, CutSize: ledgerCut}, log)
 	if store.Refuses(err) || errors.Is(err, fs.ErrPermission) {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close()) // it is waited for
 	}
@@ -59,11 +59,11 @@ func openLedger(d journal.Disk, dir string, keep int, log *slog.Logger) (*ledger
 		log.Error("failed tries are not on record, for their file cannot be used; all else goes on: move it away and start certpush again", "error", err)
 		tries = nil // no promise rests on it
 	}
-	return &ledger{dir: s.Folder(), keep: keep, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
+	return &Ledger{Dir: s.Folder(), keep: keep, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
 }
 
-// record appends outcomes and returns when they are durable.
-func (l *ledger) record(all []sample.Outcome) error {
+// Record appends outcomes and returns when they are durable.
+func (l *Ledger) Record(all []sample.Outcome) error {
 	lines := make([][]byte, len(all))
 	for i, o := range all {
 		lines[i] = sample.AppendLine(make([]byte, 0, 512), o)
@@ -74,30 +74,30 @@ func (l *ledger) record(all []sample.Outcome) error {
 	return err
 }
 
-// end returns the mark of all that is recorded now: while the active segment is
+// End returns the mark of all that is recorded now: while the active segment is
 // empty the end of the one before it. It is zero while nothing is recorded.
-func (l *ledger) end() mark {
+func (l *Ledger) End() Mark {
 	p := l.series.Durable()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.headSeg == p.Segment && l.head != "":
-		return mark{l.head, p.Offset}
+		return Mark{l.head, p.Offset}
 	case l.emptySeg == p.Segment && p.Offset == 0:
 		return l.sealed
 	}
-	head, err := headOf(l.dir, ledgerBase)
+	head, err := headOf(l.Dir, Base)
 	switch {
 	case err != nil || l.series.Durable().Segment != p.Segment:
-		return mark{}
+		return Mark{}
 	case head != "":
 		l.headSeg, l.head = p.Segment, head
 		l.saw(head)
-		return mark{head, p.Offset}
+		return Mark{head, p.Offset}
 	case l.emptySeg != p.Segment:
 		m, err := l.sealedEnd()
 		if err != nil || l.series.Durable().Segment != p.Segment {
-			return mark{}
+			return Mark{}
 		}
 		l.emptySeg, l.sealed = p.Segment, m
 		l.saw(m.head)
@@ -106,50 +106,50 @@ func (l *ledger) end() mark {
 }
 
 // sealedEnd returns the end of the newest sealed segment, zero when there is none.
-func (l *ledger) sealedEnd() (mark, error) {
-	names, err := journal.Segments(l.dir, ledgerBase)
+func (l *Ledger) sealedEnd() (Mark, error) {
+	names, err := journal.Segments(l.Dir, Base)
 	if err != nil || len(names) < 2 {
-		return mark{}, err
+		return Mark{}, err
 	}
 	name := names[len(names)-2]
-	head, err := headOf(l.dir, name)
+	head, err := headOf(l.Dir, name)
 	if err != nil || head == "" {
-		return mark{}, err
+		return Mark{}, err
 	}
-	st, err := l.dir.Lstat(name)
+	st, err := l.Dir.Lstat(name)
 	if err != nil {
-		return mark{}, err
+		return Mark{}, err
 	}
-	return mark{head, st.Size()}, nil
+	return Mark{head, st.Size()}, nil
 }
 
 // saw notes a head, for before.
-func (l *ledger) saw(head string) {
+func (l *Ledger) saw(head string) {
 	if head != "" && !slices.Contains(l.order, head) {
 		l.order = append(l.order, head)
 	}
 }
 
-// before reports whether a lies before b, as far as this process saw them; what
+// Before reports whether a lies before b, as far as this process saw them; what
 // it did not see is older.
-func (l *ledger) before(a, b mark) bool {
+func (l *Ledger) Before(a, b Mark) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i, j := slices.Index(l.order, a.head), slices.Index(l.order, b.head)
 	return i < j || i == j && a.offset < b.offset
 }
 
-// readBack calls each for every finished line recorded from m on. When m's
+// ReadBack calls each for every finished line recorded from m on. When m's
 // segment cannot be found the whole ledger is read. That may be long: it ends with
 // ctx.
-func (l *ledger) readBack(ctx context.Context, m mark, each func(scanner string, at sample.At)) error {
-	names, err := journal.Segments(l.dir, ledgerBase)
+func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At)) error {
+	names, err := journal.Segments(l.Dir, Base)
 	if err != nil {
 		return fmt.Errorf("list ledger: %w", err)
 	}
 	first := 0
 	for i, name := range names {
-		head, err := headOf(l.dir, name)
+		head, err := headOf(l.Dir, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("read ledger: %w", err)
 		}
@@ -169,7 +169,7 @@ func (l *ledger) readBack(ctx context.Context, m mark, each func(scanner string,
 		if i == 0 {
 			from = m.offset
 		}
-		err := readOutcomes(l.dir, name, from, each)
+		err := readOutcomes(l.Dir, name, from, each)
 		if errors.Is(err, fs.ErrPermission) {
 			l.log.Error("ledger segment cannot be read; lines that it tells of may be pushed again: let the user that certpush runs as read it", "segment", name, "error", err)
 			continue
@@ -207,21 +207,46 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 	}
 }
 
-// tend cuts the ledger when the day changed, and prunes what is more than keep
-// and before all of need.
-func (l *ledger) tend(now time.Time, need []mark) error {
-	if day := now.UTC().Format(time.DateOnly); day != l.day {
-		err := l.series.Cut(now)
-		if l.tries != nil {
-			err = errors.Join(err, l.tries.Cut(now))
+// Run cuts and prunes the ledger once a minute, until ctx ends. marks tells the marks
+// that are on disk.
+func (l *Ledger) Run(ctx context.Context, marks func() []Mark) error {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-t.C:
+			if err := l.Tend(now, l.keep, marks()); err != nil {
+				l.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("cut ledger: %w", err)
+	}
+}
+
+// Cut seals the active segments and begins the next ones.
+func (l *Ledger) Cut(now time.Time) error {
+	err := l.series.Cut(now)
+	if l.tries != nil {
+		err = errors.Join(err, l.tries.Cut(now))
+	}
+	if err != nil {
+		return fmt.Errorf("cut ledger: %w", err)
+	}
+	return nil
+}
+
+// Tend cuts the ledger when the day changed, and prunes the segments that are more
+// than keep and before every mark of need.
+func (l *Ledger) Tend(now time.Time, keep int, need []Mark) error {
+	if day := now.UTC().Format(time.DateOnly); day != l.day {
+		if err := l.Cut(now); err != nil {
+			return err
 		}
 		l.day = day
 	}
 	if l.tries != nil {
-		if _, err := l.tries.Prune(l.keep, func([]byte) bool { return true }); err != nil {
+		if _, err := l.tries.Prune(keep, func([]byte) bool { return true }); err != nil {
 			return err
 		}
 	}
@@ -232,13 +257,13 @@ func (l *ledger) tend(now time.Time, need []mark) error {
 		}
 		heads[m.head] = true
 	}
-	_, err := l.series.Prune(l.keep, func(first []byte) bool {
+	_, err := l.series.Prune(keep, func(first []byte) bool {
 		return !heads[headOfLine(first)]
 	})
 	return err
 }
 
-func (l *ledger) close() error {
+func (l *Ledger) Close() error {
 	err := l.series.Close()
 	if l.tries != nil {
 		err = errors.Join(err, l.tries.Close())
@@ -246,8 +271,8 @@ func (l *ledger) close() error {
 	return err
 }
 
-// tried notes a failed try.
-func (l *ledger) tried(t sample.Try) error {
+// Tried notes a failed try.
+func (l *Ledger) Tried(t sample.Try) error {
 	if l.tries == nil {
 		return nil // said at the start
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package ledger
 
 import (
 	"crypto/sha256"
@@ -12,14 +12,14 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// A mark is a place in the ledger such that all outcomes before it are behind
+// A Mark is a place in the ledger such that all outcomes before it are behind
 // every cursor: read-back begins there. It names its segment by the first line,
 // for sealed segments of the ledger have no number:
 //
 //	SHA256(first line)[:8] in hex : OFFSET
 //
 // The zero mark is the beginning.
-type mark struct {
+type Mark struct {
 	head   string
 	offset int64
 }
@@ -39,14 +39,14 @@ func headOfLine(line []byte) string {
 }
 
 // String is the text form.
-func (m mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
+func (m Mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
 
-func loadMark(d journal.Folder, name string) mark {
+func LoadMark(d journal.Folder, name string) Mark {
 	text, err := journal.LoadText(d, name)
 	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
 	n, err2 := strconv.ParseInt(off, 10, 64)
 	if err != nil || err2 != nil || !ok || n < 0 {
-		return mark{}
+		return Mark{}
 	}
-	return mark{head, n}
+	return Mark{head, n}
 }

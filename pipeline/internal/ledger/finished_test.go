@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pipeline
+package ledger
 
 import (
 	"fmt"
@@ -11,38 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/watch"
 )
-
-// TestACursorThatIsHeldBackOverStarts: each of them reads back what is finished
-// ahead of it, also what the start before found in the ledger already.
-func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
-	inMemory(t)
-	t.Parallel()
-	m := newModel(t, 1)
-	for range 5 {
-		m.append(journal.Live)
-	}
-	for start := range 4 {
-		c := m.consumers[0]
-		for m.read(c, journal.Live) {
-		}
-		open := c.live.open
-		if start > 0 && open.Len() != 1 {
-			t.Fatalf("start %d: %d lines are pushed, and one has no outcome", start, open.Len())
-		}
-		for e := open.Back(); e != open.Front(); e = open.Back() { // all but the oldest
-			m.finish(c, e.Value.(*push))
-		}
-		m.must(c.saveCursors())
-		m.crash(m.d.Cut(0))
-	}
-	m.drain()
-}
 
 // refusing is a folder none of whose files can be opened, while it says so.
 type refusing struct {
@@ -96,7 +69,7 @@ func newTelling(t *testing.T, seed uint64) (*telling, func() journal.Tail) {
 // append adds a line of any kind.
 func (k *telling) append() {
 	k.n++
-	s := noticed(fmt.Sprintf("/t/%d%s", k.n, strings.Repeat("x", k.draw.IntN(60))), int64(k.n), watch.Time{Sec: 1})
+	s := anEvent(fmt.Sprintf("/t/%d%s", k.n, strings.Repeat("x", k.draw.IntN(60))), int64(k.n), watch.Time{Sec: 1})
 	kind := k.draw.IntN(20)
 	switch kind {
 	case 0, 1:
@@ -132,7 +105,7 @@ func (k *telling) append() {
 
 // tell tells of one of the oldest lines, now and then of a much later one or of a
 // place that is none.
-func (k *telling) tell(g *gathering) {
+func (k *telling) tell(g *Gathering) {
 	if len(k.lines) == 0 {
 		return
 	}
@@ -143,13 +116,13 @@ func (k *telling) tell(g *gathering) {
 	at := k.lines[i]
 	switch k.draw.IntN(30) {
 	case 0:
-		g.add(journal.Pos{Segment: at.Segment, Offset: at.Offset + 1 + k.draw.Int64N(3)}) // no line is as short
+		g.Add(journal.Pos{Segment: at.Segment, Offset: at.Offset + 1 + k.draw.Int64N(3)}) // no line is as short
 	case 1:
-		g.add(journal.Pos{Segment: at.Segment + 1000, Offset: at.Offset})
+		g.Add(journal.Pos{Segment: at.Segment + 1000, Offset: at.Offset})
 	case 2:
-		g.add(at) // pushed twice
+		g.Add(at) // pushed twice
 	}
-	g.add(at)
+	g.Add(at)
 	k.told[at] = true
 	k.lines = append(k.lines[:i:i], k.lines[i+1:]...)
 }
@@ -174,7 +147,7 @@ func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := newGathering("one", cursor, lines, 1+k.draw.IntN(40))
+		g := NewGathering("one", cursor, lines, 1+k.draw.IntN(40))
 		refuses := seed%5 == 1
 		for range 400 {
 			switch k.draw.IntN(20) {
@@ -191,7 +164,7 @@ func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
 				k.tell(g)
 			}
 		}
-		f := g.end()
+		f := g.End()
 		k.dir.now = false
 		a, b := k.hold(&f, cursor, tail(), !refuses)
 		taken, left = taken+a, left+b
@@ -206,7 +179,7 @@ func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
 }
 
 // hold reads the lane on from its cursor as a consumer does.
-func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folded bool) (taken, left int) {
+func (k *telling) hold(f *Finished, cursor journal.Pos, tail journal.Tail, folded bool) (taken, left int) {
 	k.t.Helper()
 	r, err := journal.NewReader(k.s.Folder(), journal.Base(journal.Live), cursor, tail, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -214,7 +187,7 @@ func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folde
 	}
 	defer r.Close()
 	spans := count(*f)
-	until, runs, end := f.until, 0, journal.Pos{}
+	until, runs, end := f.Until, 0, journal.Pos{}
 	for {
 		line, ok, err := r.Next()
 		if err != nil {
@@ -224,7 +197,7 @@ func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folde
 			break
 		}
 		s, err := sample.ParseLine(line.Text)
-		is := f.take(line)
+		is := f.Take(line)
 		if is {
 			taken++
 		} else {
@@ -251,7 +224,7 @@ func (k *telling) hold(f *finished, cursor journal.Pos, tail journal.Tail, folde
 	return taken, left
 }
 
-func count(f finished) (n int) {
+func count(f Finished) (n int) {
 	for _, s := range f.front {
 		n += len(s.spans)
 	}
@@ -265,22 +238,22 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
 	const lines, workers = 300000, 16
-	m := &model{t: t, met: newMetrics(), d: disktest.New()}
-	m.c.Scanners = []config.Scanner{{Name: "one", Type: "discard"}}
-	m.c.State, m.c.Log = rigState, slog.New(slog.DiscardHandler)
-	m.open()
-	m.prod.lanes.Close()
-	l, err := journal.OpenLanes(journal.Config{Disk: m.d, Dir: m.prod.c.Journal.Dir, CutSize: 8 << 20}, time.Minute, m.c.Log)
-	m.must(err)
+	log, d := slog.New(slog.DiscardHandler), disktest.New()
+	led, err := Open(d, "/ledger", 1, log)
+	must(t, err)
+	defer led.Close()
+	l, err := journal.OpenSeries(journal.Config{Disk: d, Dir: "/journal", Base: journal.Base(journal.Live), Lane: journal.Live, CutSize: 8 << 20}, log)
+	must(t, err)
+	defer l.Close()
 	holes := map[int]bool{0: true, 7: true, 100000: true, 100001: true, 299000: true}
 	var at []journal.Pos
 	for n := 0; n < lines; n += 20000 {
 		var batch [][]byte
 		for i := range 20000 {
-			batch = append(batch, sample.AppendLine(nil, noticed(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1})))
+			batch = append(batch, sample.AppendLine(nil, anEvent(fmt.Sprint("/t/", n+i), 1, watch.Time{Sec: 1})))
 		}
-		next, _, err := l.Lane(journal.Live).Append(batch...)
-		m.must(err)
+		next, _, err := l.Append(batch...)
+		must(t, err)
 		for _, b := range batch {
 			at = append(at, next)
 			next.Offset += int64(len(b))
@@ -292,30 +265,57 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	for n := 0; n < lines; n += workers {
 		for _, i := range draw.Perm(min(workers, lines-n)) {
 			if !holes[n+i] {
-				batch = append(batch, sample.Outcome{Time: m.now, Scanner: "one", Path: fmt.Sprint("/t/", n+i), Outcome: sample.Gone, Tries: 1, At: sample.At{Lane: journal.Live, Pos: at[n+i]}})
+				batch = append(batch, sample.Outcome{Time: time.Unix(1800000000, 0), Scanner: "one", Path: fmt.Sprint("/t/", n+i), Outcome: sample.Gone, Tries: 1, At: sample.At{Lane: journal.Live, Pos: at[n+i]}})
 			}
 		}
 		if len(batch) > 20000 || n+workers >= lines {
-			m.must(m.led.record(batch))
+			must(t, led.Record(batch))
 			batch = batch[:0]
 		}
 	}
-	c := m.consumers[0]
-	m.must(c.readBack(t.Context(), l.Lane(journal.Live).Folder(), mark{}, func(lane string) journal.Tail { return l.Lane(lane) }, 10000))
-	segments := int(l.Lane(journal.Live).Durable().Segment - at[0].Segment + 1)
-	if n := count(c.live.left); n > len(holes)+segments {
+	whole, err := journal.NewReader(l.Folder(), journal.Base(journal.Live), journal.Pos{}, l, log)
+	must(t, err)
+	defer whole.Close()
+	g := NewGathering("one", journal.Pos{}, whole, 10000)
+	must(t, led.ReadBack(t.Context(), Mark{}, func(_ string, at sample.At) { g.Add(at.Pos) }))
+	left := g.End()
+	segments := int(l.Durable().Segment - at[0].Segment + 1)
+	if n := count(left); n > len(holes)+segments {
 		t.Errorf("%d ranges for %d outcomes with %d holes in %d segments", n, lines-len(holes), len(holes), segments)
 	}
-	r, err := l.NewReader(journal.Live, journal.Pos{}, m.c.Log)
-	m.must(err)
+	r, err := journal.NewReader(l.Folder(), journal.Base(journal.Live), journal.Pos{}, l, log)
+	must(t, err)
 	defer r.Close()
 	for i := range lines {
 		line, ok, err := r.Next()
 		if err != nil || !ok {
 			t.Fatalf("line %d: %v", i, err)
 		}
-		if c.live.left.take(line) == holes[i] {
+		if left.Take(line) == holes[i] {
 			t.Fatalf("line %d: it has no outcome is %v, and passed over is the same", i, holes[i])
 		}
 	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inMemory leaves a test out where it runs a second time, on another system: its
+// disk is in memory and the same everywhere.
+func inMemory(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("its disk is in memory and the same on every system")
+	}
+}
+
+// anEvent returns a sample as an event brings it.
+func anEvent(path string, size int64, mtime watch.Time) sample.Sample {
+	s := sample.OfFile(path, size, mtime)
+	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), sample.ViaEvent
+	return s
 }
