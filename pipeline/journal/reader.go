@@ -60,6 +60,8 @@ type Reader struct {
 	buf  []byte // read and not handed out; begins at at.Offset
 	torn bool   // in the rest of a line that was too long
 	hole *[2]Pos
+
+	ahead counter
 }
 
 // Missed returns the place of lines that Next had to pass over since the last
@@ -80,6 +82,7 @@ func (r *Reader) miss(to Pos) {
 		r.hole = &[2]Pos{r.at, to}
 	}
 	r.hole[1] = to
+	r.ahead.stale = true
 }
 
 // NewReader returns a reader of base in d, which stays the caller's to close. It
@@ -91,17 +94,19 @@ func NewReader(d Folder, base string, from Pos, tail Tail, log *slog.Logger) (*R
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{tail: tail, cat: c, log: log, at: from}, nil
+	return &Reader{tail: tail, cat: c, log: log, at: from, ahead: counter{at: from}}, nil
 }
 
 // Close ends the reader.
 func (r *Reader) Close() error {
-	if r.f == nil {
-		return nil
+	var errs []error
+	for _, f := range []File{r.f, r.ahead.f} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
-	err := r.f.Close()
-	r.f = nil
-	return err
+	r.f, r.ahead.f = nil, nil
+	return errors.Join(errs...)
 }
 
 // Seek has Next go on at a place, as if the reader were new.
@@ -110,7 +115,7 @@ func (r *Reader) Seek(to Pos) {
 		r.f.Close()
 		r.f = nil
 	}
-	r.at, r.buf, r.torn, r.hole = to, nil, false, nil
+	r.at, r.buf, r.torn, r.hole, r.ahead.stale = to, nil, false, nil, true
 }
 
 // At returns where the next line begins.
@@ -132,6 +137,7 @@ func (r *Reader) Next() (line Line, ok bool, err error) {
 			}
 		}
 		if line, ok := r.take(); ok {
+			r.counted(line)
 			return line, true, nil
 		}
 		more, err := r.fill()
@@ -227,7 +233,7 @@ func (r *Reader) enter() (bool, error) {
 	}
 	if r.at.Segment > all[len(all)-1].Number {
 		r.log.Warn("the cursor is ahead of the journal; reading goes on at the oldest segment", "lane", r.cat.base, "cursor", r.at.String())
-		r.at = Pos{}
+		r.at, r.ahead.stale = Pos{}, true
 	}
 	for _, s := range all {
 		if s.Number < r.at.Segment {
@@ -265,7 +271,7 @@ func (r *Reader) open(s Segment) error {
 	}
 	if r.at.Offset > st.Size() {
 		r.log.Warn("the cursor is ahead of its segment; the segment is read again", "lane", r.cat.base, "cursor", r.at.String())
-		r.at.Offset = 0
+		r.at.Offset, r.ahead.stale = 0, true
 	}
 	r.f, r.name, r.buf, r.torn = f, s.Name, nil, false
 	return nil
