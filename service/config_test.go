@@ -36,54 +36,6 @@ func rooted(path string) string {
 	return filepath.FromSlash(filepath.VolumeName(os.TempDir()) + path)
 }
 
-// full is every key of DESIGN section 5 with its default.
-const full = `state = "/var/lib/certpush"
-
-[[watch]]
-path      = "/srv/samples"
-name      = "samples"
-include   = ["**"]
-exclude   = []
-settle    = "500ms"
-settle_limit = "1h"
-min_size  = "1 B"
-max_size  = "0"
-sweep     = "1h"
-engine    = "auto"
-
-[journal]
-dir         = "journal"
-cut_every   = "1m"
-cut_size    = "64 MiB"
-keep        = 1440
-sync        = "always"
-min_free    = "256 MiB"
-
-[scanner.clamav]
-type      = "clamd"
-address   = "unix:/run/clamav/clamd.ctl"
-workers   = 2
-queue     = 1000
-timeout   = "5m"
-tries     = 8
-backoff   = { first = "1s", max = "5m" }
-max_size  = "25 MiB"
-rate      = "0"
-cache     = "0"
-canary    = true
-
-[ledger]
-keep      = 400
-
-[admin]
-listen    = "127.0.0.1:9440"
-
-[log]
-level     = "info"
-to        = "auto"
-format    = "text"
-`
-
 const short = `[[watch]]
 path = "/srv/samples"
 
@@ -93,7 +45,7 @@ address = "unix:/run/clamav/clamd.ctl"
 `
 
 func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
-	a, err := Load(Flags{File: written(t, full)})
+	a, err := Load(Flags{File: written(t, exampleConfig(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,13 +53,13 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What the long file writes out, the pipeline fills in.
+	// What the example writes out, the pipeline fills in.
 	b.Pipeline.Trees[0].Name, b.Pipeline.Trees[0].Include = "samples", []string{"**"}
 	b.Pipeline.Scanners[0].MaxSize = 25 << 20
 	b.Pipeline.State = rooted("/var/lib/certpush")
 	a.File, b.File = "", ""
 	if !reflect.DeepEqual(a, b) {
-		t.Errorf("full:\n%+v\nshort:\n%+v", a, b)
+		t.Errorf("example:\n%+v\nshort:\n%+v", a, b)
 	}
 	want := Settings{
 		Listen: "127.0.0.1:9440", Log: LogSettings{To: "auto"},
@@ -125,7 +77,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 		},
 	}
 	if !reflect.DeepEqual(a, want) {
-		t.Errorf("full:\n%+v\nwant:\n%+v", a, want)
+		t.Errorf("example:\n%+v\nwant:\n%+v", a, want)
 	}
 }
 

@@ -60,7 +60,7 @@ v=""
 // FuzzPlaces holds the scan against the decoder: each key that the decoder sees
 // has a place inside the text.
 func FuzzPlaces(f *testing.F) {
-	f.Add(full)
+	f.Add(exampleConfig(f))
 	f.Add(short)
 	f.Fuzz(func(t *testing.T, text string) {
 		found := scanPlaces(text)
@@ -107,7 +107,7 @@ func everyKey(key string, v any, depth int, each func(string)) {
 
 // FuzzLoad wants that no text makes the reader fail otherwise than by telling.
 func FuzzLoad(f *testing.F) {
-	f.Add(full)
+	f.Add(exampleConfig(f))
 	f.Add(short)
 	f.Add("watch = [{path='/a'}, {path=1}]\nscanner.x.backoff = 1")
 	f.Fuzz(func(t *testing.T, text string) {
