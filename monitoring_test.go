@@ -57,13 +57,13 @@ func TestMonitoringNamesMetricsThatAreThere(t *testing.T) {
 			t.Errorf("the dashboard shows no %s", name)
 		}
 	}
-	design, err := os.ReadFile("DESIGN.md")
+	reference, err := os.ReadFile("docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name := range there {
-		if !strings.Contains(string(design), "`"+name) {
-			t.Errorf("DESIGN does not list %s", name)
+		if !strings.Contains(string(reference), "`"+name) {
+			t.Errorf("docs/reference.md does not list %s", name)
 		}
 	}
 }
