@@ -67,9 +67,10 @@ sh packaging/licences.sh | windows_text >"$stage/third-party-licenses.txt"
 
 # The zip, for those who want no installer.
 folder=certpush-$full
-mkdir -p "$stage/zip/$folder/docs"
+mkdir -p "$stage/zip/$folder/docs/decisions"
 cp "$stage"/{certpush.exe,certpush.toml,LICENSE.txt,third-party-licenses.txt} ./*.md "$stage/zip/$folder/"
 cp docs/*.md "$stage/zip/$folder/docs/"
+cp docs/decisions/*.md "$stage/zip/$folder/docs/decisions/"
 chmod -R u=rwX,go=rX "$stage/zip"
 find "$stage/zip" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 zip=$to/certpush-$full-windows-amd64.zip
