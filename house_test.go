@@ -284,3 +284,59 @@ func TestTheThreatModelNamesWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestEachLinkOfADocumentLeadsSomewhere: links in documents to files of the tree,
+// and to headings of documents.
+func TestEachLinkOfADocumentLeadsSomewhere(t *testing.T) {
+	headings := func(text string) map[string]bool {
+		all := map[string]bool{}
+		for _, h := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+			name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(h[1]), "")
+			all[strings.ReplaceAll(name, " ", "-")] = true
+		}
+		return all
+	}
+	links := 0
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || p == "dist") {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if !strings.HasSuffix(p, ".md") {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		plain := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`").ReplaceAllString(string(text), "x")
+		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(plain, -1) {
+			to, heading, _ := strings.Cut(m[1], "#")
+			if strings.Contains(to, "://") || strings.HasPrefix(to, "mailto:") {
+				continue
+			}
+			links++
+			target := p
+			if to != "" {
+				target = filepath.Join(filepath.Dir(p), filepath.FromSlash(to))
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %s is not there", p, m[1])
+				continue
+			}
+			if heading == "" {
+				continue
+			}
+			there, err := os.ReadFile(target)
+			if err != nil || !headings(string(there))[heading] {
+				t.Errorf("%s: %s has no such heading", p, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if links < 40 {
+		t.Errorf("the documents have %d links", links)
+	}
+}
