@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// The golden files are what certpush wrote when docs/formats.md was written. A test
+// that fails here says that files of an older version are read otherwise now, or
+// that an older version cannot read ours: do not change the golden file for that.
+func goldenFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../../testdata/formats", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestFormatOfCache: each line of the golden file is a key and its value, in hex.
+func TestFormatOfCache(t *testing.T) {
+	at, sum := time.Unix(1795391999, 123456789), [32]byte([]byte("SHA-256 is of thirty-two bytes.."))
+	want := []scan.Answer{{Verdict: scan.Malicious, Signature: "Eicar-Test-Signature"}, {Verdict: scan.Clean}}
+	lines := strings.Split(strings.TrimSpace(goldenFile(t, "cache.txt")), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines", len(lines))
+	}
+	for i, w := range want {
+		key := cacheKey("clamav", "ClamAV 1.4.6/27001/Mon Nov 23 10:00:00 2026", sum)
+		if got := hex.EncodeToString(key) + " " + hex.EncodeToString(encodeCached(at, w)); got != lines[i] {
+			t.Errorf("%s\nwant\n%s", got, lines[i])
+		}
+		_, value, _ := strings.Cut(lines[i], " ")
+		b, err := hex.DecodeString(value)
+		if when, got, ok := decodeCached(b); err != nil || !ok || !when.Equal(at) || !reflect.DeepEqual(got, w) {
+			t.Errorf("%v, %+v, %t, %v, want %+v", when, got, ok, err, w)
+		}
+		sum[0]++
+	}
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// The golden files are what certpush wrote when docs/formats.md was written. A test
+// that fails here says that files of an older version are read otherwise now, or
+// that an older version cannot read ours: do not change the golden file for that.
+func goldenFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../../testdata/formats", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// hostileName is not UTF-8, and it holds a quote and what clears a terminal.
+const hostileName = "/srv/samples/\xff\"\x1b[2J"
+
+// TestFormatOfIndex: each line of the golden file is a key and its value, in hex.
+func TestFormatOfIndex(t *testing.T) {
+	x := &Index{key: []byte("key of the index")}
+	entries := []Entry{
+		{watch.Stat{Size: 68, Mtime: watch.Time{Sec: 1795391940, Nsec: 42}, Inode: 131075, Ctime: watch.Time{Sec: 1795391941, Nsec: 43}, Dev: 2049},
+			sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 42, Offset: 47}}},
+		{watch.Stat{Size: 1 << 40, Mtime: watch.Time{Sec: -1, Nsec: 999999999}, Inode: 1<<64 - 1, Ctime: watch.Time{Sec: 1}, Dev: 1<<64 - 2},
+			sample.At{Lane: journal.Backlog, Pos: journal.Pos{Segment: 1 << 62, Offset: 1 << 40}}},
+	}
+	folder := x.folderKey("/srv/samples")
+	folder[0] = 'd'
+	wrote := [][2]string{
+		{string(x.hash(x.folderKey("/srv/samples"), "a.exe")), string(entries[0].encode())},
+		{string(x.hash(x.folderKey("/srv/samples"), hostileName)), string(entries[1].encode())},
+		{string(folder), "/srv/samples"},
+		{"mlive", journal.Pos{Segment: 42, Offset: 209}.String()},
+		{"mbacklog", journal.Pos{Segment: 7, Offset: 50}.String()},
+		{string(x.hash([]byte{'t'}, "/srv/samples")), "2049"},
+	}
+	lines := strings.Split(strings.TrimSpace(goldenFile(t, "index.txt")), "\n")
+	if len(lines) != len(wrote) {
+		t.Fatalf("%d lines", len(lines))
+	}
+	for i, w := range wrote {
+		if got := hex.EncodeToString([]byte(w[0])) + " " + hex.EncodeToString([]byte(w[1])); got != lines[i] {
+			t.Errorf("%s\nwant\n%s", got, lines[i])
+		}
+	}
+	for i, want := range entries {
+		_, value, _ := strings.Cut(lines[i], " ")
+		b, err := hex.DecodeString(value)
+		if got, ok := decodeEntry(b); err != nil || !ok || got != want {
+			t.Errorf("%+v, %t, %v, want %+v", got, ok, err, want)
+		}
+	}
+}
