@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"go/ast"
+	"go/build"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -24,23 +25,77 @@ const module = "github.com/certpush/certpush"
 // mayImport is the house's one direction: what each package imports of ours.
 // A package that is not here is not in the house.
 var mayImport = map[string][]string{
-	".":                           {"service", "installer"},
-	"service":                     {"pipeline"},
-	"installer":                   {"packaging"},
-	"packaging":                   nil,
-	"pipeline":                    {"pipeline/internal/ledger", "pipeline/internal/config", "pipeline/internal/index", "pipeline/internal/cache", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal", "pipeline/scan"},
+	".":         {"service", "installer"},
+	"service":   {"pipeline"},
+	"installer": {"packaging"},
+	"packaging": nil,
+
+	"pipeline": {
+		"pipeline/internal/look", "pipeline/internal/producer", "pipeline/internal/consumer", "pipeline/internal/ledger", "pipeline/internal/cache",
+		"pipeline/internal/config", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/internal/condition",
+		"pipeline/watch", "pipeline/journal", "pipeline/scan",
+	},
+	"pipeline/internal/look": {
+		"pipeline/internal/producer", "pipeline/internal/ledger", "pipeline/internal/index", "pipeline/internal/config", "pipeline/internal/store", "pipeline/internal/sample",
+		"pipeline/watch", "pipeline/journal",
+	},
+	"pipeline/internal/producer": {
+		"pipeline/internal/index", "pipeline/internal/config", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/internal/condition",
+		"pipeline/watch", "pipeline/journal",
+	},
+	"pipeline/internal/consumer": {
+		"pipeline/internal/ledger", "pipeline/internal/cache", "pipeline/internal/config", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/internal/condition",
+		"pipeline/watch", "pipeline/journal", "pipeline/scan",
+	},
 	"pipeline/internal/ledger":    {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/journal"},
-	"pipeline/internal/config":    nil,
-	"pipeline/internal/condition": nil,
 	"pipeline/internal/index":     {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal"},
 	"pipeline/internal/cache":     {"pipeline/internal/store", "pipeline/scan"},
 	"pipeline/internal/store":     {"pipeline/internal/sample", "pipeline/journal"},
 	"pipeline/internal/sample":    {"pipeline/watch", "pipeline/journal", "pipeline/scan"},
-	"pipeline/watch":              nil,
-	"pipeline/journal":            nil,
-	"pipeline/scan":               nil,
-	"pipeline/scan/scantest":      nil,
-	"pipeline/journal/disktest":   {"pipeline/journal"},
+	"pipeline/internal/config":    nil,
+	"pipeline/internal/condition": nil,
+
+	"pipeline/watch":            nil,
+	"pipeline/journal":          nil,
+	"pipeline/scan":             nil,
+	"pipeline/scan/scantest":    nil,
+	"pipeline/journal/disktest": {"pipeline/journal"},
+}
+
+// never is what a package must not reach, also not by way of others, on any system. A
+// name that ends in a slash stands for all that begin with it.
+var never = []struct{ from, to, why string }{
+	{"pipeline/watch", "pipeline/journal", "it deals in paths, and knows of no line"},
+	{"pipeline/watch", "pipeline/scan", "what is judged is not its affair"},
+	{"pipeline/journal", "pipeline/watch", "it deals in lines, and knows of no file that they name"},
+	{"pipeline/journal", "pipeline/scan", "what is judged is not its affair"},
+	{"pipeline/scan", "pipeline/journal", "it judges an open file, wherever the file comes from"},
+	{"pipeline/scan", "pipeline/watch", "it judges an open file, wherever the file lies"},
+	{"pipeline/watch", "pipeline/internal/", "a room rests on it, not the other way"},
+	{"pipeline/journal", "pipeline/internal/", "a room rests on it, not the other way"},
+	{"pipeline/scan", "pipeline/internal/", "a room rests on it, not the other way"},
+	{"pipeline/internal/producer", "pipeline/internal/consumer", "the two may run in two processes: the journal is between them"},
+	{"pipeline/internal/consumer", "pipeline/internal/producer", "the two may run in two processes: the journal is between them"},
+	{"pipeline/internal/consumer", "pipeline/internal/index", "what was journaled is the producer's to know"},
+	{"pipeline/internal/producer", "pipeline/internal/ledger", "what was judged is the consumer's to know"},
+	{"pipeline/internal/producer", "pipeline/internal/cache", "what was judged is the consumer's to know"},
+	{"pipeline/internal/look", "pipeline/internal/consumer", "a look changes nothing and pushes nothing"},
+	{"pipeline/internal/look", "pipeline/internal/cache", "a look tells what is on record, and a cache is not"},
+	{"pipeline/internal/sample", "pipeline/internal/", "words rest on nothing"},
+	{"pipeline/internal/config", "pipeline/", "settings rest on nothing"},
+	{"pipeline", "service", "another program embeds the pipeline without our service"},
+	{"pipeline", "github.com/kardianos/service", "an embedder has a process of its own"},
+	{"pipeline", "github.com/spf13/cobra", "an embedder has a command line of its own"},
+	{"pipeline", "github.com/BurntSushi/toml", "an embedder has a configuration of its own"},
+	{"pipeline", "gopkg.in/natefinch/", "an embedder has a log of its own"},
+	{"pipeline/watch", "github.com/prometheus/", "metrics are counted in the rooms that rest on it"},
+	{"pipeline/journal", "github.com/prometheus/", "metrics are counted in the rooms that rest on it"},
+	{"pipeline/scan", "github.com/prometheus/", "metrics are counted in the rooms that rest on it"},
+	{"pipeline/journal", "github.com/cockroachdb/", "lines survive by files alone"},
+	{"pipeline/internal/sample", "github.com/cockroachdb/", "words do no I/O"},
+	{"pipeline/internal/ledger", "net/http", "outcomes are recorded on this machine"},
+	{"installer", "pipeline", "it registers a service and runs none"},
+	{"packaging", "net", "it is the bytes that a package carries"},
 }
 
 // inTests is what only tests import.
@@ -99,7 +154,7 @@ func TestImportsRunOneWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			ours, is := strings.CutPrefix(name, module+"/")
-			if !is || slices.Contains(allowed, ours) || s.test() && (ours == s.dir || slices.Contains(inTests, ours) || slices.Contains(mayImport["pipeline"], ours)) {
+			if !is || slices.Contains(allowed, ours) || s.test() && (ours == s.dir || slices.Contains(inTests, ours) || strings.HasPrefix(s.dir, "pipeline") && strings.HasPrefix(ours, "pipeline/")) {
 				continue
 			}
 			t.Errorf("%s imports %s", s.path, ours)
@@ -109,6 +164,64 @@ func TestImportsRunOneWay(t *testing.T) {
 		if !seen[dir] {
 			t.Errorf("package %s is gone", dir)
 		}
+	}
+}
+
+// reached returns what a package imports on a system, itself and by way of ours.
+func reached(all []source, goos, from string) map[string]bool {
+	system := build.Default
+	system.GOOS, system.CgoEnabled = goos, false
+	found := map[string]bool{}
+	var visit func(dir string)
+	visit = func(dir string) {
+		for _, s := range all {
+			if match, err := system.MatchFile(dir, path.Base(s.path)); s.dir != dir || s.test() || err != nil || !match {
+				continue
+			}
+			for _, i := range s.file.Imports {
+				name, err := strconv.Unquote(i.Path.Value)
+				if err != nil || found[name] {
+					continue
+				}
+				found[name] = true
+				if ours, is := strings.CutPrefix(name, module+"/"); is {
+					found[ours] = true
+					visit(ours)
+				}
+			}
+		}
+	}
+	visit(from)
+	return found
+}
+
+// TestNothingReachesWhatItMustNotKnow, on any system, also not by way of others.
+func TestNothingReachesWhatItMustNotKnow(t *testing.T) {
+	all := sources(t)
+	for _, goos := range []string{"linux", "windows", "darwin"} {
+		for _, edge := range never {
+			for name := range reached(all, goos, edge.from) {
+				if name == edge.to || strings.HasSuffix(edge.to, "/") && strings.HasPrefix(name, edge.to) {
+					t.Errorf("on %s %s reaches %s: %s", goos, edge.from, name, edge.why)
+				}
+			}
+		}
+	}
+}
+
+// TestNoFileNameStandsTwice below pipeline, but for twins of systems, package docs and
+// what a package opens to its tests: who is told a name finds one file.
+func TestNoFileNameStandsTwice(t *testing.T) {
+	at := map[string]string{}
+	for _, s := range sources(t) {
+		name := path.Base(s.path)
+		if !strings.HasPrefix(s.path, "pipeline/") || s.test() || name == "doc.go" {
+			continue
+		}
+		if first := at[name]; first != "" {
+			t.Errorf("%s and %s", first, s.path)
+		}
+		at[name] = s.path
 	}
 }
 
@@ -243,7 +356,7 @@ func TestTheCardsPackagesAreUsed(t *testing.T) {
 		"gopkg.in/natefinch/lumberjack.v2":               "service",
 		"github.com/BurntSushi/toml":                     "service",
 		"github.com/spf13/cobra":                         ".",
-		"github.com/cenkalti/backoff/v5":                 "pipeline",
+		"github.com/cenkalti/backoff/v5":                 "pipeline/internal/consumer",
 		"github.com/cockroachdb/pebble/v2":               "pipeline/internal/store",
 		"github.com/prometheus/client_golang/prometheus": "pipeline",
 	}

@@ -43,9 +43,9 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 	for i, now := range jumps() {
 		paths = append(paths, l.write(fmt.Sprint(i), "x"))
 		l.judged(paths[i])
-		lane := l.p.producer.lanes.Lane(journal.Live)
+		lane := l.p.halves().lanes.Lane(journal.Live)
 		must(t, lane.Cut(now))
-		l.p.producer.pruner.prune(l.c.Journal.Keep)
+		l.p.halves().producer.Prune(l.c.Journal.Keep)
 	}
 	all := l.sealed()
 	if len(all) != len(paths) {
@@ -62,7 +62,7 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 	// the cursor past the last of them.
 	paths = append(paths, l.write("next", "x"))
 	l.judged(paths...)
-	l.until("three are kept", func() bool { l.p.producer.pruner.prune(3); return len(l.sealed()) <= 3 })
+	l.until("three are kept", func() bool { l.p.halves().producer.Prune(3); return len(l.sealed()) <= 3 })
 	if left := l.sealed(); !slices.Equal(left, all[len(all)-3:]) {
 		t.Errorf("left %q of %q", left, all)
 	}

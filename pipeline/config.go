@@ -14,9 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/consumer"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // Config is what a Pipeline needs. Only State is required; every other zero
@@ -35,7 +37,8 @@ type Config struct {
 	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
 	Outcome  func(sample.Outcome)  // told of each outcome after it is recorded; must not block; may be nil
 
-	disk store.Disk // the machine's
+	disk    store.Disk                                               // the machine's, but in tests
+	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner, but in tests
 }
 
 // withDefaults returns c with every zero value filled in, or what is wrong.
@@ -52,6 +55,12 @@ func (c Config) withDefaults() (Config, error) {
 	config.FillLedger(&c.Ledger)
 	c.Grace = cmp.Or(c.Grace, config.DefaultGrace)
 	c.disk = cmp.Or(c.disk, store.Disk{Disk: journal.OS, Pebble: vfs.Default})
+	if c.Outcome == nil {
+		c.Outcome = func(Outcome) {}
+	}
+	if c.scanner == nil {
+		c.scanner = consumer.Scanner
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

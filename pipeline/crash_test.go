@@ -123,6 +123,16 @@ func (r *rig) run(during func(*Pipeline)) {
 	}
 }
 
+// cursors returns the folder of the cursors.
+func (r *rig) cursors() journal.Folder {
+	r.t.Helper()
+	dir, err := r.files.FindFolder(rigState + "/cursors")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return dir
+}
+
 // drops writes n files.
 func (r *rig) drops(from, n int) {
 	r.t.Helper()
@@ -186,38 +196,36 @@ func (r *rig) scene() {
 	r.run(func(p *Pipeline) {
 		for wave := range 3 {
 			r.put(p, 3*wave, 3)
-			prod, consumers, _ := p.halves()
+			now := p.halves()
 			waitFor(r.t, "cursors and mark", func() bool {
-				c := consumers[0]
-				c.mu.Lock()
-				live, mark := c.live.cursor(), c.handed
-				c.mu.Unlock()
-				at, _ := journal.LoadCursor(prod.cursors, "clamav.live") // missing while it is zero
-				return at == live && ledger.LoadMark(prod.cursors, "clamav.mark") == mark
+				c := now.consumers[0]
+				stand, mark := c.Stand()
+				at, _ := journal.LoadCursor(r.cursors(), "clamav.live") // missing while it is zero
+				return at == stand[journal.Live] && c.SavedMark() == mark
 			})
 			// Between two ticks of those who tend for themselves, and again as they do.
-			for _, cut := range []func(time.Time) error{prod.lanes.Lane(journal.Live).Cut, consumers[0].led.Cut} {
+			for _, cut := range []func(time.Time) error{now.lanes.Lane(journal.Live).Cut, now.ledger.Cut} {
 				waitFor(r.t, "a cut", func() bool { return cut(time.Now()) == nil })
 			}
 		}
-		prod, consumers, _ := p.halves()
-		if err := prod.index.Sync(r.t.Context()); err != nil {
+		now := p.halves()
+		if err := now.producer.Index().Sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
 		// The ledger first: lines whose outcomes are gone must not be read again. All
 		// goes that the mark lets go.
 		waitFor(r.t, "the ledger tended", func() bool {
-			return consumers[0].led.Tend(time.Now(), 0, savedMarks(consumers)) == nil
+			return now.ledger.Tend(time.Now(), 0, []ledger.Mark{now.consumers[0].SavedMark()}) == nil
 		})
 	})
 	r.drops(9, 2) // while nobody looks: the sweep's
 	r.run(func(p *Pipeline) {
 		r.put(p, 11, 1)
-		prod, _, _ := p.halves()
-		if err := prod.index.Sync(r.t.Context()); err != nil {
+		prod := p.halves().producer
+		if err := prod.Index().Sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
-		prod.pruner.prune(1)
+		prod.Prune(1)
 	})
 }
 
@@ -269,8 +277,9 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	}
 	recorded := ledgerOf(t, c.files)
 	maps.Copy(recorded, c.recorded)
+	before := c.lines(t)
 	for at, path := range recorded {
-		if !c.backed(t, at, path) {
+		if !c.backed(t, before, at, path) {
 			say("%s has an outcome, and its line at %s is not in the journal", path, at)
 		}
 	}
@@ -370,21 +379,34 @@ func (c cut) lines(t testing.TB) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &archive{journal: dir}
-	if err := a.lines(t.Context(), query{}, func(at sample.At, s sample.Sample) bool { found[at.String()] = s.Path; return true }); err != nil {
-		t.Fatal(err)
+	for _, lane := range sample.Lanes {
+		all, err := journal.Survey(dir, journal.Base(lane))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, segment := range all {
+			err := journal.Find(t.Context(), dir, segment, nil, func(offset int64, text []byte) error {
+				if s, err := sample.ParseLine(text); err == nil {
+					found[sample.At{Lane: lane, Pos: journal.Pos{Segment: segment.Number, Offset: offset}}.String()] = s.Path
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	return found
 }
 
 // taken reports whether every file is journaled, as the index knows.
 func taken(p *Pipeline, names map[string]string) bool {
-	prod, _, _ := p.halves()
+	prod := p.halves().producer
 	for _, path := range names {
 		if prod == nil {
 			return false
 		}
-		if _, ok, err := prod.index.Get(path); !ok || err != nil {
+		if _, ok, err := prod.Index().Get(path); !ok || err != nil {
 			return false
 		}
 	}
@@ -393,22 +415,16 @@ func taken(p *Pipeline, names map[string]string) bool {
 
 // backed reports whether a line that has an outcome is on the disk, or behind the
 // cursor and pruned: only durable lines are handed out.
-func (c cut) backed(t testing.TB, place, path string) bool {
+func (c cut) backed(t testing.TB, lines map[string]string, place, path string) bool {
 	t.Helper()
 	at, _ := sample.ParseAt(place)
-	a := &archive{surveys: map[string][]journal.Segment{}}
-	var err error
-	if a.journal, err = c.files.OpenFolder(rigState + "/journal"); err == nil {
-		a.cursors, err = c.files.OpenFolder(rigState + "/cursors")
-	}
+	dir, err := c.files.OpenFolder(rigState + "/cursors")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, ok, err := a.line(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ok && s.Path == strings.TrimPrefix(path, heldBy) || !ok && at.Segment < a.cursorsOf("clamav")[at.Lane].Segment
+	cursor, _ := journal.LoadCursor(dir, "clamav."+at.Lane) // missing while it is zero
+	line, ok := lines[place]
+	return ok && line == strings.TrimPrefix(path, heldBy) || !ok && at.Segment < cursor.Segment
 }
 
 // hashes returns the paths of a tree's files by their SHA-256.

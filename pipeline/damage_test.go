@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -168,11 +169,18 @@ func TestApartATornTailIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	follower := r.p.consumers[0].live.r.Changed()
-	select {
-	case <-follower:
-	case <-time.After(50 * time.Millisecond): // it may have heard before
-	}
+	// A follower of our own hears of it about when the consumer's does.
+	dir, err := journal.OS.OpenFolder(w.c.Journal.Dir)
+	must(t, err)
+	defer dir.Close()
+	heard := journal.NewFollower(dir, "monitor.log", w.c.Log)
+	changed := heard.Changed()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- heard.Run(ctx) }()
+	<-changed
+	stop()
+	must(t, <-ended)
 	w.start()
 	w.swept()
 	var paths []string
@@ -296,8 +304,8 @@ func unreadable(cause func(text []byte) []byte, finds config.Half, left func(*di
 		r.config.Half = config.ProducerOnly
 		r.run(func(p *Pipeline) {
 			waitFor(t, "all journaled", func() bool { return taken(p, names) })
-			prod, _, _ := p.halves()
-			must(t, prod.index.Sync(t.Context()))
+			prod := p.halves().producer
+			must(t, prod.Index().Sync(t.Context()))
 		})
 		r.hurt(cause)
 		all := r.cuts(func() {

@@ -9,11 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -109,7 +113,7 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	l.start()
 	l.await(2)
 	l.swept()
-	x := l.p.producer.index
+	x := l.p.halves().producer.Index()
 	knows := func(path string) bool {
 		_, ok, err := x.Get(path)
 		return ok && err == nil
@@ -235,18 +239,25 @@ func TestFinePrint07ForeignLogs(t *testing.T) {
 // sweep takes in what was missed. When the ledger cannot be written pushing
 // stops, and the verdicts in hand wait.
 func TestFinePrint08NoRoom(t *testing.T) {
-	l := newLab(t)
+	const minFree = 1 << 20
+	d := &scarce{Disk: journal.OS}
+	d.free.Store(2 * minFree)
+	l := newLab(t, func(c *Config) {
+		c.Journal.MinFree = minFree
+		c.disk = store.Disk{Disk: d, Pebble: vfs.Default}
+	})
 	l.start()
 	l.swept()
-	prod := l.p.producer
-	prod.fail(errors.New("test: no room"))
-	if err := l.p.Ready(); err == nil || !strings.Contains(err.Error(), "no room") {
-		t.Errorf("ready without room: %v", err)
-	}
+	d.free.Store(minFree - 1)
+	l.until("not ready for want of room", func() bool {
+		err := l.p.Ready()
+		return err != nil && strings.Contains(err.Error(), "intake is stopped: 0 MiB are free")
+	})
 	path := l.write("waits", "1")
 	if n := len(l.lines("live")); n != 0 {
 		t.Errorf("%d lines without room", n)
 	}
+	d.free.Store(2 * minFree)
 	l.until("its outcome once there is room", func() bool { return len(outcomesOf(l.outcomes(), path)) == 1 })
 	l.until("ready", func() bool { return l.p.Ready() == nil })
 	for _, want := range []string{"intake stops", "intake goes on"} {
@@ -254,23 +265,33 @@ func TestFinePrint08NoRoom(t *testing.T) {
 			t.Errorf("not said: %s", want)
 		}
 	}
-	short := &producer{lanes: prod.lanes, c: Config{Journal: config.Journal{Dir: l.drop, MinFree: 1 << 62}}}
-	if short.short() == nil {
-		t.Error("min_free was not noticed")
-	}
-
-	c := l.p.consumers[0]
-	if err := c.led.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.p.halves().ledger.Close())
 	for i := range 5 {
 		l.write(fmt.Sprintf("held%d", i), "1")
 	}
 	l.until("both workers held, all waiting", func() bool {
-		s := c.status()
+		s := l.p.Status().Scanners[0]
 		return s.Waiting == 5 && s.InFlight == 2 && strings.Contains(l.logged(), "ledger cannot be written")
 	})
 }
+
+// scarce is a disk that says how much room there is.
+type scarce struct {
+	journal.Disk
+	free atomic.Int64
+}
+
+func (d *scarce) OpenFolder(dir string) (journal.Folder, error) {
+	f, err := d.Disk.OpenFolder(dir)
+	return scarceFolder{f, d}, err
+}
+
+type scarceFolder struct {
+	journal.Folder
+	d *scarce
+}
+
+func (f scarceFolder) Free() (int64, error) { return f.d.free.Load(), nil }
 
 // 9. Manual lines are appended, with `for` meant for one scanner: the others pass
 // over it uncounted. Nothing rewrites a line.
@@ -287,7 +308,7 @@ func TestFinePrint09Again(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Via, s.For, s.Seen = sample.ViaManual, "two", time.Now()
-	if _, _, err := l.p.producer.lanes.Lane(journal.Backlog).Append(sample.AppendLine(nil, s)); err != nil {
+	if _, _, err := l.p.halves().lanes.Lane(journal.Backlog).Append(sample.AppendLine(nil, s)); err != nil {
 		t.Fatal(err)
 	}
 	all := l.await(3)

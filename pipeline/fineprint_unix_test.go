@@ -20,7 +20,6 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
-	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // 1. Changed while the scanner held its descriptor: no verdict, and the new
@@ -46,29 +45,24 @@ func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 // 2. Another's lease is "not yet" in the consumer too.
 func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	l := newLab(t)
-	path := l.write("a", "x")
+	other := l.write("b", "y")
 	l.c.Half = config.ProducerOnly
 	l.start()
 	l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
+	path := l.write("a", "x")
+	l.until("a line of the lane that goes first", func() bool { return len(l.lines("live")) == 1 })
 	l.halt()
 	letGo := hold(t, path)
 	l.c.Half = config.ConsumerOnly
+	l.c.Scanners = []config.Scanner{{Name: "hashlist", Type: "hashlist", Workers: 1}} // one after the other
 	l.start()
-	l.until("it is put off", func() bool {
-		_, consumers, _ := l.p.halves()
-		if len(consumers) == 0 {
-			return false
-		}
-		c := consumers[0]
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return len(c.retries) == 1 || len(l.outcomes()) > 0
-	})
-	if n := len(l.outcomes()); n != 0 {
-		t.Fatalf("%+v under another's lease", l.outcomes())
+	l.judged(other)
+	if all := outcomesOf(l.outcomes(), path); len(all) != 0 {
+		t.Fatalf("%+v under another's lease", all)
 	}
 	letGo()
-	if o := l.await(1)[0]; o.Outcome != sample.Done || o.Tries != 1 {
+	l.judged(path)
+	if o := outcomesOf(l.outcomes(), path)[0]; o.Outcome != sample.Done || o.Tries != 1 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -129,38 +123,6 @@ func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
 		if o.Outcome != sample.Done || o.Verdict != scan.Clean {
 			t.Errorf("%+v", o)
 		}
-	}
-}
-
-// 5. Nothing is pruned ahead of the index's durable mark; and a path is forgotten
-// only when its folder was listed to the end without error.
-func TestFinePrint05MarkAndListing(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Journal.CutSize = 500 })
-	l.start()
-	l.swept()
-	var path string
-	for i := range 12 {
-		path = l.write(fmt.Sprint(i), "x")
-		l.judged(path)
-	}
-	p := l.p.producer
-	l.until("the cursor at the end", func() bool {
-		at, err := journal.LoadCursor(p.cursors, config.DefaultScanner+"."+journal.Live)
-		return err == nil && at == p.lanes.Lane(journal.Live).Durable()
-	})
-	before := len(l.sealed())
-	l.until("a durable mark", func() bool { return p.index.Marks()[journal.Live] != journal.Pos{} })
-	none := p.pruner
-	none.marks = func() map[string]journal.Pos { return nil }
-	if none.prune(1); len(l.sealed()) != before {
-		t.Errorf("%d of %d segments are left ahead of the mark", len(l.sealed()), before)
-	}
-	s := &sweep{p: p, d: watch.Doubt{Under: l.drop}, forget: true, whole: true, marks: p.ends()}
-	if err := s.folder(t.Context(), watch.Folder{Path: l.drop, Last: true, Err: errors.New("test: not listed to its end")}); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok, err := p.index.Get(path); !ok || err != nil {
-		t.Errorf("forgotten although its folder could not be listed: %v", err)
 	}
 }
 
@@ -228,10 +190,10 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 	r.drops(0, 10)
 	r.run(func(p *Pipeline) {
 		r.settled(p, 10)
-		prod, _, _ := p.halves()
+		lanes := p.halves().lanes
 		waitFor(t, "the cursor at the end", func() bool {
-			at, err := journal.LoadCursor(prod.cursors, "clamav."+journal.Backlog)
-			return err == nil && at == prod.lanes.Lane(journal.Backlog).Durable()
+			at, err := journal.LoadCursor(r.cursors(), "clamav."+journal.Backlog)
+			return err == nil && at == lanes.Lane(journal.Backlog).Durable()
 		})
 		for range 4 {
 			n := r.told.size()
@@ -240,7 +202,7 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.settled(p, n+1)
-			waitFor(t, "a cut", func() bool { return prod.lanes.Lane(journal.Backlog).Cut(time.Now()) == nil })
+			waitFor(t, "a cut", func() bool { return lanes.Lane(journal.Backlog).Cut(time.Now()) == nil })
 		}
 		sealed := func() (n int) {
 			dir, err := r.files.OpenFolder(rigState + "/journal")

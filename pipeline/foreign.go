@@ -23,7 +23,8 @@ const maxForeign = 20
 
 // tellForeign names what lies in the state's folders and is none of ours, and what
 // is ours and cannot be read. It is left alone: whoever put it there may need it.
-func tellForeign(c Config, dirs *store.Folders, led *ledger.Ledger) {
+func (p *Pipeline) tellForeign(dirs *store.Folders, led *ledger.Ledger) {
+	c := p.c
 	tellForeignIn(dirs.State, c.Log, func(e fs.DirEntry) bool { return ofState(c, e) })
 	tellForeignIn(dirs.Journal, c.Log, func(e fs.DirEntry) bool {
 		return e.Name() == filepath.Base(c.State) && watch.Within(c.Journal.Dir, c.State) || ofSeries(e, ".segments", journal.Base(journal.Live), journal.Base(journal.Backlog))

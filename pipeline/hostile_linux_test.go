@@ -25,7 +25,6 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
-	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // unprinted returns what in text would act on a terminal, a log or a page.
@@ -360,57 +359,5 @@ func TestTouchedWhileItIsHashed(t *testing.T) {
 	}
 	if n := len(l.lines("live")) + len(l.lines("backlog")); n > 1+2*12+1 {
 		t.Errorf("%d lines for a file that was touched 12 times, and 12 others", n)
-	}
-}
-
-// TestHashGoesOnWhereItWas: what is hashed in turns has the same hash.
-func TestHashGoesOnWhereItWas(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "f")
-	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // four reads
-	must(t, os.WriteFile(path, text, 0o600))
-	o := newOpener([]config.Tree{{Path: dir}})
-	p := &push{sample: sample.Sample{Path: path}}
-	turns := 0
-	turn := func() bool { turns++; return turns%2 == 0 } // one read, then enough
-	var out sample.Outcome
-	w := o.open(t.Context(), p, &out, turn)
-	for w == unfinished {
-		w = o.open(t.Context(), p, &out, turn)
-	}
-	if want := fmt.Sprintf("%x", sha256.Sum256(text)); w != ready || out.SHA256 != want || turns < 6 {
-		t.Errorf("%d after %d turns: %s, want %s", w, turns, out.SHA256, want)
-	}
-	p.shut()
-	// Another version in between ends it, for its hash would be of none: a bare path
-	// alone begins anew. Both give way as before.
-	for _, line := range []sample.Sample{{Path: path}, {Path: path, ID: "x", Size: int64(len(text))}} {
-		p, turns = &push{sample: line}, 0
-		st, err := watch.Lstat(path)
-		must(t, err)
-		p.sample.Mtime = st.Mtime
-		if w := o.open(t.Context(), p, &out, turn); w != unfinished {
-			t.Fatalf("%d", w)
-		}
-		must(t, os.Chmod(path, 0o640))
-		must(t, os.Chmod(path, 0o600))
-		w := o.open(t.Context(), p, &out, turn)
-		if !line.Bare() {
-			if w != settled || out.Reason != sample.ReasonChanged {
-				t.Errorf("%d: %+v", w, out)
-			}
-			continue
-		}
-		if w != unfinished {
-			t.Errorf("%d: it does not give way", w)
-		}
-		for w == unfinished {
-			w = o.open(t.Context(), p, &out, turn)
-		}
-		if w != ready || out.SHA256 != sumOf(string(text)) {
-			t.Errorf("%d: %s", w, out.SHA256)
-		}
-		p.shut()
 	}
 }

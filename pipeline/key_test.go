@@ -146,3 +146,26 @@ func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
 		return o.Cached
 	})
 }
+
+// TestNothingIsRememberedOfADatabaseWithoutANumber: the version of such a clamd does
+// not move with its signatures.
+func TestNothingIsRememberedOfADatabaseWithoutANumber(t *testing.T) {
+	l, d := remembering(t, scantest.Networks()[0])
+	d.SetVersion("ClamAV 1.4.6")
+	l.start()
+	l.swept()
+	for i, name := range []string{"a", "b", "c"} {
+		l.write(name, eicar())
+		if o := l.await(i + 1)[i]; o.Cached || o.Verdict != scan.Malicious {
+			t.Errorf("%+v", o)
+		}
+	}
+	l.halt()
+	l.start()
+	l.swept()
+	d.SetVersion("ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026")
+	l.write("d", eicar())
+	if o := l.await(4)[3]; o.Cached {
+		t.Errorf("%+v", o)
+	}
+}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
@@ -32,6 +33,8 @@ type lab struct {
 	mu   sync.Mutex
 	outs []sample.Outcome
 	logs bytes.Buffer
+
+	meddling func(scan.File) // see meddle
 
 	p    *Pipeline
 	stop context.CancelFunc
@@ -48,6 +51,7 @@ func newLab(t *testing.T, set ...func(*Config)) *lab {
 		defer l.mu.Unlock()
 		l.outs = append(l.outs, o)
 	}
+	l.meddling, l.c.scanner = func(scan.File) {}, l.meddled
 	l.c.Log = slog.New(slog.NewTextHandler(&guarded{l: l}, nil))
 	for _, f := range set {
 		f(&l.c)

@@ -7,7 +7,6 @@ package pipeline
 import (
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,9 +19,6 @@ func hostileNames() []string {
 
 // removalShows tells if a removed file has another ctime.
 const removalShows = true
-
-// noMemory is what the system says when it has none left.
-const noMemory = syscall.ENOMEM
 
 // hold has another program hold a file, by a lease, until letGo.
 func hold(t testing.TB, path string) (letGo func()) {

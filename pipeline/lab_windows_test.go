@@ -20,9 +20,6 @@ func hostileNames() []string {
 // changed then.
 const removalShows = false
 
-// noMemory is what the system says when it has none left.
-const noMemory = windows.ERROR_NOT_ENOUGH_MEMORY
-
 // hold has another program hold a file, which shares it with nobody, until letGo.
 func hold(t testing.TB, path string) (letGo func()) {
 	t.Helper()

@@ -5,15 +5,12 @@ package pipeline
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -61,24 +58,4 @@ func TestWrittenThroughAMapWhileItIsJudged(t *testing.T) {
 		all := outcomesOf(l.outcomes(), path)
 		return all[len(all)-1].SHA256 == sumOf(strings.Repeat("x", len(eicar())))
 	})
-}
-
-// TestAFileRipensBeforeItIsRemembered: within a tick of the clock two versions have
-// the same ctime, so where verdicts are remembered a file is hashed after that.
-func TestAFileRipensBeforeItIsRemembered(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "a")
-	o := newOpener([]config.Tree{{Path: dir}})
-	o.careful = true
-	for range 5 {
-		must(t, os.WriteFile(path, []byte("x"), 0o600))
-		p := &push{sample: sample.Sample{Path: path}}
-		var out sample.Outcome
-		var begun time.Time
-		w := o.open(t.Context(), p, &out, func() bool { begun = time.Now(); return false })
-		if young := begun.Sub(time.Unix(p.stat.Ctime.Sec, int64(p.stat.Ctime.Nsec))); w != ready || young < tick {
-			t.Errorf("%d: hashed when its ctime was %v old", w, young)
-		}
-		p.shut()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"iter"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/consumer"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
@@ -38,12 +40,24 @@ func (m *meddler) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.An
 
 // meddle has before called with each file of this size.
 func (l *lab) meddle(size int, before func()) {
-	_, consumers, _ := l.p.halves()
-	consumers[0].scanner = &meddler{consumers[0].scanner, func(f scan.File) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.meddling = func(f scan.File) {
 		if f.Size == int64(size) {
 			before()
 		}
-	}}
+	}
+}
+
+// meddled wraps the lab's scanners.
+func (l *lab) meddled(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
+	sc, err := consumer.Scanner(s, log)
+	return &meddler{sc, func(f scan.File) {
+		l.mu.Lock()
+		meddle := l.meddling
+		l.mu.Unlock()
+		meddle(f)
+	}}, err
 }
 
 // remembering is a lab whose one scanner has a cache.
@@ -194,6 +208,7 @@ func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 	})
 	l.write("a", eicar())
 	must(t, l.p.Sweep(""))
+	const restlessAfter = 3
 	all := l.await(restlessAfter + 1)
 	l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 	for i, o := range all {

@@ -59,14 +59,14 @@ var mutations = []mutation{
 	{"the folder of small files is not synced", "journal.replace", "syncdir", "cursors", waves(nothing)},
 	{"lines that a killed process left are not synced", "journal.(*Series).begin", "sync", "monitor.log", killed("monitor.log")},
 	{"outcomes that a killed process left are not synced", "journal.(*Series).begin", "sync", "verdicts.log", killed("verdicts.log")},
-	{"the index's key that a killed process left is not synced", "pipeline.indexKey", "syncdir", "index", killed("index")},
+	{"the index's key that a killed process left is not synced", "index.indexKey", "syncdir", "index", killed("index")},
 	{"lines that others appended are not synced", "journal.(*Series).Adopt", "sync", "", byOthers((*journal.Series).Adopt)},
 	{"lines that others appended are not synced before a cut", "journal.(*Series).cut", "sync", "", byOthers(func(s *journal.Series) error { return s.Cut(time.Now()) })},
 	{"a segment is not synced by who only reads it", "journal.(*Follower).upto", "sync", "", followed},
-	{"the end of a pause is not synced", "pipeline.(*consumer).pause", "syncdir", "", resumed},
-	{"the index is not synced", "pipeline.(*index).sync", "store sync", ".log", known},
-	{"the index is not synced after it forgot damaged lines", "pipeline.(*producer).dropDamaged", "store sync", ".log", unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder)},
-	{"the index is not synced after it forgot a file that is held", "pipeline.(*producer).forget", "store sync", ".log", held},
+	{"the end of a pause is not synced", "consumer.(*Consumer).Pause", "syncdir", "", resumed},
+	{"the index is not synced", "index.(*Index).Sync", "store sync", ".log", known},
+	{"the index is not synced after it forgot damaged lines", "producer.(*Producer).dropDamaged", "store sync", ".log", unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder)},
+	{"the index is not synced after it forgot a file that is held", "producer.(*Producer).Forget", "store sync", ".log", held},
 }
 
 func (m mutation) is(op disktest.Op) bool {
@@ -87,7 +87,7 @@ func (m mutation) ofStore() bool { return m.kind == "store sync" }
 func waits(call string) bool {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, after := range strings.Split(string(stacks), "pipeline.(*index).persist(")[1:] {
+	for _, after := range strings.Split(string(stacks), "index.(*Index).Persist(")[1:] {
 		lines := strings.SplitN(after, "\n", 4) // its arguments, its place, its caller
 		if len(lines) > 2 && strings.Contains(lines[2], "/"+call+"(") {
 			return true
@@ -164,7 +164,7 @@ func TestEverySyncIsAMutation(t *testing.T) {
 	}
 	delete(want, "OpenFolder") // makeFolder, below
 	have := map[string]int{}
-	for _, dir := range []string{".", "journal"} {
+	for _, dir := range []string{".", "journal", "internal/*"} {
 		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		must(t, err)
 		for _, path := range paths {
@@ -174,7 +174,7 @@ func TestEverySyncIsAMutation(t *testing.T) {
 		}
 	}
 	// These are the sync itself. makeFolder is OpenFolder's, on the machine's disk.
-	for _, f := range []string{"pipeline.(*index).persist", "journal.syncDir", "journal.syncForReader", "journal.(*folder).Sync", "journal.file.Sync", "pipeline.patientFile.Sync", "journal.makeFolder"} {
+	for _, f := range []string{"index.(*Index).Persist", "journal.syncDir", "journal.syncForReader", "journal.(*folder).Sync", "journal.file.Sync", "store.patientFile.Sync", "journal.makeFolder"} {
 		delete(have, f)
 	}
 	if !maps.Equal(have, want) {
@@ -210,7 +210,7 @@ func syncsIn(t *testing.T, path string, have map[string]int) {
 			case *ast.CallExpr:
 				sel, method := n.Fun.(*ast.SelectorExpr)
 				id, function := n.Fun.(*ast.Ident)
-				if method && (sel.Sel.Name == "Sync" && len(n.Args) == 0 || sel.Sel.Name == "persist") || function && (id.Name == "syncDir" || id.Name == "syncForReader") {
+				if method && (sel.Sel.Name == "Sync" && len(n.Args) == 0 || sel.Sel.Name == "Persist") || function && (id.Name == "syncDir" || id.Name == "syncForReader") {
 					have[name]++
 				}
 			}
@@ -308,8 +308,8 @@ func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut
 				s := p.Status()
 				return len(s.Trees) > 0 && s.Trees[0].LastSweep != nil && len(s.Scanners) > 0 && s.Scanners[0].Waiting == 0
 			})
-			prod, _, _ := p.halves()
-			must(t, prod.index.Sync(t.Context()))
+			prod := p.halves().producer
+			must(t, prod.Index().Sync(t.Context()))
 		})
 	}, nothing, skip)
 }
@@ -324,8 +324,7 @@ func byOthers(take func(*journal.Series) error) scene {
 			r.run(func(p *Pipeline) {
 				r.settled(p, 0)
 				r.put(p, 0, 2)
-				prod, _, _ := p.halves()
-				live := prod.lanes.Lane(journal.Live)
+				live := p.halves().lanes.Lane(journal.Live)
 				f, err := live.Folder().Open(journal.Base(journal.Live), os.O_WRONLY|os.O_APPEND)
 				must(t, err)
 				_, err = f.Write([]byte("/elsewhere/bare\n"))
@@ -462,18 +461,18 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 	all := r.cuts(func() {
 		r.run(func(p *Pipeline) {
 			r.settled(p, 0)
-			prod, _, _ := p.halves()
+			prod, lanes := p.halves().producer, p.halves().lanes
 			for wave := range 2 {
 				r.put(p, 3*wave, 3)
-				waitFor(t, "a cut", func() bool { return prod.lanes.Lane(journal.Live).Cut(time.Now()) == nil })
+				waitFor(t, "a cut", func() bool { return lanes.Lane(journal.Live).Cut(time.Now()) == nil })
 			}
 			r.put(p, 6, 1)
 			waitFor(t, "the cursor in the last segment", func() bool {
-				return cursorIn(prod, 3)
+				return cursorIn(r.cursors(), 3)
 			})
-			must(t, prod.index.Sync(t.Context()))
-			prod.pruner.prune(0)
-			must(t, prod.lanes.Lane(journal.Live).Folder().Sync()) // as the next cut does: now they are gone
+			must(t, prod.Index().Sync(t.Context()))
+			prod.Prune(0)
+			must(t, lanes.Lane(journal.Live).Folder().Sync()) // as the next cut does: now they are gone
 			r.put(p, 7, 1)
 		})
 	}, nothing, skip)
@@ -481,7 +480,7 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 }
 
 // cursorIn reports whether the saved cursor of the live lane is in segment n.
-func cursorIn(p *producer, n uint64) bool {
-	at, err := journal.LoadCursor(p.cursors, "clamav."+journal.Live)
+func cursorIn(dir journal.Folder, n uint64) bool {
+	at, err := journal.LoadCursor(dir, "clamav."+journal.Live)
 	return err == nil && at.Segment >= n
 }

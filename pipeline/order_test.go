@@ -10,7 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/certpush/certpush/pipeline/internal/index"
-	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -51,27 +50,4 @@ func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
 	}
 	must(t, left.Close())
 	must(t, x.Close())
-}
-
-// TestLittleTrafficDoesNotKeepTheLedger: where each segment of the ledger has one
-// outcome, every line is read while the active one is empty. Marks move on all the
-// same, else nothing could be pruned and each start would read all of it.
-func TestLittleTrafficDoesNotKeepTheLedger(t *testing.T) {
-	m := newModel(t, 0)
-	for range 5 {
-		m.append(journal.Live)
-		for _, c := range m.consumers {
-			m.push(c)
-			must(t, c.saveCursors())
-		}
-		must(t, m.led.Cut(m.now))
-	}
-	must(t, m.led.Tend(m.now, m.keep, savedMarks(m.consumers)))
-	names, err := journal.Segments(m.led.Dir, ledger.Base)
-	must(t, err)
-	if len(names) > 3 { // the active one, and two that marks may lie in
-		t.Errorf("%q are kept", names)
-	}
-	m.crash(m.d.Kill())
-	m.drain()
 }

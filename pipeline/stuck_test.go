@@ -17,9 +17,7 @@ func TestStuckIsWhatCouldMove(t *testing.T) {
 	l := newLab(t, failing(d))
 	l.start()
 	l.swept()
-	c := l.p.consumers[0]
-	longAgo := func() { c.moved.Store(time.Now().Add(-24 * time.Hour).UnixNano()) }
-	longAgo()
+	c := l.p.halves().consumers[0]
 	if err := l.p.Stuck(); err != nil {
 		t.Errorf("with nothing to push: %v", err)
 	}
@@ -30,8 +28,7 @@ func TestStuckIsWhatCouldMove(t *testing.T) {
 	if err := l.p.Stuck(); err != nil {
 		t.Errorf("while a scanner takes its time: %v", err)
 	}
-	longAgo()
-	if err := l.p.Stuck(); err == nil || !strings.Contains(err.Error(), "1 samples wait for scanner clam") {
+	if err := c.Stuck(time.Now().Add(24 * time.Hour)); err == nil || !strings.Contains(err.Error(), "1 samples wait for scanner clam") {
 		t.Errorf("after a day: %v", err)
 	}
 	if err := l.p.Pause("clam"); err != nil {
@@ -40,10 +37,8 @@ func TestStuckIsWhatCouldMove(t *testing.T) {
 	if err := l.p.Stuck(); err != nil {
 		t.Errorf("paused: %v", err)
 	}
-	l.until("a producer that does not come round", func() bool {
-		l.p.producer.tended.Store(time.Now().Add(-time.Hour).UnixNano())
-		err := l.p.Stuck()
-		return err != nil && strings.Contains(err.Error(), "producer")
-	})
+	if err := l.p.halves().producer.Stuck(time.Now().Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "producer") {
+		t.Errorf("a producer that does not come round: %v", err)
+	}
 	d.Set(scantest.Refuse) // which ends what is in flight
 }

@@ -5,7 +5,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,9 +132,9 @@ func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	l.write("a", "one")
 	lost := l.write("b", "two")
 	l.await(2)
-	e, _, err := l.p.producer.index.Get(lost)
+	e, _, err := l.p.halves().producer.Index().Get(lost)
 	must(t, err)
-	must(t, l.p.producer.index.ForgetLine(t.Context(), lost, e.At))
+	must(t, l.p.halves().producer.Index().ForgetLine(t.Context(), lost, e.At))
 	v := l.verify(false)
 	if v.Unaccounted != 1 || len(v.List) != 1 || v.List[0].Sample.Path != lost || v.Queued != 0 || v.Done != 1 {
 		t.Fatalf("%+v", v)
@@ -166,7 +165,7 @@ func TestVerifyMissesALostSegment(t *testing.T) {
 	}
 	l.write("a", "one")
 	l.until("a line", func() bool { return len(l.lines("live")) == 1 })
-	if err := l.p.producer.lanes.Lane(journal.Live).Cut(time.Now()); err != nil {
+	if err := l.p.halves().lanes.Lane(journal.Live).Cut(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	l.write("b", "two")
@@ -233,41 +232,6 @@ func TestVerifyOfWhatAnotherProcessWatches(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	l.until("the outcome in the proof", func() bool { v := l.verify(false); return v.Done == 1 && v.Proven() })
-}
-
-// What a verify holds in memory grows with the files there are, not with the
-// ledger: outcomes of what is gone are passed over.
-func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
-	l := newLab(t)
-	l.start()
-	l.swept()
-	l.judged(l.write("a", "x"))
-	l.halt()
-	f, err := os.OpenFile(filepath.Join(l.c.State, "ledger", "verdicts.log"), os.O_APPEND|os.O_WRONLY, 0)
-	must(t, err)
-	const n = 100_000
-	var b []byte
-	for i := range n {
-		o := sample.Outcome{ID: fmt.Sprintf("%016x", i), Scanner: "hashlist", Path: fmt.Sprintf("/srv/%d", i), Outcome: []string{sample.Gone, sample.Dead}[i%2], At: sample.At{Lane: "live", Pos: journal.Pos{Segment: 1, Offset: int64(i) * 200}}}
-		b = sample.AppendLine(b, o)
-	}
-	_, err = f.Write(b)
-	must(t, errors.Join(err, f.Close()))
-	p, err := New(l.c)
-	must(t, err)
-	must(t, p.look(func(a *archive) error {
-		c := &verify{a: a, c: p.c}
-		done, err := c.atRest(t.Context())
-		must(t, err)
-		v, err := c.run(t.Context())
-		if err != nil || !v.Proven() || v.Done != 1 {
-			t.Errorf("%+v %v", v, err)
-		}
-		if len(c.ended) > 1 {
-			t.Errorf("%d outcomes are kept for one file", len(c.ended))
-		}
-		return done()
-	}))
 }
 
 // Of a line that cannot be read any more its outcome in the ledger is proof, and

@@ -92,7 +92,7 @@ func TestWhyTellsWhatWaits(t *testing.T) {
 	path := l.write("a", "one")
 	l.until("the journal line", func() bool { return len(l.why(path).Lines) == 1 })
 	s := l.why(path)
-	if len(s.Waiting) != 1 || s.Waiting[0] != (Pending{"clam", s.Lines[0].At}) || len(s.Outcomes) != 0 {
+	if len(s.Waiting) != 1 || s.Waiting[0] != (Pending{Scanner: "clam", At: s.Lines[0].At}) || len(s.Outcomes) != 0 {
 		t.Errorf("%+v", s)
 	}
 }

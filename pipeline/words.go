@@ -4,6 +4,9 @@ package pipeline
 
 import (
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/consumer"
+	"github.com/certpush/certpush/pipeline/internal/look"
+	"github.com/certpush/certpush/pipeline/internal/producer"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
@@ -75,3 +78,33 @@ const (
 
 // DefaultScanner is the scanner when none is configured: the built-in hash list.
 const DefaultScanner = config.DefaultScanner
+
+// What Status tells.
+type (
+	// TreeStatus is one tree's part of a Status.
+	TreeStatus = producer.TreeStatus
+	// ScannerStatus is one scanner's part of a Status. At every instant
+	// Journaled = Done + Gone + Skipped + Dead + Waiting; Waiting counts those in
+	// flight.
+	ScannerStatus = consumer.Status
+)
+
+// What the looks tell.
+type (
+	// Story is what journal and ledger know of a sample, each part in order of time.
+	Story = look.Story
+	// Journaled is a journal line and its place.
+	Journaled = look.Journaled
+	// Pending is a line that a configured scanner has no outcome for.
+	Pending = look.Pending
+	// DeadLetter is a sample that a scanner's consumer gave up.
+	DeadLetter = look.DeadLetter
+	// Proof is what a verify found. Its numbers count files, once for each
+	// configured scanner; excluded ones count once.
+	Proof = look.Proof
+	// Unaccounted is a file that nobody will push.
+	Unaccounted = look.Unaccounted
+)
+
+// DownError says that a scanner cannot be reached.
+type DownError = consumer.DownError

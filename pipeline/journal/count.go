@@ -34,6 +34,9 @@ func (r *Reader) Count() int64 {
 	return c.n
 }
 
+// Ahead returns what is left of the last Count: what came since is not in it.
+func (r *Reader) Ahead() int64 { return r.ahead.n }
+
 // recount has Count begin anew at the reader's place.
 func (r *Reader) recount() {
 	if r.ahead.f != nil {

@@ -20,6 +20,9 @@ import (
 type Disk interface {
 	// OpenFolder opens dir, which it makes durably where it is missing.
 	OpenFolder(dir string) (Folder, error)
+	// FindFolder opens dir where it is there, and makes nothing. Its error wraps
+	// fs.ErrNotExist where it is not.
+	FindFolder(dir string) (Folder, error)
 	// TakeLock takes the lock named half in each of dirs, or returns ErrLocked.
 	TakeLock(half string, dirs ...string) (io.Closer, error)
 }
@@ -70,6 +73,15 @@ func (system) OpenFolder(dir string) (Folder, error) {
 	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	return &folder{dir, root}, nil
+}
+
+// FindFolder implements Disk.
+func (system) FindFolder(dir string) (Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open folder: %w", err)

@@ -230,6 +230,19 @@ func (d *Disk) OpenFolder(dir string) (journal.Folder, error) {
 	return &folder{d, dir, n}, nil
 }
 
+// FindFolder implements journal.Disk.
+func (d *Disk) FindFolder(dir string) (journal.Folder, error) {
+	n := d.root
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range strings.Split(strings.Trim(filepath.ToSlash(filepath.Clean(dir)), "/"), "/") {
+		if n = n.names[name]; n == nil || !n.dir {
+			return nil, &fs.PathError{Op: "open", Path: dir, Err: fs.ErrNotExist}
+		}
+	}
+	return &folder{d, dir, n}, nil
+}
+
 // folder finds a folder or makes it. As on the real disk the names of new ones
 // and of the one that is opened are synced.
 func (d *Disk) folder(dir string, top bool) (*node, error) {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// Config says what a Consumer pushes, to which scanner, and where it records.
+type Config struct {
+	Scanner config.Scanner
+	Scan    scan.Scanner // the scanner itself
+	Trees   []config.Tree
+	Grace   time.Duration        // a stop waits this long for the pushes in hand
+	Outcome func(sample.Outcome) // told of each outcome after it is recorded; must not block
+
+	Dirs    *store.Folders                 // open, and closed after the Consumer
+	Tail    func(lane string) journal.Tail // how far a lane may be read
+	Ledger  *ledger.Ledger
+	Cache   *cache.Cache // of verdicts; needed where Scanner.Cache is set
+	Source  Source       // hears what became of its samples
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// Consumer pushes the journal's lines to one scanner. Take New, then Run, then Close.
+type Consumer struct {
+	c       Config
+	lines   *lines
+	workers *workers
+	holders *holders
+}
+
+// New returns a Consumer at rest, its cursors loaded and its readers open.
+func New(ctx context.Context, c Config) (*Consumer, error) {
+	c.Log = c.Log.With("scanner", c.Scanner.Name)
+	l, err := newLines(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	k := &Consumer{c: c, lines: l, workers: newWorkers(c, l), holders: newHolders(l, c.Log)}
+	if err := k.loadPause(); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Close closes what New opened.
+func (k *Consumer) Close() error { return k.lines.close() }
+
+// Run pushes until ctx ends, and then until the pushes in hand are finished or
+// given back.
+func (k *Consumer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return k.lines.Run(ctx) })
+	g.Go(func() error { return k.workers.health.Run(ctx) })
+	g.Go(func() error { return k.holders.Run(ctx, k.workers.health.open) })
+	g.Go(func() error { return k.workers.dispatch(ctx) })
+	err := g.Wait()
+	k.lines.trySaving()
+	at, mark := k.Stand()
+	k.c.Log.Debug("pushing has ended", "live", at[journal.Live].String(), "backlog", at[journal.Backlog].String(), "mark", strings.TrimSpace(mark.String()))
+	return err
+}
+
+// Stand returns the cursors as they are now, and the mark that fits them. What is on
+// disk may lag.
+func (k *Consumer) Stand() (cursors map[string]journal.Pos, mark ledger.Mark) { return k.lines.stand() }
+
+// Name returns the scanner's name.
+func (k *Consumer) Name() string { return k.c.Scanner.Name }
+
+// SavedMark returns the mark as it is on disk. A crash goes back to it: no later one
+// may tell what of the ledger is not needed.
+func (k *Consumer) SavedMark() ledger.Mark {
+	return ledger.LoadMark(k.lines.cursors, k.lines.markFile())
+}
+
+// Ready is nil while the scanner answered its last ping and nothing that pushing needs
+// is refused.
+func (k *Consumer) Ready() error {
+	var errs []error
+	if !k.workers.health.state().up {
+		errs = append(errs, fmt.Errorf("scanner %s did not answer its last ping", k.Name()))
+	}
+	errs = append(errs, k.lines.ready())
+	if err := k.workers.trials.short.Err(); err != nil {
+		errs = append(errs, fmt.Errorf("scanner %s: samples cannot be opened for want of descriptors or memory, and wait: %w", k.Name(), err))
+	}
+	return errors.Join(errs...)
+}

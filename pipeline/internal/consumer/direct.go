@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// DownError says that a scanner cannot be reached.
+type DownError struct {
+	Scanner string
+	Err     error
+}
+
+func (e *DownError) Error() string { return "reach scanner " + e.Scanner + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *DownError) Unwrap() error { return e.Err }
+
+// Scanner returns the scanner that s describes, at rest.
+func Scanner(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
+	sc, err := scan.New(scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
+	}
+	return sc, nil
+}
+
+// Ping asks one scanner whether it is ready and returns its version. The error
+// is a *DownError, or says what is wrong with s.
+func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
+	sc, err := Scanner(s, nil)
+	if err != nil {
+		return "", err
+	}
+	if version, err = sc.Ping(ctx); err != nil {
+		return "", &DownError{s.Name, err}
+	}
+	return version, nil
+}
+
+// Scan pushes the files at and below paths to each scanner now, without a
+// journal, and tells of each outcome. It ends early with ctx's error, or with a
+// *DownError when a scanner cannot be reached.
+func Scan(ctx context.Context, scanners []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
+	var all []*direct
+	for _, s := range scanners {
+		sc, err := Scanner(s, log)
+		if err != nil {
+			return err
+		}
+		if _, err := sc.Ping(ctx); err != nil {
+			return &DownError{s.Name, err}
+		}
+		all = append(all, &direct{c: s, scanner: sc, each: each})
+	}
+	for _, arg := range paths {
+		if err := scanBelow(ctx, arg, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// direct pushes to one scanner without a journal.
+type direct struct {
+	c       config.Scanner
+	scanner scan.Scanner
+	opener  *opener
+	batch   []*push
+	each    func(sample.Outcome)
+}
+
+// scanBelow pushes one argument: a file, or all below a folder. The argument
+// itself may be a link, nothing below it is followed.
+func scanBelow(ctx context.Context, arg string, all []*direct) error {
+	root, err := filepath.Abs(arg)
+	if err != nil {
+		return fmt.Errorf("resolve path: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	tree := filepath.Dir(root)
+	if st, err := os.Stat(root); err == nil && st.IsDir() {
+		tree = root
+	}
+	for _, n := range all {
+		n.opener = newOpener([]config.Tree{{Path: tree}}, false)
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && err == nil {
+			return ctx.Err()
+		}
+		for _, n := range all {
+			if err := n.add(ctx, path); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+	for _, n := range all {
+		if err == nil {
+			err = n.flush(ctx)
+		}
+	}
+	return err
+}
+
+func (d *direct) add(ctx context.Context, path string) error {
+	d.batch = append(d.batch, &push{line: line{sample: sample.Sample{Path: path, Via: sample.ViaManual}}})
+	if len(d.batch) < d.c.Workers {
+		return nil
+	}
+	return d.flush(ctx)
+}
+
+// flush pushes the batch in one session, and what that leaves open one by one.
+func (d *direct) flush(ctx context.Context) error {
+	batch := d.batch
+	d.batch = nil
+	left, err := d.session(ctx, batch, false)
+	if err != nil {
+		return err
+	}
+	for _, p := range left {
+		if _, err := d.session(ctx, []*push{p}, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// session pushes batch in one session of the scanner. It returns those without an
+// outcome; last says that they have no other session to come.
+func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []*push, err error) {
+	var all []entry
+	defer func() {
+		for _, e := range all {
+			e.push.file.shut()
+		}
+	}()
+	answers := d.scanner.Scan(ctx, func(yield func(scan.File) bool) {
+		for _, p := range batch {
+			p.trial.began = time.Now()
+			e := entry{ended: ended{p, sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}}}
+			if e.way = d.opener.open(ctx, p, &e.out, func() bool { return false }); e.way == parked {
+				return // ctx has ended
+			}
+			all = append(all, e)
+			if e.way == ready && !yield(scan.File{F: p.file.f, Size: p.file.stat.Size, SHA256: p.file.sum}) {
+				return
+			}
+		}
+	})
+	for i := range all {
+		e := &all[i]
+		switch e.way {
+		case held, unread:
+			e.out.Outcome, e.out.Reason = sample.Dead, e.push.trial.reason()
+		case ready:
+			if len(answers) == 0 {
+				continue // the session ended before
+			}
+			again, err := d.take(e, answers[0], last)
+			if answers = answers[1:]; err != nil {
+				return nil, err
+			}
+			if again {
+				left = append(left, e.push)
+			}
+		}
+		if e.out.Outcome != "" {
+			e.out.Time = time.Now()
+			e.out.Took = e.out.Time.Sub(e.push.trial.began)
+			d.each(e.out)
+		}
+	}
+	return left, ctx.Err()
+}
+
+// take takes an answer: again means that the push needs another session.
+func (d *direct) take(e *entry, a scan.Answer, last bool) (again bool, err error) {
+	if e.push.judge(a, &e.out) {
+		return false, nil
+	}
+	switch f := a.Err; {
+	case f != nil && (f.Kind == scan.Down || f.Kind == scan.Sick):
+		return false, &DownError{d.c.Name, f}
+	case !last:
+		return true, nil
+	case f == nil:
+		e.out.Outcome, e.out.Reason = sample.Skipped, sample.ReasonChanged
+	default:
+		e.out.Outcome, e.out.Reason = sample.Dead, describe(f.Kind.String(), f)
+	}
+	return false, nil
+}

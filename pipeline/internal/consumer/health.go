@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+const (
+	pingFor     = 10 * time.Second // a ping without an answer by then is none
+	pingFirst   = 100 * time.Millisecond
+	pingMax     = 10 * time.Second
+	canaryEvery = 10 * time.Minute
+	keyGood     = time.Second // a scanner's key older than this is asked for again
+)
+
+// health knows whether a scanner is up: pings tell when to go on after it was
+// down, the canary whether it detects.
+type health struct {
+	c       config.Scanner
+	scanner scan.Scanner
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	s      healthState
+	judged uint64        // verdicts given, the canary's among them
+	up     chan struct{} // closed while up
+	down   chan struct{} // a token: it went down
+	busy   time.Time     // told to wait until then
+	free   chan struct{} // closed while nobody paused it
+
+	key    string    // what it judges by, as it was told last
+	keyed  time.Time // when it was asked for that
+	asking *asking   // a question on its way, nil when there is none
+}
+
+type healthState struct {
+	up      bool
+	paused  bool // by an operator
+	since   time.Time
+	version string
+	sick    bool // it went down although it answers: only a canary brings it back
+	blind   bool // it answers, but wrongly: EICAR is nothing to it, or anything is malicious
+	said    bool // its being down was logged
+}
+
+func newHealth(c config.Scanner, s scan.Scanner, log *slog.Logger) *health {
+	h := &health{c: c, scanner: s, log: log, up: make(chan struct{}), down: make(chan struct{}, 1), free: make(chan struct{}), s: healthState{since: time.Now()}}
+	close(h.free)
+	return h
+}
+
+// pause stops pushing, or lets it go on; false means that it was so already.
+func (h *health) pause(on bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.s.paused == on {
+		return false
+	}
+	h.s.paused = on
+	if on {
+		h.free = make(chan struct{})
+	} else {
+		close(h.free)
+	}
+	return true
+}
+
+// open reports whether the scanner may be pushed to now.
+func (h *health) open() bool {
+	s := h.state()
+	return s.up && !s.paused
+}
+
+func (h *health) state() healthState {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.s
+}
+
+// wait returns when the scanner may be pushed to.
+func (h *health) wait(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		up, busy, isUp := h.up, time.Until(h.busy), h.s.up
+		free, paused := h.free, h.s.paused
+		h.mu.Unlock()
+		if paused {
+			select {
+			case <-free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		}
+		if isUp && busy <= 0 {
+			return ctx.Err()
+		}
+		if isUp {
+			t := time.NewTimer(busy)
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				t.Stop()
+				return ctx.Err()
+			}
+			continue
+		}
+		select {
+		case <-up:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// judgedNow counts a verdict: it is the proof that the scanner works.
+func (h *health) judgedNow(n int) {
+	h.mu.Lock()
+	h.judged += uint64(n)
+	h.mu.Unlock()
+}
+
+func (h *health) judgedSoFar() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.judged
+}
+
+// rest makes pushing wait: the scanner is busy.
+func (h *health) rest(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if until := time.Now().Add(d); until.After(h.busy) {
+		h.busy = until
+	}
+}
+
+// fail pauses pushing: the scanner is down, or sick.
+func (h *health) fail(err error, sick bool) {
+	h.mu.Lock()
+	h.s.sick = h.s.sick || sick
+	was, said := h.s.up, h.s.said
+	if was {
+		h.s.up, h.s.since = false, time.Now()
+		h.up = make(chan struct{})
+	}
+	h.s.said = true
+	h.mu.Unlock()
+	if !said {
+		if sick {
+			h.log.Error("scanner is sick; pushing to it pauses, journaling goes on: look at its log, its disk and its memory", "addresses", h.c.Addresses, "error", err)
+		} else {
+			h.log.Error("scanner is down; pushing to it pauses, journaling goes on: start it, or correct its address, and see `certpush check`", "addresses", h.c.Addresses, "error", err)
+		}
+	}
+	if was {
+		select {
+		case h.down <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run pings at start and while the scanner is down, and pushes the canary at
+// start and every ten minutes, until ctx ends.
+func (h *health) Run(ctx context.Context) error {
+	every := time.NewTicker(canaryEvery)
+	defer every.Stop()
+	h.recover(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.down:
+			h.recover(ctx)
+		case <-every.C:
+			if h.state().up {
+				h.canary(ctx)
+			}
+		}
+	}
+}
+
+// recover pings until the scanner is ready, then lets pushing go on.
+func (h *health) recover(ctx context.Context) {
+	pace := backoff.NewExponentialBackOff()
+	pace.InitialInterval, pace.MaxInterval = pingFirst, pingMax
+	for ctx.Err() == nil {
+		version, err := h.ping(ctx)
+		if err == nil && (h.state().sick || !h.c.NoCanary) {
+			err = h.tryCanary(ctx)
+		}
+		if err == nil {
+			h.raise(version)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		h.fail(err, false)
+		t := time.NewTimer(pace.NextBackOff())
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+}
+
+func (h *health) ping(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingFor)
+	defer cancel()
+	return h.scanner.Ping(ctx)
+}
+
+// asking is one question for the scanner's key, which all wait for who need it.
+type asking struct {
+	done chan struct{} // closed when key is there
+	key  string
+}
+
+// judgesBy returns the scanner's key as it was asked for less than a second ago, ""
+// when it is not known. Who comes while it is asked for waits for the answer: the
+// one before is perhaps of another version. One that takes longer is none.
+func (h *health) judgesBy(ctx context.Context) string {
+	h.mu.Lock()
+	if time.Since(h.keyed) <= keyGood {
+		defer h.mu.Unlock()
+		return h.key
+	}
+	a, first := h.asking, h.asking == nil
+	if first {
+		a = &asking{done: make(chan struct{})}
+		h.asking = a
+	}
+	h.mu.Unlock()
+	if first {
+		h.askKey(ctx, a)
+	}
+	select {
+	case <-a.done:
+		return a.key
+	case <-ctx.Done():
+		return ""
+	}
+}
+
+// askKey asks, and answers all who wait for a.
+func (h *health) askKey(ctx context.Context, a *asking) {
+	begun := time.Now()
+	short, cancel := context.WithTimeout(ctx, keyGood)
+	defer cancel()
+	a.key = h.scanner.Key(short)
+	if took := time.Since(begun); took > keyGood {
+		a.key, begun = "", begun.Add(took) // nor is it asked again at once
+	}
+	h.mu.Lock()
+	h.key, h.keyed, h.asking = a.key, begun, nil
+	if a.key != "" {
+		h.s.version = a.key
+	}
+	h.mu.Unlock()
+	close(a.done)
+}
+
+// raise says that the scanner is up.
+func (h *health) raise(version string) {
+	h.mu.Lock()
+	was := h.s
+	h.s = healthState{up: true, since: time.Now(), version: version, blind: was.blind, paused: was.paused}
+	h.keyed = time.Time{} // while it was down it may have become another
+	if !was.up {
+		close(h.up)
+	}
+	h.mu.Unlock()
+	if was.said {
+		h.log.Info("scanner is up again", "after", time.Since(was.since).Round(time.Millisecond).String(), "version", version)
+	} else {
+		h.log.Info("scanner is up", "version", version)
+	}
+}
+
+// canary pushes a clean file and EICAR while the scanner is up.
+func (h *health) canary(ctx context.Context) {
+	if h.c.NoCanary {
+		return
+	}
+	if version, err := h.ping(ctx); err != nil {
+		h.fail(err, false)
+		return
+	} else if h.state().up {
+		h.mu.Lock()
+		h.s.version = version
+		h.mu.Unlock()
+	}
+	if err := h.tryCanary(ctx); err != nil && ctx.Err() == nil {
+		h.fail(err, false)
+	}
+}
+
+// tryCanary judges the canary. A scanner that answers but does not detect stays
+// up: its verdicts are recorded, and what is wrong with them is said.
+func (h *health) tryCanary(ctx context.Context) error {
+	if h.c.Type == "discard" {
+		return nil
+	}
+	err := scan.Canary(ctx, h.scanner)
+	var f *scan.Failure
+	if errors.As(err, &f) {
+		if f.Kind == scan.Busy {
+			return nil
+		}
+		return err
+	}
+	blind := errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm)
+	if !blind { // a wrong verdict is no proof that a failed try is not the scanner's fault
+		h.judgedNow(1)
+	}
+	h.mu.Lock()
+	was := h.s.blind
+	h.s.blind = blind
+	h.mu.Unlock()
+	switch {
+	case blind && !was && errors.Is(err, scan.ErrAlarm):
+		h.log.Error("scanner calls a harmless file malicious; look at its signatures, or set canary = false", "error", err)
+	case blind && !was:
+		h.log.Error("scanner answers but does not detect: it called the EICAR test file clean; load its signatures, or set canary = false if it is not meant to know EICAR")
+	case !blind && was:
+		h.log.Info("scanner detects again")
+	}
+	if blind {
+		return nil
+	}
+	return err
+}
+
+// proven makes sure that the scanner judged something since it had judged n: a
+// failed try counts against a sample only then.
+func (h *health) proven(ctx context.Context, n uint64) bool {
+	if h.judgedSoFar() > n {
+		return true
+	}
+	if h.c.NoCanary || h.c.Type == "discard" {
+		return false
+	}
+	if err := h.tryCanary(ctx); err != nil {
+		if ctx.Err() == nil {
+			var f *scan.Failure
+			h.fail(err, errors.As(err, &f) && f.Kind != scan.Down)
+		}
+		return false
+	}
+	return h.judgedSoFar() > n
+}

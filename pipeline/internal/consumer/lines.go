@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpush/certpush/pipeline/internal/condition"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// lines is the intake of the journal's lines: it reads both lanes, records outcomes
+// in the ledger, and saves the cursors.
+type lines struct {
+	scanner string
+	log     *slog.Logger
+	led     *ledger.Ledger
+	cursors journal.Folder
+	m       *Metrics
+	source  Source
+	outcome func(sample.Outcome) // told of each outcome after it is recorded
+
+	live, backlog *lane
+	savedMark     ledger.Mark // of the goroutine that saves cursors
+
+	unread    [2]condition.Condition // the journal cannot be read, by lane
+	unsaved   condition.Condition    // the cursors cannot be saved
+	unwritten condition.Condition    // the ledger cannot be written
+
+	mu     sync.Mutex  // guards the fields below, and those of the lanes that say so
+	handed ledger.Mark // the ledger's end when a line was read last, or a mark before it
+	counts map[string]int64
+}
+
+// newLines returns lines at rest, the cursors loaded and the ledger read back. tail
+// gives the tail of a lane.
+func newLines(ctx context.Context, c Config) (*lines, error) {
+	l := &lines{
+		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
+		counts: map[string]int64{},
+	}
+	for _, name := range sample.Lanes {
+		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs.Journal, c.Dirs.Cursors, c.Tail(name), l.log)
+		if err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		if name == journal.Live {
+			l.live = lane
+		} else {
+			l.backlog = lane
+		}
+	}
+	// A lane that begins at its oldest line needs the whole ledger.
+	from := ledger.Mark{}
+	if !l.live.lost && !l.backlog.lost {
+		from = ledger.LoadMark(l.cursors, l.markFile())
+	}
+	l.live.from, l.backlog.from, l.handed = from, from, from
+	if err := l.readBack(ctx, c.Dirs.Journal, from, c.Tail); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// readBack takes from the ledger which lines ahead of the cursors are finished.
+func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Mark, tail func(lane string) journal.Tail) error {
+	told := map[string]*ledger.Gathering{}
+	for _, lane := range l.both() {
+		r, err := journal.NewReader(dir, journal.Base(lane.name), lane.saved, tail(lane.name), slog.New(slog.DiscardHandler))
+		if err != nil {
+			return fmt.Errorf("read lane %s: %w", lane.name, err)
+		}
+		defer func() { _ = r.Close() }() // it only read
+		told[lane.name] = ledger.NewGathering(l.scanner, lane.saved, r, ledger.FoldAt)
+	}
+	if err := l.led.ReadBack(ctx, from, func(scanner string, at sample.At) {
+		if scanner == l.scanner {
+			told[at.Lane].Add(at.Pos)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, lane := range l.both() {
+		lane.left = told[lane.name].End()
+	}
+	return nil
+}
+
+func (l *lines) both() []*lane { return []*lane{l.live, l.backlog} }
+
+func (l *lines) lane(name string) *lane {
+	if name == journal.Backlog {
+		return l.backlog
+	}
+	return l.live
+}
+
+func (l *lines) close() error {
+	var errs []error
+	for _, lane := range l.both() {
+		if lane != nil {
+			errs = append(errs, lane.r.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Run implements intake: it hands out lines and saves the cursors until ctx ends.
+func (l *lines) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.follow(ctx, l.live, &l.unread[0]) })
+	g.Go(func() error { return l.follow(ctx, l.backlog, &l.unread[1]) })
+	g.Go(func() error { return l.keepCursors(ctx) })
+	return g.Wait()
+}
+
+// fresh implements intake.
+func (l *lines) fresh(lane string) <-chan *push { return l.lane(lane).queue }
+
+// oldest implements intake.
+func (l *lines) oldest(lane string) *push {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lane(lane).front()
+}
+
+// tried implements intake.
+func (l *lines) tried(t sample.Try) {
+	if err := l.led.Tried(t); err != nil {
+		l.log.Debug("a failed try is not on record", "path", t.Path, "error", err)
+	}
+}
+
+// follow hands out the lane's lines until ctx ends. Its queue is bounded: while
+// it is full the journal holds the rest.
+func (l *lines) follow(ctx context.Context, lane *lane, unread *condition.Condition) error {
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	var counted <-chan struct{}
+	for {
+		changed := lane.r.Changed()
+		if changed != counted { // else nothing came since
+			l.count(lane)
+			counted = changed
+		}
+		line, ok, err := lane.r.Next()
+		if from, to, gap := lane.r.Missed(); gap {
+			l.log.Error("journal lines are missing; their files are journaled again by a sweep: let certpush alone delete segments, and look at the disk", "lane", lane.name, "from", from.String(), "to", to.String())
+			if !l.tellDamage(ctx, sample.Damage{At: sample.At{Lane: lane.name, Pos: from}, After: to}) {
+				return nil
+			}
+		}
+		switch unread.Note(err) {
+		case condition.Began:
+			l.log.Error("journal cannot be read; it is tried again each second: look at the folder and the disk", "lane", lane.name, "error", err)
+		case condition.Ended:
+			l.log.Info("journal can be read again", "lane", lane.name)
+		}
+		switch {
+		case err != nil:
+			retry.Reset(time.Second)
+			changed = nil
+		case ok:
+			if !l.handOut(ctx, lane, line) {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-retry.C:
+		}
+	}
+}
+
+// count notes how many lines are durable and not handed out yet.
+func (l *lines) count(lane *lane) {
+	n := lane.r.Count()
+	l.mu.Lock()
+	lane.ahead = n
+	l.mu.Unlock()
+}
+
+// handOut queues a line; false means that ctx ended.
+func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
+	s, err := sample.ParseLine(at.Text)
+	if at.Long || err != nil {
+		return l.unreadable(ctx, lane, at, err)
+	}
+	ahead := lane.r.Ahead()
+	l.mu.Lock()
+	if end := l.led.End(); end != (ledger.Mark{}) { // else the one before will do
+		l.handed = end
+	}
+	lane.read, lane.ahead = at.After, ahead
+	if lane.left.Take(at) || sample.Passes(s, l.scanner) {
+		l.mu.Unlock()
+		return true
+	}
+	p := &push{line: line{sample: s, at: sample.At{Lane: lane.name, Pos: at.At}, mark: l.handed}}
+	p.place = lane.open.PushBack(p)
+	l.mu.Unlock()
+	for {
+		changed := lane.r.Changed()
+		select {
+		case lane.queue <- p:
+			return true
+		case <-changed:
+			l.count(lane)
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// unreadable passes over a line that cannot be read; false means that ctx ended
+// before that could be told.
+func (l *lines) unreadable(ctx context.Context, lane *lane, line journal.Line, err error) bool {
+	l.log.Error("unreadable journal line passed over; its file is journaled again by a sweep: look at the disk", "lane", lane.name, "segment", line.At.Segment, "offset", line.At.Offset, "error", err)
+	l.m.badLines.WithLabelValues(lane.name).Inc()
+	if !l.tellDamage(ctx, sample.Damage{At: sample.At{Lane: lane.name, Pos: line.At}, After: line.After}) {
+		return false
+	}
+	ahead := lane.r.Ahead()
+	l.mu.Lock()
+	lane.read, lane.ahead = line.After, ahead
+	l.mu.Unlock()
+	return true
+}
+
+// tellDamage leaves word for the producer, which may be another process, and
+// tries until it succeeds or ctx ends: then it returns false, and the cursor
+// stays before the damage.
+func (l *lines) tellDamage(ctx context.Context, d sample.Damage) bool {
+	for {
+		err := store.SaveDamage(l.cursors, d)
+		if err == nil {
+			return true
+		}
+		l.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.At.String(), "error", err)
+		if !wait(ctx, time.Second) {
+			return false
+		}
+	}
+}
+
+// wait returns true after d, or false as soon as ctx ends.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ready is nil while the disk lets the journal be read and the ledger be written.
+func (l *lines) ready() error {
+	var errs []error
+	for i := range l.unread {
+		if err := l.unread[i].Err(); err != nil {
+			errs = append(errs, fmt.Errorf("scanner %s: the journal cannot be read, and pushing waits: %w", l.scanner, err))
+			break
+		}
+	}
+	if err := l.unwritten.Err(); err != nil {
+		errs = append(errs, fmt.Errorf("scanner %s: the ledger cannot be written, and pushing waits: %w", l.scanner, err))
+	}
+	return errors.Join(errs...)
+}

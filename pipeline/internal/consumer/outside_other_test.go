@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows
+
+package consumer
+
+// ways are the forms in which path may stand in a line.
+func ways(path string) []string { return []string{path} }
+
+// strangers are forms that lead out of every tree.
+func strangers(string) []string { return nil }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// pauseFile names the empty file beside the cursors of a scanner that is paused.
+func (k *Consumer) pauseFile() string { return k.Name() + ".paused" }
+
+// loadPause keeps a scanner paused over a restart.
+func (k *Consumer) loadPause() error {
+	_, err := k.c.Dirs.Cursors.Lstat(k.pauseFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look whether scanner %s is paused: %w", k.Name(), err)
+	}
+	k.workers.health.pause(true)
+	k.c.Log.Warn("scanner is paused since before the start; its samples wait: `certpush resume` lets them go")
+	return nil
+}
+
+// Pause stops pushing, or lets it go on, at once. It returns nil only when a restart
+// will know it too.
+func (k *Consumer) Pause(on bool) (err error) {
+	dir := k.c.Dirs.Cursors
+	if on {
+		// A crash here: it is paused or not, and was not said to be either.
+		err = journal.SaveText(dir, k.pauseFile(), "")
+	} else if err = dir.Remove(k.pauseFile()); err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = dir.Sync()
+	}
+	if changed := k.workers.health.pause(on); changed && on {
+		k.c.Log.Warn("scanner is paused; its samples wait: `certpush resume` lets them go")
+	} else if changed {
+		k.c.Log.Info("scanner is resumed")
+	}
+	if err != nil {
+		return fmt.Errorf("it is so now, but will not be after a restart: %w", err)
+	}
+	return nil
+}

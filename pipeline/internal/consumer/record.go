@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/condition"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+const recordAgain = 500 * time.Millisecond
+
+// end implements intake: it records outcomes, and only then lets the cursor pass
+// their lines. While the ledger cannot be written it holds the workers, and so pushing
+// stops.
+func (l *lines) end(ctx context.Context, all []ended) bool {
+	if len(all) == 0 {
+		return true
+	}
+	now := time.Now()
+	outs := make([]sample.Outcome, len(all))
+	for i, e := range all {
+		out := &all[i].out
+		out.Time = now
+		if began := e.push.trial.began; !began.IsZero() {
+			out.Took = now.Sub(began)
+		}
+		outs[i] = *out
+	}
+	if !l.record(ctx, outs) {
+		return false // the lines stay unfinished and are pushed again
+	}
+	// A crash here: the cursor lags, and at start the ledger's tail tells that these
+	// lines are finished.
+	l.mu.Lock()
+	for _, e := range all {
+		l.lane(e.push.at.Lane).open.Remove(e.push.place)
+		l.counts[e.out.Outcome]++
+	}
+	l.mu.Unlock()
+	for _, e := range all {
+		l.tell(e.push, e.out)
+	}
+	return true
+}
+
+// record writes to the ledger until it succeeds; false means that it did not
+// before ctx ended.
+func (l *lines) record(ctx context.Context, outs []sample.Outcome) bool {
+	for {
+		err := l.led.Record(outs)
+		switch l.unwritten.Note(err) {
+		case condition.Began:
+			l.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", len(outs), "error", err)
+		case condition.Ended:
+			l.log.Info("the ledger can be written again")
+		}
+		if err == nil {
+			return true
+		}
+		if !wait(ctx, recordAgain) {
+			return false
+		}
+	}
+}
+
+// tell counts an outcome, warns of a malicious one, and lets the source hear of it.
+func (l *lines) tell(p *push, out sample.Outcome) {
+	l.m.pushes.WithLabelValues(l.scanner, out.Outcome).Inc()
+	l.m.took.WithLabelValues(l.scanner).Observe(out.Took.Seconds())
+	if !p.sample.Bare() {
+		l.m.latency.WithLabelValues(l.scanner).Observe(out.Time.Sub(p.sample.Seen).Seconds())
+	}
+	if out.Verdict != "" {
+		l.m.verdicts.WithLabelValues(l.scanner, string(out.Verdict)).Inc()
+	}
+	if out.Verdict == scan.Malicious {
+		l.log.Warn("malicious", "path", out.Path, "signature", out.Signature, "sha256", out.SHA256, "at", out.At.String())
+	}
+	if out.Reason == sample.ReasonChanged {
+		l.source.Again(out.Path)
+	}
+	if sample.Strayed(out) {
+		l.source.Stray(out.Path, out.At)
+	}
+	l.outcome(out)
+}

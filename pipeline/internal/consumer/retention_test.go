@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/producer"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// model is a journal, its ledger and two consumers on a disk that forgets,
+// driven step by step without a goroutine or a clock of its own, beside what must
+// hold: a line that was appended is there for each scanner until that scanner's
+// outcome is recorded, whatever the order of cuts, reads, crashes and prunes.
+type model struct {
+	t     *testing.T
+	names []string // of the scanners
+	log   *slog.Logger
+	met   *Metrics
+	d     *disktest.Disk
+	draw  *rand.Rand
+	trace []string
+	now   time.Time
+	keep  int                       // of the ledger's segments
+	wrong func(floor uint64) uint64 // a mutation: prunes by another floor
+
+	lanes     *journal.Lanes
+	cursors   journal.Folder
+	pruner    producer.Pruner
+	consumers []*Consumer
+	led       *ledger.Ledger
+	closers   []func() error
+
+	next     int
+	appended map[string]sample.At       // paths whose Append returned, and where their lines lie
+	recorded map[string]map[string]bool // by scanner: paths whose outcome was told
+	maybe    map[string]bool            // scanner and path: recorded as the power was cut
+	marks    map[string]journal.Pos     // the index's, on disk
+
+	say   func(format string, args ...any)
+	found bool // a mutation showed
+	gone  int  // segments pruned
+}
+
+var modelScanners = []string{"one", "two"}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, names: modelScanners, log: slog.New(slog.DiscardHandler), met: NewMetrics(), d: disktest.New(), draw: rand.New(rand.NewPCG(seed, 1)), keep: int(seed % 2), now: time.Unix(1800000000, 0),
+		appended: map[string]sample.At{}, recorded: map[string]map[string]bool{}, maybe: map[string]bool{}, marks: map[string]journal.Pos{}}
+	m.say = t.Errorf
+	for _, name := range modelScanners {
+		m.recorded[name] = map[string]bool{}
+	}
+	m.open()
+	return m
+}
+
+// open starts on what the disk holds.
+func (m *model) open() {
+	m.t.Helper()
+	dirs, err := store.OpenFolders(store.Disk{Disk: m.d}, "/state", "/state/journal")
+	m.must(err)
+	m.lanes, err = journal.OpenLanes(journal.Config{Disk: m.d, Dir: "/state/journal", First: 1, CutSize: 900}, time.Minute, m.log)
+	m.must(err)
+	m.led, err = ledger.Open(m.d, "/state/ledger", m.keep, m.log)
+	m.must(err)
+	m.closers = []func() error{m.lanes.Close, m.led.Close}
+	m.cursors, m.consumers = dirs.Cursors, nil
+	var scanners []config.Scanner
+	for _, name := range m.names {
+		scanners = append(scanners, config.Scanner{Name: name, Type: "discard"})
+	}
+	scanners, err = config.FillScanners(scanners)
+	m.must(err)
+	for _, s := range scanners {
+		k, err := New(m.t.Context(), Config{
+			Scanner: s, Dirs: dirs, Ledger: m.led, Source: Apart{}, Metrics: m.met, Log: m.log, Outcome: m.told(s.Name),
+			Tail: func(lane string) journal.Tail { return m.lanes.Lane(lane) },
+		})
+		m.must(err)
+		m.consumers = append(m.consumers, k)
+		m.closers = append(m.closers, k.Close)
+	}
+	m.pruner = producer.Pruner{Lanes: m.lanes, Cursors: m.cursors, Scanners: scanners, Marks: func() map[string]journal.Pos { return m.marks }, Log: m.log}
+}
+
+// told returns what hears of a scanner's outcomes.
+func (m *model) told(scanner string) func(sample.Outcome) {
+	return func(o sample.Outcome) {
+		if m.recorded[scanner][o.Path] {
+			m.say("%s has two outcomes from %s\nafter %s", o.Path, scanner, strings.Join(m.trace, ", "))
+		}
+		m.recorded[scanner][o.Path] = true
+	}
+}
+
+// savedMarks returns the marks of all scanners as they are on disk.
+func (m *model) savedMarks() (all []ledger.Mark) {
+	for _, c := range m.consumers {
+		all = append(all, c.SavedMark())
+	}
+	return all
+}
+
+func (m *model) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatalf("%v\nafter %s", err, strings.Join(m.trace, ", "))
+	}
+}
+
+// leave returns what a power cut leaves, or a kill.
+func (m *model) leave() *disktest.Disk {
+	if share := m.draw.IntN(4) * 50; share <= 100 {
+		return m.d.Cut(share)
+	}
+	return m.d.Kill()
+}
+
+// crash goes on with what a power cut left.
+func (m *model) crash(left *disktest.Disk) {
+	m.t.Helper()
+	for _, shut := range m.closers {
+		_ = shut() // nobody knows of it any more
+	}
+	m.d = left
+	m.open()
+}
+
+// steps are what may happen, each by its name.
+var steps = []struct {
+	name string
+	do   func(m *model, lane string, c *Consumer)
+}{
+	{"append", func(m *model, lane string, _ *Consumer) { m.append(lane) }},
+	{"cut", func(m *model, lane string, _ *Consumer) {
+		m.now = m.now.Add(time.Duration(m.draw.IntN(3)-1) * time.Minute) // clocks are set back too
+		_ = m.lanes.Lane(lane).Cut(m.now)                                // it may be refused
+	}},
+	{"read", func(m *model, lane string, c *Consumer) { m.read(c, lane) }},
+	{"record", func(m *model, _ string, c *Consumer) { m.record(c) }},
+	{"save", func(_ *model, _ string, c *Consumer) { _ = c.lines.saveCursors() }}, // it may be refused
+	{"note", func(m *model, lane string, _ *Consumer) { m.marks[lane] = m.lanes.Lane(lane).Durable() }},
+	{"prune", func(m *model, _ string, _ *Consumer) { m.prune(m.draw.IntN(2)) }},
+	{"cut ledger", func(m *model, _ string, _ *Consumer) { _ = m.led.Cut(m.now) }}, // it may be refused
+	{"tend", func(m *model, _ string, _ *Consumer) {
+		_ = m.led.Tend(time.Now(), m.keep, m.savedMarks()) // the same
+	}},
+	{"calm", func(m *model, _ string, _ *Consumer) {
+		for _, k := range m.consumers {
+			m.push(k)
+			_ = k.lines.saveCursors() // it may be refused
+		}
+		if m.draw.IntN(2) == 0 { // the index may lag behind all of them
+			return
+		}
+		for _, lane := range sample.Lanes {
+			m.marks[lane] = m.lanes.Lane(lane).Durable()
+		}
+	}},
+}
+
+// singly is how many of steps do one thing alone.
+var singly = len(steps) - 1
+
+func (m *model) append(lane string) {
+	m.next++
+	path := fmt.Sprintf("/t/%d", m.next)
+	s := anEvent(path, int64(m.next), watch.Time{Sec: 1})
+	if at, _, err := m.lanes.Lane(lane).Append(sample.AppendLine(nil, s)); err == nil {
+		m.appended[path] = sample.At{Lane: lane, Pos: at}
+	}
+}
+
+// read hands out one line.
+func (m *model) read(c *Consumer, lane string) bool {
+	l := c.lines.lane(lane)
+	line, ok, err := l.r.Next()
+	if from, to, gap := l.r.Missed(); gap {
+		m.say("%s: lines from %s to %s of lane %s are missing\nafter %s", c.Name(), from, to, lane, strings.Join(m.trace, ", "))
+	}
+	if err != nil || !ok {
+		return false
+	}
+	return c.lines.handOut(m.t.Context(), l, line)
+}
+
+// record finishes one of the lines in hand, not always the oldest.
+func (m *model) record(c *Consumer) bool {
+	var hand []*push
+	for _, l := range c.lines.both() {
+		for e := l.open.Front(); e != nil; e = e.Next() {
+			hand = append(hand, e.Value.(*push))
+		}
+	}
+	if len(hand) == 0 {
+		return false
+	}
+	return m.finish(c, hand[m.draw.IntN(len(hand))])
+}
+
+func (m *model) finish(c *Consumer, p *push) bool {
+	before := len(m.recorded[c.Name()])
+	out := p.outcome(c.Name())
+	out.Outcome = sample.Gone
+	once, end := context.WithCancel(m.t.Context())
+	end() // one attempt
+	c.lines.end(once, []ended{{p, out}})
+	return len(m.recorded[c.Name()]) > before
+}
+
+// push reads and records all that there is.
+func (m *model) push(c *Consumer) {
+	for _, lane := range sample.Lanes {
+		for m.read(c, lane) {
+		}
+	}
+	for m.record(c) {
+	}
+}
+
+func (m *model) prune(keep int) {
+	count := func() (n int) {
+		for _, lane := range sample.Lanes {
+			names, err := journal.Segments(m.lanes.Lane(lane).Folder(), journal.Base(lane))
+			m.must(err)
+			n += len(names)
+		}
+		return n
+	}
+	was := count()
+	defer func() { m.gone += was - count() }()
+	if m.wrong == nil {
+		m.pruner.Prune(keep)
+		return
+	}
+	for _, lane := range sample.Lanes {
+		if floor, err := m.floor(lane); err == nil {
+			_, _ = m.lanes.Lane(lane).Prune(keep, journal.Before(m.wrong(floor)))
+		}
+	}
+}
+
+// floor returns the oldest segment of a lane that a scanner still needs.
+func (m *model) floor(lane string) (uint64, error) {
+	floor := ^uint64(0)
+	for _, name := range m.names {
+		at, err := journal.LoadCursor(m.cursors, name+"."+lane)
+		if err != nil {
+			return 0, err
+		}
+		floor = min(floor, at.Segment)
+	}
+	return floor, nil
+}
+
+// step does one thing. In the middle of it the power may be cut, or an operation
+// of the disk fail.
+func (m *model) step(i int, lane string, c *Consumer, mishap string) {
+	m.trace = append(m.trace, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", mishap, steps[i].name, lane, c.Name())))
+	var left *disktest.Disk
+	nth, n := 1+m.draw.IntN(4), 0
+	d := m.d
+	d.Before = func(disktest.Op) error {
+		if n++; n != nth {
+			return nil
+		}
+		switch mishap {
+		case "crash in":
+			left = m.leave()
+		case "fault in":
+			return syscall.EIO
+		}
+		return nil
+	}
+	before, marks, told := maps.Clone(m.appended), maps.Clone(m.marks), map[string]map[string]bool{}
+	for name, paths := range m.recorded {
+		told[name] = maps.Clone(paths)
+	}
+	steps[i].do(m, lane, c)
+	d.Before = nil
+	if left == nil {
+		return
+	}
+	// What came of it after the cut never was, and what it recorded may be or not.
+	for name, paths := range m.recorded {
+		for path := range paths {
+			if !told[name][path] {
+				m.maybe[name+path] = true
+			}
+		}
+	}
+	m.appended, m.marks, m.recorded = before, marks, told
+	m.crash(left)
+}
+
+// unnoted holds that every line that the index may lack is there for it.
+func (m *model) unnoted() {
+	m.t.Helper()
+	there := map[string]bool{}
+	for _, lane := range sample.Lanes {
+		r, err := m.lanes.NewReader(lane, m.marks[lane], m.log)
+		m.must(err)
+		for {
+			line, ok, err := r.Next()
+			m.must(err)
+			if !ok {
+				break
+			}
+			s, err := sample.ParseLine(line.Text)
+			m.must(err)
+			there[s.Path] = true
+		}
+		m.must(r.Close())
+	}
+	for path, at := range m.appended {
+		if !at.Before(m.marks[at.Lane]) && !there[path] {
+			m.say("%s is lost to the index\nafter %s", path, strings.Join(m.trace, ", "))
+		}
+	}
+}
+
+// drain reads on until each scanner has an outcome for every line there is, and
+// holds that none is missing.
+func (m *model) drain() {
+	m.t.Helper()
+	m.unnoted()
+	for _, c := range m.consumers {
+		m.push(c)
+		for path := range m.appended {
+			if !m.recorded[c.Name()][path] && !m.maybe[c.Name()+path] {
+				m.say("%s is lost to %s\nafter %s", path, c.Name(), strings.Join(m.trace, ", "))
+			}
+		}
+	}
+}
+
+// TestRetention draws what happens by chance, from a seed for each run.
+func TestRetention(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	gone := 0
+	for seed := range uint64(100) {
+		m := newModel(t, seed)
+		m.play(80)
+		if gone += m.gone; t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if gone < 100 {
+		t.Errorf("%d segments were pruned: this shows little", gone)
+	}
+}
+
+func (m *model) play(n int) {
+	for range n {
+		mishap := ""
+		switch m.draw.IntN(12) {
+		case 0:
+			mishap = "crash in"
+		case 1:
+			mishap = "fault in"
+		case 2:
+			m.trace = append(m.trace, "crash")
+			m.crash(m.leave())
+		}
+		// Mostly one lane: what is pruned is what both scanners are done with.
+		m.step(m.draw.IntN(len(steps)), sample.Lanes[m.draw.IntN(5)/4], m.consumers[m.draw.IntN(2)], mishap)
+	}
+	m.drain()
+}
+
+// TestRetentionInEveryOrder tries all orders of three steps, the power cut in none
+// or in one of them, on a journal of which one scanner has read more than the
+// other.
+func TestRetentionInEveryOrder(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	const long = 3
+	orders := long // the step that the power is cut in, but not the first, or none
+	for range long {
+		orders *= singly
+	}
+	for order := range orders {
+		m := newModel(t, uint64(order))
+		for range 3 {
+			m.append(journal.Live)
+			m.must(m.lanes.Lane(journal.Live).Cut(m.now))
+		}
+		for i, c := range m.consumers {
+			for range 1 + i {
+				m.read(c, journal.Live)
+				m.record(c)
+			}
+			m.must(c.lines.saveCursors())
+		}
+		cut := 1 + order%long
+		for n, rest := 0, order/long; n < long; n++ {
+			mishap := ""
+			if n == cut {
+				mishap = "crash in"
+			}
+			m.step(rest%singly, journal.Live, m.consumers[n%2], mishap)
+			rest /= singly
+		}
+		m.drain()
+		if t.Failed() {
+			t.Fatalf("order %d", order)
+		}
+	}
+}
+
+// TestRetentionFindsAMutation: a prune by a floor that is one too high must show.
+func TestRetentionFindsAMutation(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	for seed := range uint64(150) {
+		m := newModel(t, seed)
+		m.say = func(string, ...any) { m.found = true }
+		m.wrong = func(floor uint64) uint64 { return floor + 1 }
+		if m.play(80); m.found {
+			return
+		}
+	}
+	t.Error("no run shows that segments are pruned ahead of a cursor")
+}
+
+// TestACursorThatIsHeldBackOverStarts: each of them reads back what is finished
+// ahead of it, also what the start before found in the ledger already.
+func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	m := newModel(t, 1)
+	for range 5 {
+		m.append(journal.Live)
+	}
+	for start := range 4 {
+		c := m.consumers[0]
+		for m.read(c, journal.Live) {
+		}
+		open := c.lines.live.open
+		if start > 0 && open.Len() != 1 {
+			t.Fatalf("start %d: %d lines are pushed, and one has no outcome", start, open.Len())
+		}
+		for e := open.Back(); e != open.Front(); e = open.Back() { // all but the oldest
+			m.finish(c, e.Value.(*push))
+		}
+		m.must(c.lines.saveCursors())
+		m.crash(m.d.Cut(0))
+	}
+	m.drain()
+}
+
+// TestLittleTrafficDoesNotKeepTheLedger: where each segment of the ledger has one
+// outcome, every line is read while the active one is empty. Marks move on all the
+// same, else nothing could be pruned and each start would read all of it.
+func TestLittleTrafficDoesNotKeepTheLedger(t *testing.T) {
+	m := newModel(t, 0)
+	for range 5 {
+		m.append(journal.Live)
+		for _, c := range m.consumers {
+			m.push(c)
+			m.must(c.lines.saveCursors())
+		}
+		m.must(m.led.Cut(m.now))
+	}
+	m.must(m.led.Tend(m.now, m.keep, m.savedMarks()))
+	names, err := journal.Segments(m.led.Dir, ledger.Base)
+	m.must(err)
+	if len(names) > 3 { // the active one, and two that marks may lie in
+		t.Errorf("%q are kept", names)
+	}
+	m.crash(m.d.Kill())
+	m.drain()
+}
+
+// anEvent returns a sample as an event brings it.
+func anEvent(path string, size int64, mtime watch.Time) sample.Sample {
+	s := sample.OfFile(path, size, mtime)
+	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), sample.ViaEvent
+	return s
+}
+
+// inMemory leaves a test out where it runs a second time, on another system: its
+// disk is in memory and the same everywhere.
+func inMemory(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("its disk is in memory and the same on every system")
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

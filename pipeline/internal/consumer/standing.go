@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+)
+
+// Status is how one scanner does. At every instant
+// Journaled = Done + Gone + Skipped + Dead + Waiting; Waiting counts those in
+// flight.
+type Status struct {
+	Name          string    `json:"name"`
+	Type          string    `json:"type"`
+	Up            bool      `json:"up"`
+	Paused        bool      `json:"paused"` // by an operator: nothing is pushed to it
+	Since         time.Time `json:"since"`
+	Version       string    `json:"version"`
+	Journaled     int64     `json:"journaled"`
+	Done          int64     `json:"done"`
+	Gone          int64     `json:"gone"`
+	Skipped       int64     `json:"skipped"`
+	Dead          int64     `json:"dead"`
+	Waiting       int64     `json:"waiting"`
+	InFlight      int64     `json:"in_flight"`
+	OldestWaiting float64   `json:"oldest_waiting_s"`
+}
+
+// Status tells how the scanner does and what waits for it.
+func (k *Consumer) Status() Status {
+	h := k.workers.health.state()
+	s := Status{
+		Name: k.Name(), Type: k.c.Scanner.Type, Up: h.up, Paused: h.paused, Since: h.since, Version: h.version,
+		InFlight: k.workers.flying.Load(),
+	}
+	k.lines.mu.Lock()
+	defer k.lines.mu.Unlock()
+	n := k.lines.counts
+	s.Done, s.Gone, s.Skipped, s.Dead = n[sample.Done], n[sample.Gone], n[sample.Skipped], n[sample.Dead]
+	for _, l := range k.lines.both() {
+		s.Waiting += l.waiting()
+		if p := l.front(); p != nil && !p.sample.Seen.IsZero() {
+			s.OldestWaiting = max(s.OldestWaiting, time.Since(p.sample.Seen).Seconds())
+		}
+	}
+	s.Journaled = s.Done + s.Gone + s.Skipped + s.Dead + s.Waiting
+	return s
+}
+
+// Waiting returns how many samples of each lane have no outcome.
+func (k *Consumer) Waiting() map[string]int64 {
+	k.lines.mu.Lock()
+	defer k.lines.mu.Unlock()
+	n := map[string]int64{}
+	for _, l := range k.lines.both() {
+		n[l.name] = l.waiting()
+	}
+	return n
+}
+
+// streamFor is how long one huge sample may be on its way to a scanner. Where
+// nothing comes through any more the try's own timeout ends it.
+const streamFor = 12 * time.Hour
+
+// Stuck says whether samples wait that could be pushed and nothing has moved at now.
+// Two tries and a wait between them may pass without anything to be seen.
+func (k *Consumer) Stuck(now time.Time) error {
+	s, w := k.Status(), k.workers
+	if s.Waiting == 0 || !w.health.open() || k.lines.unwritten.Err() != nil {
+		w.moved.Store(now.UnixNano())
+		return nil
+	}
+	at := time.Unix(0, w.moved.Load())
+	limit := 2*w.c.Timeout + w.c.BackoffMax + time.Minute
+	if s.InFlight > 0 {
+		limit += streamFor
+	}
+	if w.c.Rate.N > 0 {
+		limit += w.c.Rate.Per / time.Duration(w.c.Rate.N)
+	}
+	if now.Sub(at) <= limit {
+		return nil
+	}
+	return fmt.Errorf("%d samples wait for scanner %s, and none was pushed since %s", s.Waiting, k.Name(), at.Format(time.TimeOnly))
+}

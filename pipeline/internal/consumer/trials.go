@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/certpush/certpush/pipeline/internal/condition"
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// shortFor is how long a push waits at most for descriptors or memory to be there.
+const shortFor = 5 * time.Second
+
+// trials decides what becomes of a try that brought no verdict: whether it counts,
+// when the next one begins, and when the push is given up.
+type trials struct {
+	c      config.Scanner
+	log    *slog.Logger
+	m      *Metrics
+	in     intake
+	source Source
+	health *health
+	turns  *turns
+
+	short condition.Condition // no sample can be opened, for want of descriptors or memory
+
+	mu    sync.Mutex        // guards reads
+	reads map[string]uint64 // of trees: samples that were read to their end
+}
+
+// failed takes a try that the scanner gave no verdict in. Only what the sample itself
+// may have caused, tried alone, can count.
+func (t *trials) failed(p *push, f *scan.Failure, alone bool) {
+	if f.Kind == scan.Unread {
+		p.unread(f)
+		t.notRead(p)
+		return
+	}
+	t.m.tries.WithLabelValues(t.c.Name, f.Kind.String()).Inc()
+	now := time.Now()
+	switch f.Kind {
+	case scan.Busy:
+		wait := max(f.After, 100*time.Millisecond)
+		t.health.rest(wait)
+		t.turns.later(p, now.Add(wait))
+	case scan.Down:
+		t.health.fail(f, false)
+		t.turns.later(p, now)
+	case scan.Sick:
+		// A canary brings the scanner back. The same sample sick again right after it,
+		// and alone, is the sample's own doing: that counts.
+		p.trial.proof = proof{}
+		if alone && p.trial.sick {
+			p.trial.proof = proof{theScanner, t.health.judgedSoFar()}
+		}
+		p.trial.alone, p.trial.sick = true, alone
+		p.trial.setReason(describe(f.Kind.String(), f))
+		t.health.fail(f, true)
+		t.turns.later(p, now)
+	case scan.Void:
+		p.trial.alone = true
+		t.turns.later(p, now)
+	default:
+		if !alone {
+			p.trial.alone = true
+			t.turns.later(p, now)
+			return
+		}
+		p.trial.alone, p.trial.proof = true, proof{theScanner, t.health.judgedSoFar()}
+		p.trial.setReason(describe(f.Kind.String(), f))
+		wait := t.pace(p)
+		t.log.Warn("try failed; the sample is tried again", "path", p.sample.Path, "at", p.at.String(), "tries", p.trial.tries, "of", t.c.Tries, "wait", wait.Round(time.Millisecond).String(), "error", f, "raw", fmt.Sprintf("%q", f.Raw))
+		t.turns.later(p, now.Add(wait))
+	}
+}
+
+// count makes p's failed try count once its proof is there. False means that p is
+// not to be pushed now: it is given up, or waits.
+func (t *trials) count(ctx context.Context, p *push) bool {
+	switch p.trial.proof.by {
+	case theTree:
+		if !t.treeReads(p) {
+			p.trial.proof = proof{} // it is tried once more, for nothing else may be there to be read
+			return true
+		}
+	case theScanner:
+		if !t.health.proven(ctx, p.trial.proof.since) {
+			t.turns.later(p, time.Now().Add(t.pace(p)))
+			return false
+		}
+	}
+	p.trial.proof = proof{}
+	p.trial.tries++
+	t.in.tried(sample.Try{Time: time.Now(), ID: p.sample.ID, Scanner: t.c.Name, Path: p.sample.Path, Try: p.trial.tries, Reason: p.trial.reason(), At: p.at})
+	if p.trial.tries < t.c.Tries {
+		return true
+	}
+	out := p.outcome(t.c.Name)
+	out.Outcome, out.Reason, out.Tries = sample.Dead, p.trial.reason(), p.trial.tries
+	if p.file.sum != [32]byte{} && !p.vague() { // it could be read
+		out.Size, out.SHA256 = p.file.stat.Size, hex.EncodeToString(p.file.sum[:])
+	}
+	t.giveUp(p, out.Reason)
+	t.in.end(ctx, []ended{{p, out}})
+	return false
+}
+
+// giveUp says that p is a dead letter.
+func (t *trials) giveUp(p *push, reason string) {
+	t.log.Error("dead letter: the sample is given up; see `certpush why`, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.trial.tries, "reason", reason)
+}
+
+// pace returns how long p waits before its next try.
+func (t *trials) pace(p *push) time.Duration {
+	if p.trial.pace == nil {
+		pace := backoff.NewExponentialBackOff()
+		pace.InitialInterval, pace.MaxInterval = t.c.BackoffFirst, t.c.BackoffMax
+		pace.Multiplier = 2
+		pace.Reset()
+		p.trial.pace = pace
+	}
+	return p.trial.pace.NextBackOff()
+}
+
+// notRead puts p off, whose file could not be opened or read. That is a failed try
+// unless the process or the machine is short of what any file needs.
+func (t *trials) notRead(p *push) {
+	t.m.tries.WithLabelValues(t.c.Name, sample.ReasonUnreadable).Inc()
+	wait := t.pace(p)
+	t.mu.Lock()
+	p.trial.proof.since = t.reads[p.file.tree.Path]
+	t.mu.Unlock()
+	if p.trial.proof.by == nothing {
+		wait = min(wait, shortFor)
+		if t.short.Note(p.trial.short) == condition.Began {
+			t.log.Error("samples cannot be opened for want of descriptors or memory; they wait, and no try is used up: raise LimitNOFILE, or give the machine memory", "path", p.sample.Path, "error", p.trial.short)
+		}
+	}
+	t.turns.later(p, time.Now().Add(wait))
+}
+
+// wasRead notes that p was read to its end.
+func (t *trials) wasRead(p *push) {
+	t.mu.Lock()
+	t.reads[p.file.tree.Path]++
+	t.mu.Unlock()
+	if t.short.Note(nil) == condition.Ended {
+		t.log.Info("samples can be opened again")
+	}
+}
+
+// treeReads reports whether another sample of p's tree was read since p was not: a
+// tree that cannot be read for a while, as one on a network, makes no dead letters.
+// Where so many wait that good ones are behind them they count all the same.
+func (t *trials) treeReads(p *push) bool {
+	if t.turns.crowded() {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reads[p.file.tree.Path] > p.trial.proof.since
+}

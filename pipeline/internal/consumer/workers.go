@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+const (
+	joinFor        = 250 * time.Millisecond // how long a session takes in further pushes, at most
+	sessionsAtOnce = 2
+	slowAfter      = 300 * time.Millisecond // a session that lasts longer counts no more as one of them
+)
+
+// workers push what an intake hands them to the scanner, in sessions.
+type workers struct {
+	c       config.Scanner
+	in      intake
+	scanner scan.Scanner
+	cache   *cache.Cache // used where c.Cache is set
+	m       *Metrics
+	grace   time.Duration // a stop waits this long for the pushes in hand
+
+	opener   *opener
+	health   *health
+	turns    *turns
+	trials   *trials
+	restless *restless
+	limit    *rate.Limiter
+
+	places   chan struct{} // one for each worker
+	sessions chan struct{} // one for each session, while it is not slow
+	share    int           // pushes in such a session, at most
+
+	flying atomic.Int64 // pushes in sessions
+	moved  atomic.Int64 // when something moved last, unix nanoseconds
+}
+
+func newWorkers(c Config, in intake) *workers {
+	s := c.Scanner
+	w := &workers{
+		c: s, in: in, scanner: c.Scan, cache: c.Cache, m: c.Metrics, grace: c.Grace,
+		opener: newOpener(c.Trees, s.Cache > 0), health: newHealth(s, c.Scan, c.Log), turns: newTurns(in), restless: &restless{changes: map[string]int{}},
+		limit: rate.NewLimiter(rate.Inf, 1), places: make(chan struct{}, s.Workers),
+		// Few sessions of many pushes: a session costs the scanner a connection. Two, so
+		// that it has work while one of them ends and is recorded.
+		sessions: make(chan struct{}, min(s.Workers, sessionsAtOnce)),
+	}
+	w.trials = newTrials(c, in, w.health, w.turns)
+	w.share = max(1, s.Workers/cap(w.sessions))
+	if s.Rate.N > 0 {
+		w.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
+	}
+	w.moves()
+	return w
+}
+
+func newTrials(c Config, in intake, h *health, t *turns) *trials {
+	return &trials{c: c.Scanner, log: c.Log, m: c.Metrics, in: in, source: c.Source, health: h, turns: t, reads: map[string]uint64{}}
+}
+
+// moves notes that something moves.
+func (w *workers) moves() { w.moved.Store(time.Now().UnixNano()) }
+
+// dispatch gives each free worker the next push, until ctx ends, and returns when all
+// sessions have ended.
+func (w *workers) dispatch(ctx context.Context) error {
+	hand, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	var sessions sync.WaitGroup
+	for {
+		select {
+		case w.places <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || w.health.wait(ctx) != nil {
+			break
+		}
+		select {
+		case w.sessions <- struct{}{}:
+		case <-ctx.Done():
+		}
+		p := w.turns.next(ctx)
+		// The scanner may have gone down, or been paused, while there was nothing to push.
+		if p == nil || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
+			break // what was taken stays unfinished: the cursor is before it
+		}
+		over := sync.OnceFunc(func() { <-w.sessions })
+		if p.trial.alone {
+			over() // one bad sample that hangs is not to keep good ones waiting
+		}
+		sessions.Go(func() {
+			defer over()
+			defer w.moves()
+			// Nor are slow ones.
+			slow := time.AfterFunc(slowAfter, over)
+			defer slow.Stop()
+			w.session(ctx, hand, p)
+		})
+	}
+	late := time.AfterFunc(w.grace, drop)
+	defer late.Stop()
+	sessions.Wait()
+	return nil
+}

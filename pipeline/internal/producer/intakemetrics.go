@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics is every counter of the producer. Gauges are read from the Status when they
+// are asked for.
+type Metrics struct {
+	seen, skipped, journaled, lost *prometheus.CounterVec
+}
+
+// NewMetrics returns the counters, which no registry knows yet.
+func NewMetrics() *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "certpush_" + name, Help: help}, labels)
+	}
+	return &Metrics{
+		seen:      counter("files_seen_total", "Settled files that were not journaled in this version yet; via=sweep should stay near zero once the first sweep has ended.", "tree", "via"),
+		skipped:   counter("files_skipped_total", "Files seen and not journaled, with the reason.", "tree", "reason"),
+		journaled: counter("samples_journaled_total", "Samples made durable in the journal.", "lane"),
+		lost:      counter("events_lost_total", "Times the system said that it dropped events; each is followed by a sweep.", "tree"),
+	}
+}
+
+// All returns the counters for a registry.
+func (m *Metrics) All() []prometheus.Collector {
+	return []prometheus.Collector{m.seen, m.skipped, m.journaled, m.lost}
+}

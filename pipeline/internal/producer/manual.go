@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// Append journals manual lines in the live lane. Lines for one scanner are not noted in
+// the index: they say nothing of the other scanners.
+func (p *Producer) Append(lines [][]byte) error {
+	if err := p.Stopped(); err != nil {
+		return err
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if _, _, err := p.lanes.Lane(journal.Live).Append(lines...); err != nil {
+		return fmt.Errorf("append to journal: %w", err)
+	}
+	p.m.journaled.WithLabelValues(journal.Live).Add(float64(len(lines)))
+	return nil
+}
+
+// File is a file in a tree.
+type File struct {
+	Tree int // index of its tree
+	Path string
+}
+
+// Requeue journals files again, but for those of which known says by then that there is
+// no need. It returns how many it journaled, and ctx's error.
+func (p *Producer) Requeue(ctx context.Context, files []File, known func(path string) bool) (n int, err error) {
+	s := &sweep{p: p, ok: true}
+	defer s.drop()
+	for _, f := range files {
+		if err := p.Stopped(); err != nil {
+			return s.fresh, err
+		}
+		s.take(ctx, f.Tree, f.Path, sample.ViaManual, func() bool { return known(f.Path) })
+	}
+	s.flush(ctx)
+	return s.fresh, ctx.Err()
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/index"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+const (
+	takeAtOnce = 1024        // settled paths that share one commit, at most
+	tendEvery  = time.Second // index sync, look at the free space
+)
+
+// Config says what a Producer watches, and where it journals.
+type Config struct {
+	State    string // folder of the index
+	Trees    []config.Tree
+	Journal  config.Journal
+	Scanners []config.Scanner // whose cursors hold segments back
+	Half     config.Half
+
+	Disk    store.Disk
+	Lanes   *journal.Lanes // closed after the Producer
+	Cursors journal.Folder
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// Producer turns settled paths into journal lines:
+// event -> settled -> Sample -> journal -> index; and sweeps for what events missed.
+// Take New, then Run, then Close.
+type Producer struct {
+	c       Config
+	log     *slog.Logger
+	watcher *watch.Watcher
+	lanes   *journal.Lanes
+	index   *index.Index
+	pruner  Pruner
+	m       *Metrics
+
+	refused atomic.Int64  // appends that are being tried again
+	tended  atomic.Int64  // when tend came round last, unix nanoseconds
+	strayed chan struct{} // wakes forgetStrays
+
+	mu      sync.Mutex      // guards the fields below
+	claims  map[string]bool // paths that a sweep is journaling
+	room    chan struct{}   // closed while there is room to take in
+	full    error           // why there is none
+	swept   []time.Time     // when each tree's last sweep ended
+	strays  []stray         // to be forgotten
+	damaged []sample.Damage // unreadable lines whose samples are to be journaled again
+}
+
+// New returns a Producer at rest, its index open and held against the journal.
+func New(ctx context.Context, c Config) (*Producer, error) {
+	p := &Producer{c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees)), strayed: make(chan struct{}, 1)}
+	close(p.room)
+	for _, t := range c.Trees {
+		p.m.lost.WithLabelValues(t.Name) // shown as 0 before the first
+	}
+	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees)}
+	w.Lost = func(i int) { p.m.lost.WithLabelValues(c.Trees[i].Name).Inc() }
+	w.Skipped = func(i int, _, reason string) { p.m.skipped.WithLabelValues(c.Trees[i].Name, reason).Inc() }
+	var err error
+	if p.watcher, err = watch.New(w); err != nil {
+		return nil, err
+	}
+	p.tended.Store(time.Now().UnixNano())
+	if p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index")); err != nil {
+		return nil, err
+	}
+	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Marks: p.index.Marks, Log: c.Log}
+	return p, nil
+}
+
+// WatchTrees returns the trees as the watcher takes them.
+func WatchTrees(trees []config.Tree) (all []watch.Tree) {
+	for _, t := range trees {
+		all = append(all, watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine})
+	}
+	return all
+}
+
+// openIndex opens the index and holds it against the journal. One that is
+// complete up to a segment that is not there any more knows files whose lines
+// nobody can read: it is built anew.
+func (p *Producer) openIndex(ctx context.Context, dir string) (*index.Index, error) {
+	x, err := index.Open(ctx, p.c.Disk, dir, p.log)
+	if err != nil {
+		return nil, err
+	}
+	for lane, m := range x.Marks() {
+		if m == (journal.Pos{}) {
+			continue
+		}
+		there, err := p.lanes.Has(lane, m.Segment)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("hold index against journal: %w", err), x.Close())
+		}
+		if there && !p.lanes.Lane(lane).Durable().Before(m) {
+			continue
+		}
+		if err := x.Close(); err != nil {
+			return nil, err
+		}
+		return index.Anew(ctx, p.c.Disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
+	}
+	return x, nil
+}
+
+// Run watches, journals and sweeps until ctx ends.
+func (p *Producer) Run(ctx context.Context) error {
+	if err := p.catchUp(ctx); err != nil {
+		return err
+	}
+	p.look()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.watcher.Run(ctx) })
+	g.Go(func() error { return p.takeIn(ctx) })
+	g.Go(func() error { return p.sweeps(ctx) })
+	g.Go(func() error { return p.tend(ctx) })
+	g.Go(func() error { return p.forgetStrays(ctx) })
+	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.Prune(p.c.Journal.Keep) }) })
+	return g.Wait()
+}
+
+// Close closes the index.
+func (p *Producer) Close() error { return p.index.Close() }
+
+// Prune deletes the sealed segments that nobody needs, all but the newest keep.
+func (p *Producer) Prune(keep int) { p.pruner.Prune(keep) }
+
+// Watcher returns what watches the trees.
+func (p *Producer) Watcher() *watch.Watcher { return p.watcher }
+
+// Index returns what has been journaled.
+func (p *Producer) Index() *index.Index { return p.index }
+
+// catchUp reads the journal's tail into the index: lines that were durable
+// before a crash and not noted yet. It comes before any sweep, so that nothing
+// is journaled twice.
+func (p *Producer) catchUp(ctx context.Context) error {
+	for _, lane := range sample.Lanes {
+		r, err := p.lanes.NewReader(lane, p.index.Marks()[lane], p.log)
+		if err != nil {
+			return fmt.Errorf("read journal's tail: %w", err)
+		}
+		err = p.catchUpLane(ctx, lane, r)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return fmt.Errorf("read journal's tail: %w", err)
+		}
+	}
+	return p.index.Sync(ctx)
+}
+
+func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Reader) error {
+	var batch []index.Noted
+	for {
+		line, ok, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if ok {
+			if s, err := sample.ParseLine(line.Text); err == nil && sample.OfAll(s) {
+				st, err := watch.Lstat(s.Path)
+				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
+					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
+				}
+				batch = append(batch, index.Noted{Path: s.Path, Stat: st, At: line.At})
+			}
+		}
+		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
+			p.tended.Store(time.Now().UnixNano())
+			if err := p.index.Note(ctx, lane, batch, r.At()); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+		if !ok {
+			return nil
+		}
+	}
+}
+
+// takeIn journals what settled.
+func (p *Producer) takeIn(ctx context.Context) error {
+	batch := make([]watch.Calm, 0, takeAtOnce)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-p.watcher.Calm():
+			batch = append(batch[:0], c)
+		}
+		for idle := 0; len(batch) < takeAtOnce && idle < 3; {
+			select {
+			case c := <-p.watcher.Calm():
+				batch, idle = append(batch, c), 0
+			default:
+				idle++
+				runtime.Gosched() // to who may be about to send
+			}
+		}
+		if !p.wait(ctx) || !p.take(ctx, batch) {
+			return nil
+		}
+	}
+}
+
+// take journals one batch of settled paths; false means that ctx ended first.
+func (p *Producer) take(ctx context.Context, batch []watch.Calm) bool {
+	var files []found
+	at := map[string]int{}
+	for _, c := range batch {
+		if p.claimed(c.Path) {
+			p.watcher.Again(c.Path) // a sweep is at it: ask again when it is indexed
+			continue
+		}
+		if i, ok := at[c.Path]; ok {
+			files[i] = found{c.Tree, c.Path, c.Stat, c.Via, c.At}
+			continue
+		}
+		if p.known(c.Path, c.Stat) && c.Via != sample.ViaLimit || !p.sized(c.Tree, c.Stat, true) {
+			p.watcher.Done(c.Path)
+			continue
+		}
+		at[c.Path] = len(files)
+		files = append(files, found{c.Tree, c.Path, c.Stat, c.Via, c.At})
+	}
+	ok := p.write(ctx, journal.Live, files)
+	for _, f := range files {
+		p.watcher.Done(f.path)
+	}
+	return ok
+}
+
+func (p *Producer) claimed(path string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.claims[path]
+}
+
+// found is a file to journal.
+type found struct {
+	tree int
+	path string
+	stat watch.Stat
+	via  string
+	at   time.Time
+}
+
+// known reports whether the index has path in this version.
+func (p *Producer) known(path string, st watch.Stat) bool {
+	e, ok, err := p.index.Get(path)
+	if err != nil {
+		p.log.Error("index cannot be read; the file is journaled, perhaps again", "path", path, "error", err)
+	}
+	return ok && err == nil && e.Stat.Same(st)
+}
+
+// sized reports whether a file is not below its tree's min_size, and counts one
+// that is.
+func (p *Producer) sized(tree int, st watch.Stat, count bool) bool {
+	if st.Size < p.c.Trees[tree].MinSize {
+		if !count {
+			return false
+		}
+		p.m.skipped.WithLabelValues(p.c.Trees[tree].Name, "min_size").Inc()
+		return false
+	}
+	return true
+}
+
+// write appends files to a lane and notes them in the index, in this order. It
+// tries until it succeeds or ctx ends: then it returns false.
+func (p *Producer) write(ctx context.Context, lane string, files []found) bool {
+	if len(files) == 0 {
+		return true
+	}
+	lines := make([][]byte, len(files))
+	for i, f := range files {
+		s := sample.OfFile(f.path, f.stat.Size, f.stat.Mtime)
+		s.Seen, s.Via = f.at, f.via
+		lines[i] = sample.AppendLine(make([]byte, 0, 192+len(f.path)), s)
+	}
+	first, after, err := p.lanes.Lane(lane).Append(lines...)
+	if err != nil {
+		p.refused.Add(1)
+		defer p.refused.Add(-1)
+	}
+	for err != nil {
+		p.fail(fmt.Errorf("append to journal: %w", err))
+		t := time.NewTimer(tendEvery)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+		first, after, err = p.lanes.Lane(lane).Append(lines...)
+	}
+	// A crash here: the lines are there and the index lacks them; at start the
+	// journal's tail is read into it.
+	notes := make([]index.Noted, len(files))
+	at := first
+	for i, f := range files {
+		notes[i] = index.Noted{Path: f.path, Stat: f.stat, At: at}
+		if f.via == sample.ViaLimit { // once it has settled it is journaled again, whatever its times say
+			notes[i].Stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
+		}
+		at.Offset += int64(len(lines[i]))
+		p.m.seen.WithLabelValues(p.c.Trees[f.tree].Name, f.via).Inc()
+	}
+	if err := p.index.Note(ctx, lane, notes, after); err != nil {
+		p.log.Error("index cannot be written; after a restart the journal's tail is read into it: look at the disk", "error", err)
+	}
+	p.m.journaled.WithLabelValues(lane).Add(float64(len(files)))
+	return true
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// Pruner deletes journal segments that nobody needs any more.
+type Pruner struct {
+	Lanes    *journal.Lanes
+	Cursors  journal.Folder
+	Scanners []config.Scanner // whose cursors hold segments back
+	Half     config.Half
+	Marks    func() map[string]journal.Pos // up to where each lane is in the index, on disk
+	Log      *slog.Logger
+}
+
+// Prune deletes sealed segments behind every cursor and behind the index's mark
+// on disk, all but the newest keep.
+func (p Pruner) Prune(keep int) {
+	marks := p.Marks()
+	for _, lane := range sample.Lanes {
+		floor, err := cursorFloor(p.Cursors, lane, p.Scanners, p.Half)
+		if err != nil {
+			continue // a scanner without a cursor holds all
+		}
+		if _, err := p.Lanes.Lane(lane).Prune(keep, journal.Before(min(floor, marks[lane].Segment))); err != nil && !errors.Is(err, os.ErrClosed) {
+			p.Log.Error("segments cannot be pruned; they are kept", "lane", lane, "error", err)
+		}
+	}
+}
+
+// cursorFloor returns the oldest segment of a lane that a scanner still needs. A
+// producer alone may not know the scanners: then every cursor in the folder
+// counts, and without any all is held.
+func cursorFloor(dir journal.Folder, lane string, scanners []config.Scanner, half config.Half) (uint64, error) {
+	var files []string
+	for _, s := range scanners {
+		files = append(files, s.Name+"."+lane)
+	}
+	if half == config.ProducerOnly {
+		all, err := store.CursorFiles(dir, lane)
+		if err != nil || len(all) == 0 {
+			return 0, fs.ErrNotExist
+		}
+		files = all
+	}
+	floor := ^uint64(0)
+	for _, file := range files {
+		at, err := journal.LoadCursor(dir, file)
+		if err != nil {
+			return 0, err
+		}
+		floor = min(floor, at.Segment)
+	}
+	return floor, nil
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// sweeps answers doubts and sweeps each tree when its time has come.
+func (p *Producer) sweeps(ctx context.Context) error {
+	due := make([]time.Time, len(p.c.Trees))
+	again := make([]time.Time, len(p.c.Trees)) // after a sweep that did not reach everything
+	for i := range due {
+		due[i] = time.Now().Add(p.c.Trees[i].Sweep)
+	}
+	for {
+		next, wait := -1, time.Duration(1<<62)
+		for i, at := range due {
+			if d := time.Until(at); p.c.Trees[i].Sweep > 0 && d < wait {
+				next, wait = i, d
+			}
+			if d := time.Until(again[i]); !again[i].IsZero() && d < wait {
+				next, wait = i, d
+			}
+		}
+		t := time.NewTimer(wait)
+		d := watch.Doubt{Tree: next, Why: "time"}
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case d = <-p.watcher.Doubts():
+			t.Stop()
+		case <-t.C:
+			d.Under = p.c.Trees[next].Path
+		}
+		if !p.wait(ctx) {
+			return nil
+		}
+		switch whole := p.sweep(ctx, d); {
+		case !whole:
+			again[d.Tree] = time.Now().Add(time.Minute)
+		case d.Under == p.c.Trees[d.Tree].Path:
+			due[d.Tree], again[d.Tree] = time.Now().Add(p.c.Trees[d.Tree].Sweep), time.Time{}
+		}
+	}
+}
+
+// sweep is one walk of a tree, or of a part of it.
+type sweep struct {
+	p      *Producer
+	d      watch.Doubt
+	batch  []found
+	seen   []uint64
+	marks  map[string]journal.Pos // where the journal ended before the folder was listed
+	files  int
+	fresh  int
+	forget bool // the tree's device is the one noted
+	whole  bool // every folder was listed to its end
+	ok     bool
+}
+
+// sweep walks what d doubts and journals, in the backlog lane, exactly what the
+// index does not know in this version. It returns false when it did not reach
+// everything that is there: the scope is still in doubt.
+func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
+	begun := time.Now()
+	tree := p.c.Trees[d.Tree]
+	p.dropDamaged(ctx)
+	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
+	dev := device(tree.Path)
+	noted, known := p.index.Device(tree.Path)
+	s.forget = dev != "" && (!known || noted == dev)
+	err := p.watcher.Sweep(ctx, d.Tree, d.Under, func(f watch.Folder) error { return s.folder(ctx, f) })
+	s.flush(ctx)
+	if ctx.Err() != nil || !s.ok {
+		return false
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.log.Warn("sweep did not reach everything; it is tried again within the minute", "tree", tree.Name, "error", err)
+	}
+	if err == nil && s.forget && s.whole && d.Under == tree.Path {
+		if err := p.index.ForgetFolders(ctx, tree.Path, isGone); err != nil {
+			p.log.Error("index cannot forget folders that are gone; it is tried again at the next sweep", "error", err)
+		}
+	}
+	if dev != "" && s.files > 0 && noted != dev {
+		if err := p.index.SetDevice(ctx, tree.Path, dev); err != nil {
+			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
+		}
+	}
+	if d.Under == tree.Path && err == nil {
+		p.mu.Lock()
+		p.swept[d.Tree] = time.Now()
+		p.mu.Unlock()
+	}
+	level := slog.LevelDebug
+	if s.fresh > 0 || d.Why == watch.WhyStart || d.Why == watch.WhyLost {
+		level = slog.LevelInfo
+	}
+	if s.fresh > 0 && d.Why == "time" && tree.Engine != "sweep" {
+		level = slog.LevelWarn
+	}
+	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())
+	return err == nil || errors.Is(err, fs.ErrNotExist) // a tree that is not there raises a doubt when it is back
+}
+
+// device names the device of a tree's root, behind the link that its own path
+// may be; "" when it is not there.
+func device(tree string) string {
+	real, err := filepath.EvalSymlinks(tree)
+	if err != nil {
+		return ""
+	}
+	st, err := watch.Lstat(real)
+	if err != nil || !st.Mode.IsDir() {
+		return ""
+	}
+	return strconv.FormatUint(st.Dev, 16)
+}
+
+func isGone(folder string) bool {
+	st, err := os.Lstat(folder)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir()
+}
+
+func (p *Producer) ends() map[string]journal.Pos {
+	m := map[string]journal.Pos{}
+	for _, lane := range sample.Lanes {
+		m[lane] = p.lanes.Lane(lane).Durable()
+	}
+	return m
+}
+
+// folder takes one chunk of a folder's files.
+func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
+	p := s.p
+	files := f.Entries[:0]
+	for _, e := range f.Entries {
+		reason := e.Stat.Kind()
+		if reason == "" && p.watcher.Excluded(s.d.Tree, filepath.Join(f.Path, e.Name)) {
+			reason = "excluded"
+		}
+		if reason == "" {
+			files = append(files, e)
+		} else if s.d.Why == watch.WhyStart { // counted once, not at each sweep
+			p.m.skipped.WithLabelValues(p.c.Trees[s.d.Tree].Name, reason).Inc()
+		}
+	}
+	s.files += len(files)
+	var err error
+	s.seen, err = p.index.Visit(f.Path, files, s.seen, func(e watch.Entry) {
+		s.candidate(ctx, filepath.Join(f.Path, e.Name), e.Stat)
+	})
+	if err != nil {
+		s.whole = false
+		p.log.Error("index cannot be read; the folder is swept again", "folder", f.Path, "error", err)
+	}
+	if len(s.batch) >= takeAtOnce {
+		s.flush(ctx)
+	}
+	if !f.Last {
+		return ctx.Err()
+	}
+	if f.Err != nil {
+		s.whole = false
+	} else if s.forget && err == nil {
+		if _, err := p.index.Forget(ctx, f.Path, s.seen, s.marks); err != nil {
+			p.log.Error("index cannot forget files that are gone; it is tried again at the next sweep", "error", err)
+		}
+	}
+	s.seen, s.marks = s.seen[:0], p.ends()
+	return ctx.Err()
+}
+
+// candidate takes a file that the index does not know in this version.
+func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
+	if !s.p.sized(s.d.Tree, st, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
+		return
+	}
+	s.take(ctx, s.d.Tree, path, sample.ViaSweep, func() bool { return s.p.known(path, st) })
+}
+
+// take has a file journaled unless somebody else is at it, or known says by now
+// that there is no need. The claim comes first: either this sees that the path is
+// settling, or takeIn sees the claim.
+func (s *sweep) take(ctx context.Context, tree int, path, via string, known func() bool) {
+	p := s.p
+	p.mu.Lock()
+	p.claims[path] = true
+	p.mu.Unlock()
+	drop := func() {
+		p.mu.Lock()
+		delete(p.claims, path)
+		p.mu.Unlock()
+	}
+	if p.watcher.Settling(path) || known() {
+		drop()
+		return
+	}
+	now, calm := p.watcher.Settled(tree, path)
+	if !calm {
+		drop()
+		p.watcher.Again(path) // somebody writes it, or it is gone: settling tells
+		return
+	}
+	s.batch = append(s.batch, found{tree, path, now, via, time.Now()})
+	if len(s.batch) >= takeAtOnce {
+		s.flush(ctx)
+	}
+}
+
+// flush journals what the sweep found so far.
+func (s *sweep) flush(ctx context.Context) {
+	if len(s.batch) == 0 {
+		return
+	}
+	s.ok = s.p.wait(ctx) && s.p.write(ctx, journal.Backlog, s.batch) && s.ok
+	if s.ok {
+		s.fresh += len(s.batch)
+	}
+	s.drop()
+}
+
+// drop gives up the claims on what the sweep found and did not journal, or has
+// journaled by now.
+func (s *sweep) drop() {
+	s.p.mu.Lock()
+	for _, f := range s.batch {
+		delete(s.p.claims, f.path)
+	}
+	s.p.mu.Unlock()
+	s.batch = s.batch[:0]
+}
+
+// hearDamage asks for a sweep when a consumer told of damage.
+func (p *Producer) hearDamage() {
+	all, err := store.LoadDamage(p.c.Cursors)
+	if err != nil {
+		return // tried again in a second
+	}
+	p.mu.Lock()
+	fresh := slices.ContainsFunc(all, func(d sample.Damage) bool { return !slices.Contains(p.damaged, d) })
+	p.damaged = all
+	p.mu.Unlock()
+	if fresh {
+		p.sweepAll()
+	}
+}
+
+// dropDamaged makes the index forget what it knew from lines that nobody can
+// read.
+func (p *Producer) dropDamaged(ctx context.Context) {
+	all, err := store.LoadDamage(p.c.Cursors)
+	if err == nil && len(all) == 0 {
+		return
+	}
+	if err == nil {
+		err = p.index.ForgetLines(ctx, all)
+	}
+	if err == nil {
+		err = p.index.Persist(ctx)
+	}
+	// A crash here: it is forgotten once more.
+	for _, d := range all {
+		if err == nil {
+			err = p.c.Cursors.Remove(d.Name())
+		}
+	}
+	if err != nil {
+		p.log.Error("index cannot forget damaged lines; it is tried again at the next sweep: look at the disk", "error", err)
+	}
+}

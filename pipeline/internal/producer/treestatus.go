@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// TreeStatus is how one tree does.
+type TreeStatus struct {
+	Name        string     `json:"name"`
+	Path        string     `json:"path"`
+	Engine      string     `json:"engine"`
+	Directories int        `json:"directories"`
+	Lost        uint64     `json:"lost"`
+	LastSweep   *time.Time `json:"last_sweep"` // nil: none has ended yet
+}
+
+// Status tells how each tree does.
+func (p *Producer) Status() []TreeStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []TreeStatus
+	for i, t := range p.watcher.State() {
+		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost}
+		if at := p.swept[i]; !at.IsZero() {
+			s.LastSweep = &at
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// Ready is nil while every tree is watched and the disk lets us take in.
+func (p *Producer) Ready() error {
+	var errs []error
+	for _, t := range p.watcher.State() {
+		if !t.Armed {
+			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
+		}
+	}
+	if err := p.index.Stalled(); err != nil {
+		errs = append(errs, fmt.Errorf("the index cannot be written, and intake waits: %w", err))
+	}
+	return errors.Join(append(errs, p.Stopped())...)
+}
+
+// tendStuck is how long the producer's care of index and disk may take before it
+// counts as stuck. A disk that refuses is waited for, and does not count.
+const tendStuck = time.Minute
+
+// Stuck is nil while the index is looked after at now.
+func (p *Producer) Stuck(now time.Time) error {
+	if at := time.Unix(0, p.tended.Load()); now.Sub(at) > tendStuck && p.index.Stalled() == nil {
+		return fmt.Errorf("the producer has not looked after its index since %s", at.Format(time.TimeOnly))
+	}
+	return nil
+}
+
+// Sweep asks for a sweep of the named tree, or of all trees when name is empty. It
+// returns false when no tree has the name.
+func (p *Producer) Sweep(name string) bool {
+	found := name == ""
+	for i, t := range p.c.Trees {
+		if name == "" || name == t.Name || name == t.Path {
+			p.watcher.Ask(i, t.Path)
+			found = true
+		}
+	}
+	return found
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/consumer"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/producer"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// opening is the state while it is open: what was opened, in this order, and what is to
+// run on it.
+type opening struct {
+	p         *Pipeline
+	dirs      *store.Folders
+	tails     map[string]journal.Tail // of each lane
+	lanes     *journal.Lanes
+	prod      *producer.Producer
+	led       *ledger.Ledger
+	consumers []*consumer.Consumer
+
+	run     []func(context.Context) error
+	closers []func() error
+}
+
+// open takes the locks and opens what p's half needs. What is open when it fails is
+// open still, for close.
+func (o *opening) open(ctx context.Context) (err error) {
+	c := o.p.c
+	for _, half := range config.Locks(c.Half) {
+		lock, err := c.disk.TakeLock(half, c.State, c.Journal.Dir)
+		if err != nil {
+			return err
+		}
+		o.closers = append(o.closers, lock.Close)
+	}
+	if o.dirs, err = store.OpenFolders(c.disk, c.State, c.Journal.Dir); err != nil {
+		return err
+	}
+	o.closers = append(o.closers, o.dirs.Close)
+	if c.Half != ConsumerOnly {
+		if err := o.openProducer(ctx); err != nil {
+			return inside(err)
+		}
+	}
+	if c.Half != ProducerOnly {
+		return inside(o.openConsumers(ctx))
+	}
+	return nil
+}
+
+// close closes what was opened, the last first.
+func (o *opening) close() (err error) {
+	for _, c := range slices.Backward(o.closers) {
+		err = errors.Join(err, c())
+	}
+	return err
+}
+
+func (o *opening) openProducer(ctx context.Context) error {
+	c := o.p.c
+	l, err := journal.OpenLanes(journal.Config{Disk: c.disk, Dir: c.Journal.Dir, First: o.dirs.First, CutSize: c.Journal.CutSize, Sync: c.Journal.Sync}, c.Journal.CutEvery, c.Log)
+	if err != nil {
+		return err
+	}
+	o.lanes, o.closers = l, append(o.closers, l.Close)
+	for _, lane := range sample.Lanes {
+		o.tails[lane] = l.Lane(lane)
+	}
+	o.prod, err = producer.New(ctx, producer.Config{
+		State: c.State, Trees: c.Trees, Journal: c.Journal, Scanners: c.Scanners, Half: c.Half,
+		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.taken, Log: c.Log,
+	})
+	if err != nil {
+		return err
+	}
+	o.closers = append(o.closers, o.prod.Close)
+	o.run = append(o.run, o.prod.Run, keepKeys(c, o.dirs.Journal, journal.Base(journal.Live), journal.Base(journal.Backlog)))
+	return nil
+}
+
+// openConsumers opens the ledger, the cache where a scanner has one, and a consumer for
+// each scanner.
+func (o *opening) openConsumers(ctx context.Context) (err error) {
+	c := o.p.c
+	if c.Half == ConsumerOnly {
+		for _, lane := range sample.Lanes {
+			f := journal.NewFollower(o.dirs.Journal, journal.Base(lane), c.Log)
+			o.tails[lane] = f
+			o.run = append(o.run, f.Run)
+		}
+	}
+	if o.led, err = ledger.Open(c.disk, filepath.Join(c.State, "ledger"), c.Ledger.Keep, c.Log); err != nil {
+		return err
+	}
+	o.closers = append(o.closers, o.led.Close)
+	if err := o.putAside(); err != nil {
+		return err
+	}
+	known, err := o.openCache(ctx)
+	if err != nil {
+		return err
+	}
+	var source consumer.Source = consumer.Apart{}
+	if o.prod != nil {
+		source = o.prod
+	}
+	for _, s := range c.Scanners {
+		sc, err := c.scanner(s, c.Log)
+		if err != nil {
+			return err
+		}
+		k, err := consumer.New(ctx, consumer.Config{
+			Scanner: s, Scan: sc, Trees: c.Trees, Grace: c.Grace, Outcome: c.Outcome,
+			Dirs: o.dirs, Tail: func(lane string) journal.Tail { return o.tails[lane] },
+			Ledger: o.led, Cache: known, Source: source, Metrics: o.p.given, Log: c.Log,
+		})
+		if err != nil {
+			return err
+		}
+		o.consumers, o.closers, o.run = append(o.consumers, k), append(o.closers, k.Close), append(o.run, k.Run)
+	}
+	marks := func() (all []ledger.Mark) {
+		for _, k := range o.consumers {
+			all = append(all, k.SavedMark())
+		}
+		return all
+	}
+	o.run = append(o.run, func(ctx context.Context) error { return o.led.Run(ctx, marks) }, keepKeys(c, o.led.Dir, ledger.Base, ledger.TriesBase))
+	return nil
+}
+
+// openCache opens the cache of verdicts where a scanner has one, else it returns nil.
+func (o *opening) openCache(ctx context.Context) (*cache.Cache, error) {
+	c, longest := o.p.c, time.Duration(0)
+	for _, s := range c.Scanners {
+		longest = max(longest, s.Cache)
+	}
+	if longest == 0 {
+		return nil, nil
+	}
+	known, err := cache.Open(ctx, c.disk, c.State, longest, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	o.closers, o.run = append(o.closers, known.Close), append(o.run, known.Run)
+	return known, nil
+}
+
+// putAside renames the cursors of scanners that are no longer configured: they would
+// hold segments back for ever.
+func (o *opening) putAside() error {
+	dir := o.dirs.Cursors
+	for _, lane := range sample.Lanes {
+		files, err := store.CursorFiles(dir, lane)
+		if err != nil {
+			return fmt.Errorf("list cursors: %w", err)
+		}
+		for _, file := range files {
+			name := strings.TrimSuffix(file, "."+lane)
+			if slices.ContainsFunc(o.p.c.Scanners, func(s config.Scanner) bool { return s.Name == name }) {
+				continue
+			}
+			o.p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", filepath.Join(dir.Path(), file+".removed"))
+			if err := dir.Rename(file, file+".removed"); err != nil {
+				return fmt.Errorf("put cursor aside: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// keepKeys returns what keeps the keys of the series in dir while it runs.
+func keepKeys(c Config, dir journal.Folder, bases ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return journal.KeepKeys(ctx, dir, bases, sample.KeysOf, c.Journal.MinFree, c.Log)
+	}
+}
+
+// errInside says that one of the state's own files may not be read or written,
+// although the folder may be: it is waited for.
+var errInside = errors.New("a file of the state is not ours to use: let the user that certpush runs as read and write it")
+
+func inside(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", errInside, err)
+	}
+	return err
+}

@@ -1,8 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-
-//go:build !windows
-
-package pipeline
-
-// volume returns the root of the file system that the absolute path is on.
-func volume(string) (root string, ok bool) { return "/", true }
