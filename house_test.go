@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	},
 	"pipeline/internal/consumer": {
 		"pipeline/internal/ledger", "pipeline/internal/cache", "pipeline/internal/config", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/internal/condition",
-		"pipeline/watch", "pipeline/journal", "pipeline/scan",
+		"pipeline/watch", "pipeline/journal", "pipeline/scan", "pipeline/scan/scanners",
 	},
 	"pipeline/internal/ledger":    {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/journal"},
 	"pipeline/internal/index":     {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal"},
@@ -57,6 +57,9 @@ var mayImport = map[string][]string{
 
 	"pipeline/watch":            nil,
 	"pipeline/journal":          nil,
+	"pipeline/scan/scanners":    {"pipeline/scan", "pipeline/scan/clamd", "pipeline/scan/hashlist"},
+	"pipeline/scan/clamd":       {"pipeline/scan"},
+	"pipeline/scan/hashlist":    {"pipeline/scan"},
 	"pipeline/scan":             nil,
 	"pipeline/scan/scantest":    nil,
 	"pipeline/journal/disktest": {"pipeline/journal"},
@@ -74,6 +77,8 @@ var never = []struct{ from, to, why string }{
 	{"pipeline/watch", "pipeline/internal/", "a room rests on it, not the other way"},
 	{"pipeline/journal", "pipeline/internal/", "a room rests on it, not the other way"},
 	{"pipeline/scan", "pipeline/internal/", "a room rests on it, not the other way"},
+	{"pipeline/internal/producer", "pipeline/scan/", "what judges is the consumer's to ask"},
+	{"pipeline/internal/look", "pipeline/scan/", "a look asks no scanner"},
 	{"pipeline/internal/producer", "pipeline/internal/consumer", "the two may run in two processes: the journal is between them"},
 	{"pipeline/internal/consumer", "pipeline/internal/producer", "the two may run in two processes: the journal is between them"},
 	{"pipeline/internal/consumer", "pipeline/internal/index", "what was journaled is the producer's to know"},
@@ -230,7 +235,7 @@ func TestNoFileNameStandsTwice(t *testing.T) {
 func TestOnlyThePipelineKnowsASample(t *testing.T) {
 	for _, s := range sources(t) {
 		switch s.dir {
-		case "pipeline/watch", "pipeline/journal", "pipeline/scan":
+		case "pipeline/watch", "pipeline/journal", "pipeline/scan", "pipeline/scan/clamd", "pipeline/scan/hashlist", "pipeline/scan/scanners":
 			ast.Inspect(s.file, func(n ast.Node) bool {
 				if id, is := n.(*ast.Ident); is && strings.Contains(strings.ToLower(id.Name), "sample") {
 					t.Errorf("%s: %s", s.path, id.Name)

@@ -25,6 +25,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scanners"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -138,7 +139,7 @@ func clamdscan(b *testing.B, d *scantest.RealClamd, dir string, tcp bool, args .
 // journal, no hash, no ledger. It is what the protocol itself gives.
 func bare(b *testing.B, dir, addr string, sessions int) time.Duration {
 	b.Helper()
-	s, err := scan.New(scan.Config{Type: "clamd", Addresses: []string{addr}, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
+	s, err := scanners.New(scan.Config{Type: "clamd", Addresses: []string{addr}, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -23,7 +23,7 @@ var ErrAlarm = errors.New("the scanner calls a harmless file malicious")
 // *Failure. The discard scanner detects nothing by design and passes. On Linux
 // and Windows neither file ever lies on a disk.
 func Canary(ctx context.Context, s Scanner) error {
-	if _, ok := s.(discard); ok {
+	if _, ok := s.(Discard); ok {
 		return nil
 	}
 	a, err := judgeText(ctx, s, []byte("certpush asks: is anybody looking?\n"))
@@ -54,7 +54,7 @@ func judgeText(ctx context.Context, s Scanner, text []byte) (Answer, error) {
 	answers := s.Scan(ctx, slices.Values([]File{f}))
 	switch {
 	case len(answers) != 1:
-		return Answer{}, failed(Unclear, "judge canary: %d answers to one file", len(answers))
+		return Answer{}, Failed(Unclear, "judge canary: %d answers to one file", len(answers))
 	case answers[0].Err != nil:
 		return Answer{}, fmt.Errorf("judge canary: %w", answers[0].Err)
 	}

@@ -7,25 +7,28 @@ import (
 	"iter"
 )
 
-// discard takes every file, reads none and looks into none: for dry runs.
-type discard struct{}
+// Discard is the Scanner for dry runs. It takes every file, reads none, and answers
+// Unscanned.
+type Discard struct{}
 
-func (discard) Ping(ctx context.Context) (string, error) {
+// Ping implements Scanner.
+func (Discard) Ping(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
-		return "", &Failure{Kind: Down, Err: ended(ctx)}
+		return "", &Failure{Kind: Down, Err: Ended(ctx)}
 	}
 	return "discard", nil
 }
 
 // Key implements Scanner.
-func (discard) Key(context.Context) string { return "" }
+func (Discard) Key(context.Context) string { return "" }
 
-func (discard) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
+// Scan implements Scanner.
+func (Discard) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 	var answers []Answer
 	for range files {
 		a := Answer{Verdict: Unscanned, Reason: ReasonDiscarded}
 		if ctx.Err() != nil {
-			a = Answer{Err: &Failure{Kind: Void, Err: ended(ctx)}}
+			a = Answer{Err: &Failure{Kind: Void, Err: Ended(ctx)}}
 		}
 		answers = append(answers, a)
 		if a.Err != nil {

@@ -44,15 +44,15 @@ func (k Kind) String() string {
 	return "kind " + strconv.Itoa(int(k))
 }
 
-// maxRaw is how many bytes of a reply a Failure keeps.
-const maxRaw = 256
+// MaxRaw is how many bytes of a reply a Failure keeps.
+const MaxRaw = 256
 
 // Failure is why there is no verdict.
 type Failure struct {
 	Kind  Kind
 	After time.Duration // Busy: how long to wait
-	Raw   string        // at most 256 bytes of the reply, as received
-	Err   error         // never nil in a Failure of this package
+	Raw   string        // at most MaxRaw bytes of the reply, as received
+	Err   error         // never nil in a Failure of a driver
 }
 
 // Error gives the kind, the cause and the reply, escaped to plain ASCII.
@@ -70,18 +70,18 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// failed returns a Failure whose cause is built as by fmt.Errorf.
-func failed(k Kind, format string, a ...any) *Failure {
+// Failed returns a Failure whose cause is built as by fmt.Errorf.
+func Failed(k Kind, format string, a ...any) *Failure {
 	return &Failure{Kind: k, Err: fmt.Errorf(format, a...)}
 }
 
-// about returns f with the reply it is about; raw is cut to maxRaw bytes.
-func (f *Failure) about(raw []byte) *Failure {
-	f.Raw = string(raw[:min(len(raw), maxRaw)])
+// About keeps the first MaxRaw bytes of a reply in f, and returns f.
+func (f *Failure) About(raw []byte) *Failure {
+	f.Raw = string(raw[:min(len(raw), MaxRaw)])
 	return f
 }
 
-// ended returns why ctx ended, as a cause.
-func ended(ctx context.Context) error {
+// Ended returns an error that wraps the cause for which ctx ended.
+func Ended(ctx context.Context) error {
 	return fmt.Errorf("end session: %w", context.Cause(ctx))
 }

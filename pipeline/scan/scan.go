@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scan asks a scanner about open files. It promises that a verdict is
-// never made up: an Answer holds one only when the scanner gave it, for this
-// very file, in words its protocol's grammar knows. Everything else is a
-// Failure, whose Kind says whose fault it is and so what to do next.
+// Package scan holds the words that every driver of a scanner shares: Scanner, File,
+// Answer, Failure and Config. It also holds the canary and the discard scanner. Each
+// other driver has a package of its own below this one, and scanners picks one by its
+// type.
 //
-// Invariants:
+// It promises: a verdict is never made up. An Answer holds a Verdict only when the
+// scanner gave it for this very file. Everything else is a Failure. Its Kind says
+// whose fault it is, and so what to do next.
 //
-//  1. Scan returns one Answer for each File it pulled, in that order, with
+// Invariants, which each driver keeps:
+//
+//  1. Scan returns one Answer for each File that it pulled, in that order, with
 //     either a Verdict or an Err.
-//  2. A reply counts only when its whole session was sound: one known reply for
-//     each file, none early, none twice, none alien, nothing after, and an end
-//     that we asked for. Otherwise no reply of that session counts.
-//  3. A file that could not be read to its given Size is never ended as if it
-//     were whole: the connection is torn down instead.
-//  4. "Clean" is said only of a file the scanner looks into: one larger than
-//     Config.MaxSize, or one the scanner reports to be beyond a limit or
-//     encrypted, is Unscanned.
-//  5. What a scanner sends is bounded: 64 KiB for a reply, one reply for each
-//     question; time is bounded by Config.Timeout without progress.
-//  6. New connects to nothing, reads nothing and starts nothing; when Scan and
-//     Ping return, nothing they started is left.
+//  2. Clean is said only of a file that the scanner looks into. A file larger than
+//     Config.MaxSize is Unscanned. So is a file that the scanner reports to be
+//     encrypted or beyond a limit.
+//  3. A scanner that misbehaves costs bounded memory. It also costs bounded time: a
+//     session ends after Config.Timeout without progress.
+//  4. Making a Scanner connects to nothing, reads nothing and starts nothing. When
+//     Scan and Ping return, nothing that they started is left.
+//
+// Goroutines: this package starts none and has no lock. Every method of a Scanner may
+// be called from several goroutines at once.
 package scan
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -69,8 +69,9 @@ type File struct {
 	body io.ReaderAt
 }
 
-// reader returns where the bytes of f are read from.
-func (f File) reader() io.ReaderAt {
+// Reader returns the source that a driver reads the bytes of f from. It is F, but for
+// a canary that must not touch the disk.
+func (f File) Reader() io.ReaderAt {
 	if f.body != nil {
 		return f.body
 	}
@@ -125,30 +126,17 @@ type Config struct {
 	Log       *slog.Logger  // nil: nothing is logged
 }
 
-// ErrType is in the error of New for an unknown Config.Type.
-var ErrType = errors.New("unknown scanner type")
-
 const defaultTimeout = 5 * time.Minute
 
-// New returns the Scanner that c describes. It connects to nothing and reads no
-// file. The error wraps ErrType for a type this package does not know; a bad or
-// missing address is an error that says what to write instead.
-func New(c Config) (Scanner, error) {
+// Filled returns c with the defaults in place of a zero Timeout and a nil Log.
+func (c Config) Filled() Config {
 	if c.Timeout <= 0 {
 		c.Timeout = defaultTimeout
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	switch c.Type {
-	case "clamd":
-		return newClamd(c)
-	case "hashlist":
-		return newHashlist(c), nil
-	case "discard":
-		return discard{}, nil
-	}
-	return nil, fmt.Errorf("make scanner: %w %q: known are clamd, hashlist, discard", ErrType, c.Type)
+	return c
 }
 
 // Beyond turns a clean answer into unscanned where the scanner does not look

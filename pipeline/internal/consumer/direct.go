@@ -14,6 +14,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scanners"
 )
 
 // DownError says that a scanner cannot be reached.
@@ -29,7 +30,7 @@ func (e *DownError) Unwrap() error { return e.Err }
 
 // Scanner returns the scanner that s describes, at rest.
 func Scanner(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
-	sc, err := scan.New(scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log})
+	sc, err := scanners.New(scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
 	}
@@ -52,9 +53,9 @@ func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
 // Scan pushes the files at and below paths to each scanner now, without a
 // journal, and tells of each outcome. It ends early with ctx's error, or with a
 // *DownError when a scanner cannot be reached.
-func Scan(ctx context.Context, scanners []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
+func Scan(ctx context.Context, to []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
 	var all []*direct
-	for _, s := range scanners {
+	for _, s := range to {
 		sc, err := Scanner(s, log)
 		if err != nil {
 			return err

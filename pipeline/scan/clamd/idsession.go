@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+package clamd
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 const (
@@ -47,7 +49,7 @@ type session struct {
 	end     error  // how reading ended
 	early   bool   // it ended before the end was on its way
 	rest    []byte // bytes after the last whole reply
-	fault   *Answer
+	fault   *scan.Answer
 }
 
 // slot is one file of a session.
@@ -129,7 +131,7 @@ func (s *session) hurry(wait time.Duration) {
 }
 
 // send sends one file and reports whether the session can take another.
-func (s *session) send(f File) bool {
+func (s *session) send(f scan.File) bool {
 	s.mu.Lock()
 	s.slots = append(s.slots, slot{size: f.Size})
 	n := len(s.slots) - 1
@@ -194,7 +196,7 @@ func (s *session) abort() {
 }
 
 // finish ends the session, waits for the last reply and says what it all means.
-func (s *session) finish(ctx context.Context, maxSize int64) []Answer {
+func (s *session) finish(ctx context.Context, maxSize int64) []scan.Answer {
 	end := "zPING\x00zEND\x00"
 	if s.keyed {
 		end = "zVERSION\x00zEND\x00"
@@ -240,7 +242,7 @@ func (s *session) read() {
 			got = rest
 		}
 		if len(got) > maxReply {
-			s.spoil(failed(Unclear, "read reply: over %d bytes without an end", maxReply).about(got))
+			s.spoil(scan.Failed(scan.Unclear, "read reply: over %d bytes without an end", maxReply).About(got))
 			s.cut()
 			return
 		}
@@ -255,11 +257,11 @@ func (s *session) read() {
 }
 
 // spoil notes the first reason why the session does not count.
-func (s *session) spoil(f *Failure) {
+func (s *session) spoil(f *scan.Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault == nil {
-		s.fault = &Answer{Err: f}
+		s.fault = &scan.Answer{Err: f}
 	}
 }
 
@@ -276,9 +278,9 @@ func (s *session) take(line []byte) bool {
 
 // place ties a reply to what it answers. It returns nil, or what the session has
 // come to. No verdict on what is inside a file comes from here.
-func (s *session) place(line []byte) *Answer {
-	unclear := func(why string) *Answer {
-		return &Answer{Err: failed(Unclear, "read reply: %s", why).about(line)}
+func (s *session) place(line []byte) *scan.Answer {
+	unclear := func(why string) *scan.Answer {
+		return &scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: %s", why).About(line)}
 	}
 	id, r := parseReply(line)
 	after := uint64(s.lead + len(s.slots) + 1) // the first id after the files'
@@ -347,7 +349,7 @@ func (s *session) place(line []byte) *Answer {
 	case !slot.whole:
 		return unclear("its file was not sent whole yet")
 	}
-	slot.answered, slot.reply, slot.raw = true, r, bytes.Clone(line[:min(len(line), maxRaw)])
+	slot.answered, slot.reply, slot.raw = true, r, bytes.Clone(line[:min(len(line), scan.MaxRaw)])
 	s.moved()
 	return nil
 }
@@ -360,13 +362,13 @@ func (s *session) aboutFile(line []byte) bool {
 
 // versioned takes the reply to VERSION, r, the one ahead of the files or the one
 // after them. One that another question could have is not taken for a version.
-func (s *session) versioned(text []byte, r reply) *Answer {
+func (s *session) versioned(text []byte, r reply) *scan.Answer {
 	if r.word == refusal {
 		s.silent = true
-		return &Answer{Err: failed(Void, "ask clamd: it does not tell its version in a session").about(text)}
+		return &scan.Answer{Err: scan.Failed(scan.Void, "ask clamd: it does not tell its version in a session").About(text)}
 	}
 	if r.word != unknown || len(text) == 0 || len(text) > maxVersion {
-		return &Answer{Err: failed(Unclear, "read reply: it is no version").about(text)}
+		return &scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: it is no version").About(text)}
 	}
 	if s.led == 0 {
 		s.first = string(text)
@@ -407,10 +409,10 @@ func (s *session) sound() bool {
 }
 
 // verdicts is what a sound session said.
-func (s *session) verdicts(maxSize int64) []Answer {
-	answers := make([]Answer, len(s.slots))
+func (s *session) verdicts(maxSize int64) []scan.Answer {
+	answers := make([]scan.Answer, len(s.slots))
 	for i, slot := range s.slots {
-		answers[i] = Beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
+		answers[i] = scan.Beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
 		if answers[i].Err == nil {
 			answers[i].Key = s.key()
 		}
@@ -420,16 +422,16 @@ func (s *session) verdicts(maxSize int64) []Answer {
 
 // void is what a session comes to whose replies do not count. With several
 // files it says nothing about any of them, save that the scanner took none.
-func (s *session) void(ctx context.Context) []Answer {
+func (s *session) void(ctx context.Context) []scan.Answer {
 	a := s.cause(ctx)
-	if len(s.slots) > 1 && (a.Err == nil || a.Err.Kind != Down) {
-		f := &Failure{Kind: Void, Err: errors.New("end session: it also held a file beyond the scanner's limit")}
+	if len(s.slots) > 1 && (a.Err == nil || a.Err.Kind != scan.Down) {
+		f := &scan.Failure{Kind: scan.Void, Err: errors.New("end session: it also held a file beyond the scanner's limit")}
 		if a.Err != nil {
 			f.Raw, f.Err = a.Err.Raw, a.Err.Err
 		}
-		a = Answer{Err: f}
+		a = scan.Answer{Err: f}
 	}
-	answers := make([]Answer, len(s.slots))
+	answers := make([]scan.Answer, len(s.slots))
 	for i := range answers {
 		answers[i] = a
 	}
@@ -437,12 +439,12 @@ func (s *session) void(ctx context.Context) []Answer {
 }
 
 // cause says why the session does not count, as the answer of a file alone.
-func (s *session) cause(ctx context.Context) Answer {
+func (s *session) cause(ctx context.Context) scan.Answer {
 	switch {
 	case ctx.Err() != nil:
-		return Answer{Err: &Failure{Kind: Void, Err: ended(ctx)}}
+		return scan.Answer{Err: &scan.Failure{Kind: scan.Void, Err: scan.Ended(ctx)}}
 	case s.unread != nil:
-		return Answer{Err: &Failure{Kind: Unread, Err: s.unread}}
+		return scan.Answer{Err: &scan.Failure{Kind: scan.Unread, Err: s.unread}}
 	case s.fault != nil:
 		return *s.fault
 	}
@@ -452,17 +454,17 @@ func (s *session) cause(ctx context.Context) Answer {
 	case r.word == readTimeout:
 		return r.judge(s.rest)
 	case len(rest) > 0 && !errors.Is(s.end, os.ErrDeadlineExceeded):
-		return Answer{Err: failed(Unclear, "read reply: it has no end").about(s.rest)}
+		return scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: it has no end").About(s.rest)}
 	}
 	why := fmt.Errorf("read reply: %w", errors.Join(s.end, s.sendErr))
 	if last.answered {
 		if a := last.reply.judge(last.raw); last.reply.word == fileError && a.Err != nil {
 			return a
 		}
-		return Answer{Err: (&Failure{Kind: Unclear, Err: why}).about(last.raw)}
+		return scan.Answer{Err: (&scan.Failure{Kind: scan.Unclear, Err: why}).About(last.raw)}
 	}
 	if s.led == s.lead && s.slots[0].sent {
-		return Answer{Err: &Failure{Kind: Refused, Err: why}}
+		return scan.Answer{Err: &scan.Failure{Kind: scan.Refused, Err: why}}
 	}
-	return Answer{Err: &Failure{Kind: Down, Err: why}}
+	return scan.Answer{Err: &scan.Failure{Kind: scan.Down, Err: why}}
 }

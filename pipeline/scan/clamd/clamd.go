@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+package clamd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,13 +17,13 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 const (
 	dialTimeout = 5 * time.Second
-	fullWait    = time.Second      // how long to leave a full listen queue alone
-	shun        = 10 * time.Second // an address that failed is tried last for this long
-	hush        = time.Minute      // one that refused VERSION in a session is not asked there for this long
+	fullWait    = time.Second // how long to leave a full listen queue alone
 )
 
 // clamd asks one or several clamd, in sessions (IDSESSION) of z-commands. Over
@@ -34,23 +33,15 @@ type clamd struct {
 	addresses []*address
 	next      atomic.Uint64 // the next session's place in addresses
 	timeout   time.Duration
-	maxSize   int64
-	keyed     bool
+	maxSize   int64 // bytes that clamd looks into; 0: no limit known
+	keyed     bool  // ask for the version in each session
 	log       *slog.Logger
 }
 
-// address is one clamd.
-type address struct {
-	network, at string // for net.Dial
-	failed      atomic.Int64
-	tells       atomic.Bool  // it answered VERSION when it was pinged last
-	silent      atomic.Int64 // when it refused VERSION in a session
-}
-
-// String gives the address as it was configured.
-func (a *address) String() string { return a.network + ":" + a.at }
-
-func newClamd(c Config) (*clamd, error) {
+// New returns the Scanner for the clamd that c names. It connects to nothing. A bad or
+// missing address is an error that says what to write instead.
+func New(c scan.Config) (scan.Scanner, error) {
+	c = c.Filled()
 	if len(c.Addresses) == 0 {
 		return nil, errors.New(`make scanner clamd: no address: write unix:/path or tcp:host:port`)
 	}
@@ -65,35 +56,14 @@ func newClamd(c Config) (*clamd, error) {
 	return s, nil
 }
 
-func parseAddress(text string) (*address, error) {
-	network, at, _ := strings.Cut(text, ":")
-	switch network {
-	case "unix":
-		if !passesDescriptors {
-			return nil, fmt.Errorf("read address %q: no descriptor can be passed on this system: write tcp:host:port", text)
-		}
-		if !strings.HasPrefix(at, "/") {
-			return nil, fmt.Errorf("read address %q: the socket's path is not absolute: write unix:/path", text)
-		}
-		return &address{network: network, at: at}, nil
-	case "tcp":
-		host, port, err := net.SplitHostPort(at)
-		if err != nil || host == "" || port == "" {
-			return nil, fmt.Errorf("read address %q: no host and port: write tcp:host:port", text)
-		}
-		return &address{network: network, at: at}, nil
-	}
-	return nil, fmt.Errorf("read address %q: write unix:/path or tcp:host:port", text)
-}
-
 // Scan implements Scanner. It connects only when there is a file to send.
-func (c *clamd) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
+func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answer {
 	var s *session
 	for f := range files {
 		if s == nil {
 			conn, a, err := c.dial(ctx)
 			if err != nil {
-				return []Answer{{Err: err}}
+				return []scan.Answer{{Err: err}}
 			}
 			s = openSession(ctx, conn, a, c.timeout, c.keyed && a.versioned(time.Now().UnixNano()))
 		}
@@ -114,11 +84,11 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 
 // note remembers whether an address took more than a connection. A session that
 // ctx ended tells nothing.
-func (c *clamd) note(a *address, answers []Answer) {
+func (c *clamd) note(a *address, answers []scan.Answer) {
 	switch f := answers[0].Err; {
 	case f == nil:
 		c.answers(a)
-	case f.Kind == Down:
+	case f.Kind == scan.Down:
 		c.fails(a, f)
 	}
 }
@@ -138,45 +108,28 @@ func (c *clamd) answers(a *address) {
 }
 
 // dial connects to the next address, or to the first after it that lets us.
-func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *Failure) {
+func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
 	start := int((c.next.Add(1) - 1) % uint64(len(c.addresses)))
 	order := append(slices.Clone(c.addresses[start:]), c.addresses[:start]...)
 	now := time.Now().UnixNano()
 	slices.SortStableFunc(order, func(a, b *address) int {
 		return a.shunned(now) - b.shunned(now)
 	})
-	var first *Failure
+	var first *scan.Failure
 	for _, a := range order {
 		conn, f := c.dialOne(ctx, a)
 		if f == nil {
 			return conn, a, nil
 		}
 		// A full queue is worth waiting for, whatever the other addresses say.
-		if first == nil || f.Kind == Busy && first.Kind != Busy {
+		if first == nil || f.Kind == scan.Busy && first.Kind != scan.Busy {
 			first = f
 		}
 	}
 	return nil, nil, first
 }
 
-// shunned is 1 while the address is to be tried last.
-func (a *address) shunned(now int64) int {
-	// The clock may have been set back since.
-	if failed := a.failed.Load(); failed != 0 && now >= failed && now-failed < int64(shun) {
-		return 1
-	}
-	return 0
-}
-
-// versioned reports whether the address may be asked for its version in a session.
-// A clamd that refuses ends the session with that: since 1.5 an operator can have
-// it so.
-func (a *address) versioned(now int64) bool {
-	silent := a.silent.Load()
-	return a.tells.Load() && (silent == 0 || now < silent || now-silent >= int64(hush))
-}
-
-func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *Failure) {
+func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *scan.Failure) {
 	d := net.Dialer{Timeout: min(dialTimeout, c.timeout)}
 	conn, err := d.DialContext(ctx, a.network, a.at)
 	if err == nil {
@@ -184,18 +137,18 @@ func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *Failure) {
 	}
 	// A Unix socket whose listen queue is full says EAGAIN at once.
 	if errors.Is(err, syscall.EAGAIN) {
-		return nil, &Failure{Kind: Busy, After: fullWait, Err: fmt.Errorf("connect to clamd: %w", err)}
+		return nil, &scan.Failure{Kind: scan.Busy, After: fullWait, Err: fmt.Errorf("connect to clamd: %w", err)}
 	}
 	if ctx.Err() == nil {
 		c.fails(a, err)
 	}
-	return nil, &Failure{Kind: Down, Err: fmt.Errorf("connect to clamd: %w", err)}
+	return nil, &scan.Failure{Kind: scan.Down, Err: fmt.Errorf("connect to clamd: %w", err)}
 }
 
 // pingAll asks every address for its version.
-func (c *clamd) pingAll(ctx context.Context) (versions []string, failures []*Failure) {
+func (c *clamd) pingAll(ctx context.Context) (versions []string, failures []*scan.Failure) {
 	versions = make([]string, len(c.addresses))
-	failures = make([]*Failure, len(c.addresses))
+	failures = make([]*scan.Failure, len(c.addresses))
 	var wg sync.WaitGroup
 	for i, a := range c.addresses {
 		wg.Go(func() {
@@ -223,22 +176,11 @@ func (c *clamd) Key(ctx context.Context) string {
 	return versions[0]
 }
 
-// numbered tells if a version names its database: PROGRAM/NUMBER/TIME, in letters
-// that can be seen.
-func numbered(version string) bool {
-	if strings.ContainsFunc(version, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return false
-	}
-	program, rest, _ := strings.Cut(version, "/")
-	number, when, _ := strings.Cut(rest, "/")
-	return program != "" && number != "0" && digits([]byte(number)) && when != ""
-}
-
 // Ping implements Scanner. The version names each different one that answered.
 func (c *clamd) Ping(ctx context.Context) (string, error) {
 	versions, failures := c.pingAll(ctx)
 	var got []string
-	var first *Failure
+	var first *scan.Failure
 	for i, f := range failures {
 		switch {
 		case f == nil:
@@ -260,7 +202,7 @@ func (c *clamd) Ping(ctx context.Context) (string, error) {
 const maxVersion = 256
 
 // pingOne asks one address: PONG, then its version, then the end.
-func (c *clamd) pingOne(ctx context.Context, a *address) (string, *Failure) {
+func (c *clamd) pingOne(ctx context.Context, a *address) (string, *scan.Failure) {
 	conn, f := c.dialOne(ctx, a)
 	if f != nil {
 		return "", f
@@ -269,15 +211,15 @@ func (c *clamd) pingOne(ctx context.Context, a *address) (string, *Failure) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := conn.SetDeadline(time.Now().Add(c.timeout)); err != nil {
-		return "", &Failure{Kind: Down, Err: fmt.Errorf("ping clamd: %w", err)}
+		return "", &scan.Failure{Kind: scan.Down, Err: fmt.Errorf("ping clamd: %w", err)}
 	}
 	if ctx.Err() != nil {
-		return "", &Failure{Kind: Down, Err: ended(ctx)}
+		return "", &scan.Failure{Kind: scan.Down, Err: scan.Ended(ctx)}
 	}
 	_, sendErr := conn.Write([]byte("zIDSESSION\x00zPING\x00zVERSION\x00zEND\x00"))
 	got, err := io.ReadAll(io.LimitReader(conn, 4*maxVersion))
 	version, f := readPing(got)
-	if f != nil && f.Kind == Down {
+	if f != nil && f.Kind == scan.Down {
 		f.Err = fmt.Errorf("ping clamd: %w", errors.Join(f.Err, sendErr, err, context.Cause(ctx)))
 		if ctx.Err() == nil {
 			c.fails(a, f)
@@ -288,40 +230,6 @@ func (c *clamd) pingOne(ctx context.Context, a *address) (string, *Failure) {
 		a.tells.Store(version != "")
 	}
 	return version, f
-}
-
-// readPing reads what clamd said to PING and VERSION in a session.
-func readPing(got []byte) (string, *Failure) {
-	first, rest, ok := bytes.Cut(got, []byte{0})
-	if string(got) == timedOut+"\n" {
-		return "", reply{word: readTimeout}.judge(got).Err
-	}
-	if !ok {
-		if len(got) > 0 && !strings.HasPrefix("1: PONG", string(got)) {
-			return "", failed(Unclear, "ping clamd: the reply is not in the grammar").about(got)
-		}
-		return "", failed(Down, "no reply")
-	}
-	id, r := parseReply(first)
-	if r.word == refusal {
-		return "", r.judge(first).Err
-	}
-	second, rest, ok := bytes.Cut(rest, []byte{0})
-	if id != 1 || r.word != pong || ok && len(rest) > 0 {
-		return "", failed(Unclear, "ping clamd: the reply is not PONG").about(got)
-	}
-	if !ok {
-		return "", failed(Down, "no version")
-	}
-	id, body, ok := cutID(second)
-	if !ok || id != 2 || len(body) == 0 || len(body) > maxVersion {
-		return "", failed(Unclear, "ping clamd: the reply is no version").about(second)
-	}
-	// Since 1.5 an operator can switch VERSION off.
-	if _, known := standing(string(body)); known {
-		return "", nil
-	}
-	return string(body), nil
 }
 
 // leadingPings is how many PINGs go ahead of a session's first file: their PONGs

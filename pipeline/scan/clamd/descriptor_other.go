@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package scan
+package clamd
 
 import (
 	"fmt"

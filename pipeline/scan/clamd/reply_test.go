@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+package clamd
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 func TestParseReply(t *testing.T) {
@@ -55,50 +57,40 @@ func TestParseReply(t *testing.T) {
 }
 
 func TestReplyVerdict(t *testing.T) {
-	for line, want := range map[string]Answer{
-		"stream: OK":           {Verdict: Clean},
-		"stream: Eicar FOUND":  {Verdict: Malicious, Signature: "Eicar"},
-		"stream: (null) FOUND": {Verdict: Unscanned, Signature: "(null)", Reason: ReasonLimit},
-		"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND": {Verdict: Unscanned, Signature: "Heuristics.Limits.Exceeded.MaxFileSize", Reason: ReasonLimit},
-		"fd[3]: Heuristics.Encrypted.Zip FOUND":                {Verdict: Unscanned, Signature: "Heuristics.Encrypted.Zip", Reason: ReasonEncrypted},
-		"fd[3]: Exceeded max scan size ERROR":                  {Verdict: Unscanned, Reason: ReasonLimit},
-		"INSTREAM size limit exceeded. ERROR":                  {Verdict: Unscanned, Reason: ReasonStreamLimit},
+	for line, want := range map[string]scan.Answer{
+		"stream: OK":           {Verdict: scan.Clean},
+		"stream: Eicar FOUND":  {Verdict: scan.Malicious, Signature: "Eicar"},
+		"stream: (null) FOUND": {Verdict: scan.Unscanned, Signature: "(null)", Reason: scan.ReasonLimit},
+		"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND": {Verdict: scan.Unscanned, Signature: "Heuristics.Limits.Exceeded.MaxFileSize", Reason: scan.ReasonLimit},
+		"fd[3]: Heuristics.Encrypted.Zip FOUND":                {Verdict: scan.Unscanned, Signature: "Heuristics.Encrypted.Zip", Reason: scan.ReasonEncrypted},
+		"fd[3]: Exceeded max scan size ERROR":                  {Verdict: scan.Unscanned, Reason: scan.ReasonLimit},
+		"INSTREAM size limit exceeded. ERROR":                  {Verdict: scan.Unscanned, Reason: scan.ReasonStreamLimit},
 	} {
 		_, r := parseReply([]byte(line))
 		if got := r.judge([]byte(line)); got != want {
 			t.Errorf("%q is %+v, want %+v", line, got, want)
 		}
 	}
-	for line, want := range map[string]Kind{
-		"stream: Can't allocate memory ERROR":        Sick,
-		"stream: Can't create temporary file ERROR":  Sick,
-		"1: Error writing to temporary file ERROR":   Sick,
-		"stream: Bad format or broken data ERROR":    Refused,
-		"stream: Exceeded time limit ERROR":          Refused,
-		"fd[9]: Not a regular file ERROR":            Refused,
-		"No file descriptor received. ERROR":         Sick,
-		"COMMAND READ TIMED OUT":                     Busy,
-		"stream: perhaps":                            Unclear,
-		"1: Command invalid inside IDSESSION. ERROR": Sick,
+	for line, want := range map[string]scan.Kind{
+		"stream: Can't allocate memory ERROR":        scan.Sick,
+		"stream: Can't create temporary file ERROR":  scan.Sick,
+		"1: Error writing to temporary file ERROR":   scan.Sick,
+		"stream: Bad format or broken data ERROR":    scan.Refused,
+		"stream: Exceeded time limit ERROR":          scan.Refused,
+		"fd[9]: Not a regular file ERROR":            scan.Refused,
+		"No file descriptor received. ERROR":         scan.Sick,
+		"COMMAND READ TIMED OUT":                     scan.Busy,
+		"stream: perhaps":                            scan.Unclear,
+		"1: Command invalid inside IDSESSION. ERROR": scan.Sick,
 	} {
 		_, r := parseReply([]byte(line))
 		got := r.judge([]byte(line))
 		if got.Verdict != "" || got.Err == nil || got.Err.Kind != want || got.Err.Raw != line {
 			t.Errorf("%q is %+v, want %v", line, got, want)
 		}
-		if want == Busy && got.Err.After <= 0 {
+		if want == scan.Busy && got.Err.After <= 0 {
 			t.Errorf("%q: no time to wait", line)
 		}
-	}
-}
-
-func TestFailureText(t *testing.T) {
-	f := failed(Unclear, "read reply").about([]byte("\x1b[31m\u202e" + strings.Repeat("x", 1000)))
-	if len(f.Raw) != maxRaw {
-		t.Errorf("raw is %d bytes", len(f.Raw))
-	}
-	if strings.ContainsAny(f.Error(), "\x1b\u202e") {
-		t.Errorf("raw bytes in %q", f.Error())
 	}
 }
 
@@ -128,13 +120,13 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 		switch {
-		case a.Verdict == Clean && body != subject+": OK",
+		case a.Verdict == scan.Clean && body != subject+": OK",
 			r.word == found && body != subject+": "+r.text+" FOUND",
 			r.word == fileError && body != subject+": "+r.text+" ERROR":
 			t.Fatalf("%q does not come back from %+v", line, r)
-		case a.Verdict == Malicious && (r.word != found || a.Signature == ""):
+		case a.Verdict == scan.Malicious && (r.word != found || a.Signature == ""):
 			t.Fatalf("%q is malicious", line)
-		case a.Verdict == Submitted || a.Verdict == Suspicious:
+		case a.Verdict == scan.Submitted || a.Verdict == scan.Suspicious:
 			t.Fatalf("%q is %v", line, a.Verdict)
 		}
 	})

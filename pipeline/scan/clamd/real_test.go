@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan_test
+package clamd_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/clamd"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -79,7 +80,7 @@ func TestRealLimitsExceeded(t *testing.T) {
 			t.Errorf("%s: %+v", addr, a)
 		}
 	}
-	s, err := scan.New(scan.Config{Type: "clamd", Addresses: []string{quiet.UnixAddr}, MaxSize: 1 << 20})
+	s, err := clamd.New(scan.Config{Addresses: []string{quiet.UnixAddr}, MaxSize: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+package clamd
 
 import (
 	"encoding/binary"
@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 const (
@@ -30,10 +32,10 @@ var errShrank = errors.New("it is shorter than it was")
 // takes less refuses at once; it is read with ReadAt, so a short or failed read
 // is told apart from a failed write, and the offset stays. A *readError means
 // that the stream was left without its terminator.
-func (s *session) stream(n int, f File) error {
+func (s *session) stream(n int, f scan.File) error {
 	lent := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(lent)
-	src := f.reader()
+	src := f.Reader()
 	buf := append(lent[:0], "zINSTREAM\x00"...)
 	for at, announced := int64(0), int64(0); at < f.Size; {
 		if announced == 0 {

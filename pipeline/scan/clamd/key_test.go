@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan_test
+package clamd_test
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/clamd"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -22,7 +23,7 @@ const (
 // by.
 func keyed(t testing.TB, addr string, timeout time.Duration) scan.Scanner {
 	t.Helper()
-	s, err := scan.New(scan.Config{Type: "clamd", Addresses: []string{addr}, Timeout: timeout, Keyed: true})
+	s, err := clamd.New(scan.Config{Addresses: []string{addr}, Timeout: timeout, Keyed: true})
 	if err != nil {
 		t.Fatal(err)
 	}

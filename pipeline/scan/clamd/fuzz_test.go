@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+package clamd
 
 import (
 	"bytes"
@@ -10,9 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // FuzzSession has a scanner say arbitrary bytes in a session of two files. A
@@ -20,25 +21,26 @@ import (
 // the session ends.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("@: stream: OK\x00@: stream: OK\x00@: PONG\x00"))
+	file := oneByte(f)
 	f.Fuzz(func(t *testing.T, said []byte) {
 		// The ids are drawn by chance; @ stands for the next one that is due.
 		ours, theirs := net.Pipe()
 		s := openFuzzed(t, ours, theirs, said)
-		if s.send(oneByte()) {
-			s.send(oneByte())
+		if s.send(file) {
+			s.send(file)
 		}
 		answers := s.finish(t.Context(), 0)
 		for i, a := range answers {
 			if (a.Verdict == "") == (a.Err == nil) {
 				t.Fatalf("%q: answer %d is %+v", said, i, a)
 			}
-			if a.Verdict == "" || a.Verdict == Unscanned {
+			if a.Verdict == "" || a.Verdict == scan.Unscanned {
 				continue
 			}
 			if bytes.Count(said, []byte(": stream: ")) < len(answers) || bytes.IndexByte(said, 0) < 0 {
 				t.Fatalf("%q: a verdict out of nothing: %+v", said, a)
 			}
-			if a.Verdict == Clean && !bytes.Contains(said, []byte("stream: OK\x00")) || a.Verdict == Malicious && !bytes.Contains(said, []byte(" FOUND\x00")) {
+			if a.Verdict == scan.Clean && !bytes.Contains(said, []byte("stream: OK\x00")) || a.Verdict == scan.Malicious && !bytes.Contains(said, []byte(" FOUND\x00")) {
 				t.Fatalf("%q: answer %d is %+v", said, i, a)
 			}
 		}
@@ -117,34 +119,17 @@ func fill(said []byte, id int) (text []byte) {
 	}
 }
 
-// oneByte returns a file that lies on no disk.
-func oneByte() File { return File{Size: 1, body: strings.NewReader("x")} }
-
-// FuzzList: a list of arbitrary bytes is read or refused with a place, and every
-// SHA-256 that stands alone on a line of one that is read is known.
-func FuzzList(f *testing.F) {
-	f.Add([]byte(eicarSum + "  eicar.com\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		path := filepath.Join(t.TempDir(), "list")
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		l, err := readList(path)
-		if err != nil {
-			if l != nil || !strings.Contains(err.Error(), path+":") {
-				t.Fatalf("%q: %v", text, err)
-			}
-			return
-		}
-		for line := range bytes.Lines(text) {
-			if sum, ok := parseSum(string(bytes.TrimSpace(line))); ok && l.names[sum] == "" {
-				t.Fatalf("%q: %x is not known", text, sum)
-			}
-		}
-		for sum, name := range l.names {
-			if name == "" {
-				t.Fatalf("%q: %x has no name", text, sum)
-			}
-		}
-	})
+// oneByte returns an open file of one byte.
+func oneByte(f *testing.F) scan.File {
+	f.Helper()
+	path := filepath.Join(f.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { file.Close() })
+	return scan.File{F: file, Size: 1}
 }

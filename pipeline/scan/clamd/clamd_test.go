@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan_test
+package clamd_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/clamd"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -38,7 +39,7 @@ func open(t testing.TB, content []byte) scan.File {
 
 func asks(t testing.TB, timeout time.Duration, addresses ...string) scan.Scanner {
 	t.Helper()
-	s, err := scan.New(scan.Config{Type: "clamd", Addresses: addresses, Timeout: timeout})
+	s, err := clamd.New(scan.Config{Addresses: addresses, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +269,7 @@ func TestStreamMax(t *testing.T) {
 func TestMaxSize(t *testing.T) {
 	server := scantest.Start(t, "tcp")
 	server.SetMarker(marker)
-	s, err := scan.New(scan.Config{Type: "clamd", Addresses: []string{server.Addr()}, MaxSize: 100})
+	s, err := clamd.New(scan.Config{Addresses: []string{server.Addr()}, MaxSize: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,23 +447,5 @@ func TestBlind(t *testing.T) {
 	server.Set(scantest.Refuse)
 	if f, ok := errors.AsType[*scan.Failure](scan.Canary(t.Context(), s)); !ok || f.Kind != scan.Down {
 		t.Errorf("down: %v", f)
-	}
-}
-
-func TestNew(t *testing.T) {
-	for want, c := range map[string]scan.Config{
-		"known are clamd, hashlist, discard": {Type: "icap"},
-		"write unix:/path or tcp:host:port":  {Type: "clamd"},
-		"write tcp:host:port":                {Type: "clamd", Addresses: []string{"tcp:host"}},
-		`read address "/run/clamd"`:          {Type: "clamd", Addresses: []string{"/run/clamd"}},
-		`read address "unix:clamd"`:          {Type: "clamd", Addresses: []string{"unix:clamd"}},
-	} {
-		_, err := scan.New(c)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v", c, err)
-		}
-		if errors.Is(err, scan.ErrType) != (c.Type == "icap") {
-			t.Errorf("%+v: %v", c, err)
-		}
 	}
 }

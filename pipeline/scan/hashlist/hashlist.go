@@ -1,6 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+// Package hashlist knows files by their SHA-256, from lists on disk.
+//
+// It promises: a file is malicious when a list names its SHA-256, and for no other
+// reason. A file that no list names is Unscanned, never clean.
+//
+// Invariants:
+//
+//  1. No byte of a File is read: its hash is all that is looked at.
+//  2. "Not listed" is said only while every list is loaded. If a list is missing, or
+//     was never read without an error, a file that the others do not name is Sick.
+//  3. An Answer's Key names the very lists that gave it.
+//  4. A list that cannot be read again keeps what it held, and a warning says so once.
+//  5. A list is bounded: see list.go.
+//  6. EICAR is always known, so that the canary passes without any list.
+//
+// Goroutines: the package starts none. hashlist.mu guards the lists and the Key; it is
+// held while files are read again.
+package hashlist
 
 import (
 	"context"
@@ -12,6 +29,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // What every hash list knows: the EICAR test file, by its hash alone.
@@ -28,7 +47,7 @@ const lookEvery = time.Second
 type hashlist struct {
 	log *slog.Logger
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards all that follows, and each listFile
 	files  []*listFile
 	looked time.Time
 	key    string // of what is loaded; "" while a list is missing
@@ -44,8 +63,9 @@ type listFile struct {
 	said string      // what was last logged, so that it is said once
 }
 
-func newHashlist(c Config) *hashlist {
-	h := &hashlist{log: c.Log}
+// New returns the Scanner for the lists that c names. It reads none of them yet.
+func New(c scan.Config) scan.Scanner {
+	h := &hashlist{log: c.Filled().Log}
 	for _, path := range c.Lists {
 		h.files = append(h.files, &listFile{path: path})
 	}
@@ -56,13 +76,13 @@ func newHashlist(c Config) *hashlist {
 // error that names it.
 func (h *hashlist) Ping(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
-		return "", &Failure{Kind: Down, Err: ended(ctx)}
+		return "", &scan.Failure{Kind: scan.Down, Err: scan.Ended(ctx)}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.look()
 	if h.bad != nil {
-		return "", &Failure{Kind: Sick, Err: h.bad}
+		return "", &scan.Failure{Kind: scan.Sick, Err: h.bad}
 	}
 	return h.key, nil
 }
@@ -77,11 +97,11 @@ func (h *hashlist) Key(ctx context.Context) string {
 }
 
 // Scan implements Scanner. It reads no file: the hash says all.
-func (h *hashlist) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
-	var answers []Answer
+func (h *hashlist) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answer {
+	var answers []scan.Answer
 	for f := range files {
 		if ctx.Err() != nil {
-			return append(answers, Answer{Err: &Failure{Kind: Void, Err: ended(ctx)}})
+			return append(answers, scan.Answer{Err: &scan.Failure{Kind: scan.Void, Err: scan.Ended(ctx)}})
 		}
 		answers = append(answers, h.judge(f.SHA256))
 	}
@@ -90,7 +110,7 @@ func (h *hashlist) Scan(ctx context.Context, files iter.Seq[File]) []Answer {
 
 // judge holds the lists while it looks in them, so that they are those that the
 // Answer's Key names.
-func (h *hashlist) judge(sum [sha256.Size]byte) Answer {
+func (h *hashlist) judge(sum [sha256.Size]byte) scan.Answer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if time.Since(h.looked) >= lookEvery {
@@ -103,25 +123,25 @@ func (h *hashlist) judge(sum [sha256.Size]byte) Answer {
 	return a
 }
 
-func (h *hashlist) find(sum [sha256.Size]byte) Answer {
+func (h *hashlist) find(sum [sha256.Size]byte) scan.Answer {
 	if known, _ := parseSum(eicarSum); sum == known {
-		return Answer{Verdict: Malicious, Signature: eicarName}
+		return scan.Answer{Verdict: scan.Malicious, Signature: eicarName}
 	}
 	for _, f := range h.files {
 		if f.list == nil {
 			continue
 		}
 		if name, ok := f.list.names[sum]; ok {
-			return Answer{Verdict: Malicious, Signature: name}
+			return scan.Answer{Verdict: scan.Malicious, Signature: name}
 		}
 	}
 	// "Not listed" may be said only when all lists were there to look in.
 	for _, f := range h.files {
 		if f.list == nil {
-			return Answer{Err: &Failure{Kind: Sick, Err: f.err}}
+			return scan.Answer{Err: &scan.Failure{Kind: scan.Sick, Err: f.err}}
 		}
 	}
-	return Answer{Verdict: Unscanned, Reason: ReasonNotListed}
+	return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonNotListed}
 }
 
 // look reads again the list files that changed. One that cannot be read keeps

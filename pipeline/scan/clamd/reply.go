@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scan
+package clamd
 
 import (
 	"bytes"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // word is what kind of reply clamd gave.
@@ -121,25 +123,70 @@ func cutSubject(body string) (subject, rest string, ok bool) {
 	return "fd", rest, true
 }
 
+// readPing reads what clamd said to PING and VERSION in a session.
+func readPing(got []byte) (string, *scan.Failure) {
+	first, rest, ok := bytes.Cut(got, []byte{0})
+	if string(got) == timedOut+"\n" {
+		return "", reply{word: readTimeout}.judge(got).Err
+	}
+	if !ok {
+		if len(got) > 0 && !strings.HasPrefix("1: PONG", string(got)) {
+			return "", scan.Failed(scan.Unclear, "ping clamd: the reply is not in the grammar").About(got)
+		}
+		return "", scan.Failed(scan.Down, "no reply")
+	}
+	id, r := parseReply(first)
+	if r.word == refusal {
+		return "", r.judge(first).Err
+	}
+	second, rest, ok := bytes.Cut(rest, []byte{0})
+	if id != 1 || r.word != pong || ok && len(rest) > 0 {
+		return "", scan.Failed(scan.Unclear, "ping clamd: the reply is not PONG").About(got)
+	}
+	if !ok {
+		return "", scan.Failed(scan.Down, "no version")
+	}
+	id, body, ok := cutID(second)
+	if !ok || id != 2 || len(body) == 0 || len(body) > maxVersion {
+		return "", scan.Failed(scan.Unclear, "ping clamd: the reply is no version").About(second)
+	}
+	// Since 1.5 an operator can switch VERSION off.
+	if _, known := standing(string(body)); known {
+		return "", nil
+	}
+	return string(body), nil
+}
+
+// numbered tells if a version names its database: PROGRAM/NUMBER/TIME, in letters
+// that can be seen.
+func numbered(version string) bool {
+	if strings.ContainsFunc(version, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return false
+	}
+	program, rest, _ := strings.Cut(version, "/")
+	number, when, _ := strings.Cut(rest, "/")
+	return program != "" && number != "0" && digits([]byte(number)) && when != ""
+}
+
 // judge turns a reply about a file into its answer.
-func (r reply) judge(raw []byte) Answer {
+func (r reply) judge(raw []byte) scan.Answer {
 	switch r.word {
 	case okay:
-		return Answer{Verdict: Clean}
+		return scan.Answer{Verdict: scan.Clean}
 	case found:
 		return foundAnswer(r.text)
 	case fileError:
 		return errorAnswer(r.text, raw)
 	case streamLimit:
-		return Answer{Verdict: Unscanned, Reason: ReasonStreamLimit}
+		return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonStreamLimit}
 	case refusal:
-		return Answer{Err: failed(Sick, "ask clamd: it did not carry out the command").about(raw)}
+		return scan.Answer{Err: scan.Failed(scan.Sick, "ask clamd: it did not carry out the command").About(raw)}
 	case readTimeout:
-		f := failed(Busy, "ask clamd: it gave up waiting").about(raw)
+		f := scan.Failed(scan.Busy, "ask clamd: it gave up waiting").About(raw)
 		f.After = busyWait
-		return Answer{Err: f}
+		return scan.Answer{Err: f}
 	}
-	return Answer{Err: failed(Unclear, "read reply: not in the grammar").about(raw)}
+	return scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: not in the grammar").About(raw)}
 }
 
 // busyWait is how long to leave a clamd alone that says it gave up waiting.
@@ -147,32 +194,32 @@ const busyWait = 5 * time.Second
 
 // foundAnswer tells real signatures from those by which clamd says that it did
 // not look inside. "(null)" is what AlertExceedsMax gave before clamav #999.
-func foundAnswer(name string) Answer {
+func foundAnswer(name string) scan.Answer {
 	switch {
 	case name == "(null)", strings.HasPrefix(name, "Heuristics.Limits.Exceeded"):
-		return Answer{Verdict: Unscanned, Signature: name, Reason: ReasonLimit}
+		return scan.Answer{Verdict: scan.Unscanned, Signature: name, Reason: scan.ReasonLimit}
 	case strings.HasPrefix(name, "Heuristics.Encrypted"):
-		return Answer{Verdict: Unscanned, Signature: name, Reason: ReasonEncrypted}
+		return scan.Answer{Verdict: scan.Unscanned, Signature: name, Reason: scan.ReasonEncrypted}
 	}
-	return Answer{Verdict: Malicious, Signature: name}
+	return scan.Answer{Verdict: scan.Malicious, Signature: name}
 }
 
 // errorAnswer sorts libclamav's error texts (cl_strerror): a limit that the file
 // exceeds, a fault of the scanner that any file would meet, or this file's own.
-func errorAnswer(text string, raw []byte) Answer {
+func errorAnswer(text string, raw []byte) scan.Answer {
 	switch text {
 	case "Exceeded max recursion depth", "Exceeded max scan size", "Exceeded max scan files":
-		return Answer{Verdict: Unscanned, Reason: ReasonLimit}
+		return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonLimit}
 	case "Scanner still active":
-		f := failed(Busy, "scan file: the scanner is being replaced").about(raw)
+		f := scan.Failed(scan.Busy, "scan file: the scanner is being replaced").About(raw)
 		f.After = busyWait
-		return Answer{Err: f}
+		return scan.Answer{Err: f}
 	case "Can't allocate memory", "Can't create temporary file", "Can't create temporary directory",
 		"Error writing to temporary file", "Can't create new file", "Can't write to file",
 		"Can't unlink file", "Can't duplicate file descriptor", "Mutex lock failed",
 		"Malformed database", "Broken or not a CVD file", "Can't verify database integrity",
 		"Bad state (engine not initialized, or already initialized)":
-		return Answer{Err: failed(Sick, "scan file: an error of the scanner's own").about(raw)}
+		return scan.Answer{Err: scan.Failed(scan.Sick, "scan file: an error of the scanner's own").About(raw)}
 	}
-	return Answer{Err: failed(Refused, "scan file: the scanner cannot").about(raw)}
+	return scan.Answer{Err: scan.Failed(scan.Refused, "scan file: the scanner cannot").About(raw)}
 }
