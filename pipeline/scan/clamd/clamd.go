@@ -76,7 +76,7 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answ
 	}
 	answers := s.finish(ctx, c.maxSize)
 	c.note(s.address, answers)
-	if s.silent {
+	if s.heard.silent {
 		s.address.silent.Store(time.Now().UnixNano())
 	}
 	return answers

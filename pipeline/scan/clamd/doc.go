@@ -24,4 +24,7 @@
 // that reads. A ping has one for each address. All end before Scan, Ping and Key
 // return. session.mu guards what both sides of a session know; what is known of an
 // address is atomic.
+//
+// The files: clamd.go spreads sessions and pings over addresses, idsession.go sends and
+// reads, transcript.go ties replies to questions, reply.go knows the grammar.
 package clamd

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,58 +22,38 @@ const (
 	drain    = 2 * time.Second // how long a reply may take that was on its way when sending failed
 )
 
-// session is one IDSESSION: the caller's goroutine sends, one other reads.
+// session is one IDSESSION. The goroutine that opened it sends; one other, read, takes
+// the replies and ends before finish returns.
 type session struct {
 	conn    net.Conn
 	address *address
-	subject string // what replies about files begin with: "fd" or "stream"
-	timeout time.Duration
-	keyed   bool          // the first PING and the last are VERSIONs
-	lead    int           // ids up to lead are PINGs; the first file's is lead+1
-	done    chan struct{} // closed when nothing is read any more
+	timeout time.Duration // the longest wait without progress
+	done    chan struct{} // closed when read has ended
 	stop    func() bool   // lets go of ctx
 
-	mu      sync.Mutex
-	led     int // replies of the lead that came
-	slots   []slot
-	first   string // the version as it was told ahead of the files
-	last    string // and after them
-	torn    bool   // its id came, and then a reply about a file
-	silent  bool   // VERSION was refused
-	closing bool   // the last PING and zEND are on their way
-	closed  bool   // the reply to that came: all before the end was taken
-	frozen  bool   // deadlines are final
-	unread  error  // the file could not be read
-	sendErr error
+	mu      sync.Mutex // guards all that follows, and the deadline of conn
+	heard   transcript
+	frozen  bool   // the deadline is final
+	unread  error  // why the file could not be read
+	sendErr error  // why sending failed
 	end     error  // how reading ended
 	early   bool   // it ended before the end was on its way
 	rest    []byte // bytes after the last whole reply
-	fault   *scan.Answer
-}
-
-// slot is one file of a session.
-type slot struct {
-	size     int64
-	whole    bool // its last byte is on its way: a reply is no longer early
-	sent     bool // its last byte was taken by the system
-	answered bool
-	reply    reply
-	raw      []byte
 }
 
 // openSession starts a session on conn and its reader. A keyed one asks for the
 // version, ahead of all files and after them.
 func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Duration, keyed bool) *session {
 	s := &session{
-		conn: conn, address: a, subject: "stream", timeout: timeout,
-		keyed: keyed, lead: leadingPings(), done: make(chan struct{}),
+		conn: conn, address: a, timeout: timeout, done: make(chan struct{}),
+		heard: transcript{subject: "stream", keyed: keyed, lead: leadingPings()},
 	}
-	hello := []byte("zIDSESSION\x00" + strings.Repeat("zPING\x00", s.lead))
+	hello := []byte("zIDSESSION\x00" + strings.Repeat("zPING\x00", s.heard.lead))
 	if keyed {
 		hello = bytes.Replace(hello, []byte("PING"), []byte("VERSION"), 1)
 	}
 	if a.network == "unix" {
-		s.subject = "fd"
+		s.heard.subject = "fd"
 	}
 	s.progress()
 	s.stop = context.AfterFunc(ctx, s.cut)
@@ -102,14 +81,9 @@ func (s *session) extend() {
 
 // rested lets the deadline go while the scanner owes us nothing.
 func (s *session) rested() {
-	if !s.frozen && s.led == s.lead && !s.owes() {
+	if !s.frozen && s.heard.led == s.heard.lead && !s.heard.owes() {
 		_ = s.conn.SetDeadline(time.Time{})
 	}
-}
-
-// owes reports whether a file has no reply yet.
-func (s *session) owes() bool {
-	return slices.ContainsFunc(s.slots, func(f slot) bool { return !f.answered })
 }
 
 // cut makes every Read and Write fail at once.
@@ -133,16 +107,16 @@ func (s *session) hurry(wait time.Duration) {
 // send sends one file and reports whether the session can take another.
 func (s *session) send(f scan.File) bool {
 	s.mu.Lock()
-	s.slots = append(s.slots, slot{size: f.Size})
-	n := len(s.slots) - 1
-	broken := s.fault != nil || s.end != nil || s.sendErr != nil
+	s.heard.slots = append(s.heard.slots, slot{size: f.Size})
+	n := len(s.heard.slots) - 1
+	broken := s.heard.fault != nil || s.end != nil || s.sendErr != nil
 	s.extend()
 	s.mu.Unlock()
 	if broken {
 		return false
 	}
 	var err error
-	if s.subject == "fd" {
+	if s.heard.subject == "fd" {
 		s.ends(n)
 		err = passDescriptor(s.conn, f.F)
 	} else {
@@ -154,17 +128,17 @@ func (s *session) send(f scan.File) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.slots[n].sent = true
+	s.heard.slots[n].sent = true
 	s.extend()
 	s.rested()
-	return s.fault == nil && s.end == nil
+	return s.heard.fault == nil && s.end == nil
 }
 
 // ends marks that the last byte of file n is about to go. It comes before the
 // write, for the reply may come before the write returns.
 func (s *session) ends(n int) {
 	s.mu.Lock()
-	s.slots[n].whole = true
+	s.heard.slots[n].whole = true
 	s.mu.Unlock()
 }
 
@@ -198,12 +172,12 @@ func (s *session) abort() {
 // finish ends the session, waits for the last reply and says what it all means.
 func (s *session) finish(ctx context.Context, maxSize int64) []scan.Answer {
 	end := "zPING\x00zEND\x00"
-	if s.keyed {
+	if s.heard.keyed {
 		end = "zVERSION\x00zEND\x00"
 	}
 	s.mu.Lock()
-	sound := s.fault == nil && s.end == nil && s.sendErr == nil && s.unread == nil
-	s.closing = sound
+	sound := s.heard.fault == nil && s.end == nil && s.sendErr == nil && s.unread == nil
+	s.heard.closing = sound
 	if sound {
 		s.extend()
 	}
@@ -217,7 +191,7 @@ func (s *session) finish(ctx context.Context, maxSize int64) []scan.Answer {
 	s.stop()
 	s.abort()
 	if s.sound() {
-		return s.verdicts(maxSize)
+		return s.heard.verdicts(maxSize)
 	}
 	return s.void(ctx)
 }
@@ -248,7 +222,7 @@ func (s *session) read() {
 		}
 		if err != nil {
 			s.mu.Lock()
-			s.end, s.rest, s.early = err, got, !s.closing
+			s.end, s.rest, s.early = err, got, !s.heard.closing
 			s.mu.Unlock()
 			s.cut()
 			return
@@ -256,182 +230,51 @@ func (s *session) read() {
 	}
 }
 
-// spoil notes the first reason why the session does not count.
+// spoil notes why no reply of the session counts. The first reason stays.
 func (s *session) spoil(f *scan.Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault == nil {
-		s.fault = &scan.Answer{Err: f}
-	}
+	s.heard.spoil(scan.Answer{Err: f})
 }
 
 // take notes one reply and reports whether the session is still sound.
 func (s *session) take(line []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.place(line)
-	if a != nil && s.fault == nil {
-		s.fault = a
-	}
-	return a == nil
-}
-
-// place ties a reply to what it answers. It returns nil, or what the session has
-// come to. No verdict on what is inside a file comes from here.
-func (s *session) place(line []byte) *scan.Answer {
-	unclear := func(why string) *scan.Answer {
-		return &scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: %s", why).About(line)}
-	}
-	id, r := parseReply(line)
-	after := uint64(s.lead + len(s.slots) + 1) // the first id after the files'
-	_, text, _ := cutID(line)
-	switch due := s.keyed && s.closing && s.led == s.lead && !s.closed; {
-	case s.keyed && id == 1 && s.led == 0:
-		return s.versioned(text, r)
-	case due && id == after && !s.torn && s.aboutFile(text):
-		// clamd writes its version in two parts, first the id, and its other threads write
-		// whole replies between them.
-		s.torn = true
-		return s.place(text)
-	case due && id == after && !s.torn:
-		return s.versioned(text, r)
-	case due && id == 0 && s.torn && r.word == unknown:
-		return s.versioned(line, r)
-	}
-	if id != 0 && id <= uint64(s.lead) {
-		if r.word == refusal {
-			a := r.judge(line)
-			return &a
-		}
-		if r.word != pong || id != uint64(s.led+1) {
-			return unclear("it is not the PONG due")
-		}
-		s.led++
-		s.moved()
-		return nil
-	}
-	if r.word == pong && s.closing && !s.closed && !s.keyed && s.led == s.lead && id == after {
-		s.closed = true
-		s.extend()
-		return nil
-	}
-	open := len(s.slots) - 1
-	switch r.word {
-	case readTimeout, refusal:
-		a := r.judge(line)
-		return &a
-	case streamLimit:
-		// It comes in the middle of the file it is about, which is the last one.
-		if s.subject != "stream" || open < 0 || s.slots[open].answered || id != 0 && id != uint64(s.lead+1+open) {
-			return unclear("it is about no file of this session")
-		}
-		a := r.judge(line)
-		return &a
-	case unknown:
-		return unclear("it is not in the grammar")
-	case pong:
-		return unclear("it is a PONG not due")
-	}
-	if id == 0 || id > uint64(s.lead+len(s.slots)) {
-		return unclear("its id is not of this session")
-	}
-	slot := &s.slots[int(id)-s.lead-1]
-	switch {
-	case s.led < s.lead:
-		return unclear("it comes before the PONGs due")
-	case r.subject != s.subject:
-		return unclear("it is about something that was not sent")
-	case slot.answered:
-		return unclear("its file was answered before")
-	case !slot.whole && r.word == fileError:
-		a := r.judge(line)
-		return &a
-	case !slot.whole:
-		return unclear("its file was not sent whole yet")
-	}
-	slot.answered, slot.reply, slot.raw = true, r, bytes.Clone(line[:min(len(line), scan.MaxRaw)])
-	s.moved()
-	return nil
-}
-
-// aboutFile reports whether line is a reply about a file of this session.
-func (s *session) aboutFile(line []byte) bool {
-	id, r := parseReply(line)
-	return r.subject != "" && id > uint64(s.lead) && id <= uint64(s.lead+len(s.slots))
-}
-
-// versioned takes the reply to VERSION, r, the one ahead of the files or the one
-// after them. One that another question could have is not taken for a version.
-func (s *session) versioned(text []byte, r reply) *scan.Answer {
-	if r.word == refusal {
-		s.silent = true
-		return &scan.Answer{Err: scan.Failed(scan.Void, "ask clamd: it does not tell its version in a session").About(text)}
-	}
-	if r.word != unknown || len(text) == 0 || len(text) > maxVersion {
-		return &scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: it is no version").About(text)}
-	}
-	if s.led == 0 {
-		s.first = string(text)
-		s.led++
-	} else {
-		s.last, s.closed = string(text), true
+	if !s.heard.take(line) {
+		return false
 	}
 	s.moved()
-	return nil
+	return true
 }
 
-// key is what all files of a sound session were judged by. clamd hands a file to
-// the database that it has when it comes to the file's command, and answers VERSION
-// by that same one, each in its turn: so where it tells the same number ahead of all
-// files and after them there was no other in between.
-func (s *session) key() string {
-	if !s.keyed || s.first != s.last || !numbered(s.first) {
-		return ""
-	}
-	return s.first
-}
-
-// moved is progress by the scanner.
+// moved grants another timeout: the scanner made progress.
 func (s *session) moved() {
 	s.extend()
-	if !s.closing && len(s.slots) > 0 && s.slots[len(s.slots)-1].sent {
+	slots := s.heard.slots
+	if !s.heard.closing && len(slots) > 0 && slots[len(slots)-1].sent {
 		s.rested()
 	}
 }
 
-// sound reports whether the replies count.
+// sound reports whether the replies count. It is asked when read has ended.
 func (s *session) sound() bool {
-	if s.fault != nil || s.sendErr != nil || s.unread != nil || s.early || len(s.rest) > 0 ||
-		!s.closed || !errors.Is(s.end, io.EOF) {
-		return false
-	}
-	return !s.owes()
-}
-
-// verdicts is what a sound session said.
-func (s *session) verdicts(maxSize int64) []scan.Answer {
-	answers := make([]scan.Answer, len(s.slots))
-	for i, slot := range s.slots {
-		answers[i] = scan.Beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
-		if answers[i].Err == nil {
-			answers[i].Key = s.key()
-		}
-	}
-	return answers
+	return s.heard.whole() && s.sendErr == nil && s.unread == nil && !s.early &&
+		len(s.rest) == 0 && errors.Is(s.end, io.EOF)
 }
 
 // void is what a session comes to whose replies do not count. With several
 // files it says nothing about any of them, save that the scanner took none.
 func (s *session) void(ctx context.Context) []scan.Answer {
 	a := s.cause(ctx)
-	if len(s.slots) > 1 && (a.Err == nil || a.Err.Kind != scan.Down) {
+	if len(s.heard.slots) > 1 && (a.Err == nil || a.Err.Kind != scan.Down) {
 		f := &scan.Failure{Kind: scan.Void, Err: errors.New("end session: it also held a file beyond the scanner's limit")}
 		if a.Err != nil {
 			f.Raw, f.Err = a.Err.Raw, a.Err.Err
 		}
 		a = scan.Answer{Err: f}
 	}
-	answers := make([]scan.Answer, len(s.slots))
+	answers := make([]scan.Answer, len(s.heard.slots))
 	for i := range answers {
 		answers[i] = a
 	}
@@ -445,10 +288,10 @@ func (s *session) cause(ctx context.Context) scan.Answer {
 		return scan.Answer{Err: &scan.Failure{Kind: scan.Void, Err: scan.Ended(ctx)}}
 	case s.unread != nil:
 		return scan.Answer{Err: &scan.Failure{Kind: scan.Unread, Err: s.unread}}
-	case s.fault != nil:
-		return *s.fault
+	case s.heard.fault != nil:
+		return *s.heard.fault
 	}
-	last := s.slots[len(s.slots)-1]
+	last := s.heard.slots[len(s.heard.slots)-1]
 	rest := strings.TrimSuffix(string(s.rest), "\n")
 	switch _, r := parseReply([]byte(rest)); {
 	case r.word == readTimeout:
@@ -463,7 +306,7 @@ func (s *session) cause(ctx context.Context) scan.Answer {
 		}
 		return scan.Answer{Err: (&scan.Failure{Kind: scan.Unclear, Err: why}).About(last.raw)}
 	}
-	if s.led == s.lead && s.slots[0].sent {
+	if s.heard.led == s.heard.lead && s.heard.slots[0].sent {
 		return scan.Answer{Err: &scan.Failure{Kind: scan.Refused, Err: why}}
 	}
 	return scan.Answer{Err: &scan.Failure{Kind: scan.Down, Err: why}}

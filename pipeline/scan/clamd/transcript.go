@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clamd
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// transcript holds the questions of one session and ties each reply to the question
+// that it answers. It does no I/O. session.mu guards it.
+type transcript struct {
+	subject string // what replies about files begin with: "fd" or "stream"
+	keyed   bool   // the first PING and the last are VERSIONs
+	lead    int    // ids up to lead are PINGs; the first file's is lead+1
+	led     int    // replies to those PINGs that came
+	slots   []slot
+	first   string       // the version that clamd told ahead of the files
+	last    string       // the version that it told after them
+	torn    bool         // the last VERSION's id came, and then a reply about a file
+	silent  bool         // clamd refused VERSION
+	closing bool         // the last PING and END are on their way
+	closed  bool         // the reply to that PING came: clamd took all before the end
+	fault   *scan.Answer // the first reason for which no reply counts
+}
+
+// slot is one file of a session.
+type slot struct {
+	size     int64 // bytes
+	whole    bool  // its last byte is on its way: a reply is no longer early
+	sent     bool  // the system took its last byte
+	answered bool
+	reply    reply
+	raw      []byte // the reply as received, at most scan.MaxRaw bytes
+}
+
+// take notes one reply and reports whether the session is still sound.
+func (t *transcript) take(line []byte) bool {
+	a := t.place(line)
+	if a != nil {
+		t.spoil(*a)
+	}
+	return a == nil
+}
+
+// spoil notes why no reply of the session counts. The first reason stays.
+func (t *transcript) spoil(a scan.Answer) {
+	if t.fault == nil {
+		t.fault = &a
+	}
+}
+
+// after is the first id after those of the files.
+func (t *transcript) after() uint64 { return uint64(t.lead + len(t.slots) + 1) }
+
+// place ties a reply to its question. It returns nil, or the answer that the whole
+// session gets because of this reply. It never gives a verdict on the content of a
+// file.
+func (t *transcript) place(line []byte) *scan.Answer {
+	id, r := parseReply(line)
+	if a, is := t.placeVersion(line, id, r); is {
+		return a
+	}
+	switch {
+	case id != 0 && id <= uint64(t.lead):
+		if r.word == refusal {
+			a := r.judge(line)
+			return &a
+		}
+		if r.word != pong || id != uint64(t.led+1) {
+			return unclear(line, "it is not the PONG due")
+		}
+		t.led++
+		return nil
+	case r.word == pong && t.closing && !t.closed && !t.keyed && t.led == t.lead && id == t.after():
+		t.closed = true
+		return nil
+	}
+	return t.placeFile(line, id, r)
+}
+
+// placeVersion takes the reply to a VERSION. With false the reply is not one.
+func (t *transcript) placeVersion(line []byte, id uint64, r reply) (*scan.Answer, bool) {
+	_, text, _ := cutID(line)
+	switch due := t.keyed && t.closing && t.led == t.lead && !t.closed; {
+	case t.keyed && id == 1 && t.led == 0:
+		return t.versioned(text, r), true
+	case due && id == t.after() && !t.torn && t.aboutFile(text):
+		// clamd writes its version in two parts, the id first. Its other threads write
+		// whole replies between them.
+		t.torn = true
+		return t.place(text), true
+	case due && id == t.after() && !t.torn:
+		return t.versioned(text, r), true
+	case due && id == 0 && t.torn && r.word == unknown:
+		return t.versioned(line, r), true
+	}
+	return nil, false
+}
+
+// placeFile takes a reply that no PING and no VERSION is due for: it must be about a
+// file.
+func (t *transcript) placeFile(line []byte, id uint64, r reply) *scan.Answer {
+	open := len(t.slots) - 1
+	switch r.word {
+	case readTimeout, refusal:
+		a := r.judge(line)
+		return &a
+	case streamLimit:
+		// It comes in the middle of the file that it is about, which is the last one.
+		if t.subject != "stream" || open < 0 || t.slots[open].answered || id != 0 && id != uint64(t.lead+1+open) {
+			return unclear(line, "it is about no file of this session")
+		}
+		a := r.judge(line)
+		return &a
+	case unknown:
+		return unclear(line, "it is not in the grammar")
+	case pong:
+		return unclear(line, "it is a PONG not due")
+	}
+	if id == 0 || id >= t.after() {
+		return unclear(line, "its id is not of this session")
+	}
+	slot := &t.slots[int(id)-t.lead-1]
+	switch {
+	case t.led < t.lead:
+		return unclear(line, "it comes before the PONGs due")
+	case r.subject != t.subject:
+		return unclear(line, "it is about something that was not sent")
+	case slot.answered:
+		return unclear(line, "its file was answered before")
+	case !slot.whole && r.word == fileError:
+		a := r.judge(line)
+		return &a
+	case !slot.whole:
+		return unclear(line, "its file was not sent whole yet")
+	}
+	slot.answered, slot.reply, slot.raw = true, r, bytes.Clone(line[:min(len(line), scan.MaxRaw)])
+	return nil
+}
+
+func unclear(line []byte, why string) *scan.Answer {
+	return &scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: %s", why).About(line)}
+}
+
+// aboutFile reports whether line is a reply about a file of this session.
+func (t *transcript) aboutFile(line []byte) bool {
+	id, r := parseReply(line)
+	return r.subject != "" && id > uint64(t.lead) && id < t.after()
+}
+
+// versioned takes r, the reply to the VERSION ahead of the files or to the one after
+// them. A text that could answer another question is not taken for a version.
+func (t *transcript) versioned(text []byte, r reply) *scan.Answer {
+	if r.word == refusal {
+		t.silent = true
+		return &scan.Answer{Err: scan.Failed(scan.Void, "ask clamd: it does not tell its version in a session").About(text)}
+	}
+	if r.word != unknown || len(text) == 0 || len(text) > maxVersion {
+		return &scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: it is no version").About(text)}
+	}
+	if t.led == 0 {
+		t.first = string(text)
+		t.led++
+	} else {
+		t.last, t.closed = string(text), true
+	}
+	return nil
+}
+
+// owes reports whether a file has no reply yet.
+func (t *transcript) owes() bool {
+	return slices.ContainsFunc(t.slots, func(f slot) bool { return !f.answered })
+}
+
+// whole reports whether each question has its reply, and nothing spoiled the session.
+func (t *transcript) whole() bool { return t.fault == nil && t.closed && !t.owes() }
+
+// verdicts returns the answers of a sound session, one for each file.
+func (t *transcript) verdicts(maxSize int64) []scan.Answer {
+	answers := make([]scan.Answer, len(t.slots))
+	for i, slot := range t.slots {
+		answers[i] = scan.Beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
+		if answers[i].Err == nil {
+			answers[i].Key = t.key()
+		}
+	}
+	return answers
+}
+
+// key returns the version by which clamd judged every file of a sound session, or ""
+// if that is not known. clamd hands a file to the database that it has when it comes
+// to the file's command, and it answers VERSION by that same database. It takes the
+// commands in their order. So if it tells one number ahead of all files and after
+// them, there was no other database in between.
+func (t *transcript) key() string {
+	if !t.keyed || t.first != t.last || !numbered(t.first) {
+		return ""
+	}
+	return t.first
+}
