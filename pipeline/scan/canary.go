@@ -10,18 +10,16 @@ import (
 	"slices"
 )
 
-// ErrBlind is in the error of Canary for a scanner that answers but does not
-// detect.
+// ErrBlind is the error of Canary for a scanner that answers but does not detect.
 var ErrBlind = errors.New("the scanner answers but does not detect")
 
-// ErrAlarm is in the error of Canary for a scanner that calls a harmless file
-// malicious.
+// ErrAlarm is the error of Canary for a scanner that calls a harmless file malicious.
 var ErrAlarm = errors.New("the scanner calls a harmless file malicious")
 
-// Canary has s judge a harmless file and then the EICAR test file, each alone.
-// It returns nil, an error with ErrBlind or ErrAlarm inside, or one with the
-// *Failure. The discard scanner detects nothing by design and passes. On Linux
-// and Windows neither file ever lies on a disk.
+// Canary lets s judge a harmless file and then the EICAR test file, each alone. It
+// returns nil if s calls only the second one malicious. Otherwise the error wraps
+// ErrBlind, ErrAlarm or the *Failure. Discard detects nothing by design and passes. On
+// Linux and Windows neither file ever lies on a disk.
 func Canary(ctx context.Context, s Scanner) error {
 	if _, ok := s.(Discard); ok {
 		return nil
@@ -43,7 +41,7 @@ func Canary(ctx context.Context, s Scanner) error {
 	return nil
 }
 
-// judgeText has s judge a file of this content.
+// judgeText lets s judge a file of this content.
 func judgeText(ctx context.Context, s Scanner, text []byte) (Answer, error) {
 	f, err := canaryFile(text)
 	if err != nil {
@@ -61,8 +59,8 @@ func judgeText(ctx context.Context, s Scanner, text []byte) (Answer, error) {
 	return answers[0], nil
 }
 
-// eicar returns the EICAR test file. It is put together here so that no scanner
-// objects to this program or its source.
+// eicar returns the EICAR test file. It is assembled at run time, so that no scanner
+// takes away this program or its source.
 func eicar() []byte {
 	tail := "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 	return append([]byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}$`), tail...)

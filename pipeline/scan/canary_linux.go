@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canaryFile returns an open file of this content that lives in memory: clamd
-// takes it for a regular file, and no on-access scanner sees it. A kernel
-// without memfd gets an unlinked temporary file.
+// canaryFile returns an open file of this content in memory (memfd). clamd takes it for
+// a regular file, and no on-access scanner sees it. On a kernel without memfd it is a
+// temporary file without a name.
 func canaryFile(text []byte) (File, error) {
 	fd, err := unix.MemfdCreate("certpush-canary", unix.MFD_CLOEXEC)
 	if err != nil {

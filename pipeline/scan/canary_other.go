@@ -4,5 +4,5 @@
 
 package scan
 
-// canaryFile returns an open, unlinked temporary file of this content.
+// canaryFile returns an open temporary file of this content that has no name.
 func canaryFile(text []byte) (File, error) { return temporaryFile(text) }

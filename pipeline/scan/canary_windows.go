@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// canaryFile returns a File whose content is only in memory: Defender would
-// take an EICAR file away before it could be sent.
+// canaryFile returns a File whose content is only in memory. Defender would take an
+// EICAR file away from the disk before we could send it.
 func canaryFile(text []byte) (File, error) {
 	f, err := os.Open(os.DevNull)
 	return File{F: f, body: bytes.NewReader(text)}, err

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// Kind is why there is no verdict, and so what to do about it.
+// Kind says why there is no verdict, and so what to do next.
 type Kind int
 
 // The kinds of failure.
 const (
-	Busy    Kind = iota + 1 // wait After, then again; uses up no try
-	Down                    // refused, reset, timed out before it took the file, or hung up at the start: pause and ping; no try
-	Sick                    // it answers, but with an error it would give for every file; like Down
-	Refused                 // this file cannot be scanned: a try
-	Unclear                 // the answer was not understood or could not be tied to its file: a try; Raw holds it
-	Void                    // the session, which held other files too, did not count: try this file alone; not a try
-	Unread                  // reading the file itself failed, or it shrank; the scanner was not told that it ended
+	Busy    Kind = iota + 1 // the scanner asks for time: wait After, then push again; not a try
+	Down                    // the scanner refused, reset, timed out or hung up before it took the file: pause and ping; not a try
+	Sick                    // the scanner answers, but with an error that any file would get: like Down
+	Refused                 // the scanner cannot scan this file: a try
+	Unclear                 // the answer is not understood, or cannot be tied to its file: a try; Raw holds the answer
+	Void                    // the session held other files too, and failed: push this file alone; not a try
+	Unread                  // the file could not be read, or it shrank; the scanner never took the part for the whole
 )
 
 // String names the kind in one lower-case word.
@@ -47,7 +47,7 @@ func (k Kind) String() string {
 // MaxRaw is how many bytes of a reply a Failure keeps.
 const MaxRaw = 256
 
-// Failure is why there is no verdict.
+// Failure says why there is no verdict.
 type Failure struct {
 	Kind  Kind
 	After time.Duration // Busy: how long to wait
@@ -55,7 +55,7 @@ type Failure struct {
 	Err   error         // never nil in a Failure of a driver
 }
 
-// Error gives the kind, the cause and the reply, escaped to plain ASCII.
+// Error returns the kind, the cause and the reply. The reply is escaped to plain ASCII.
 func (f *Failure) Error() string {
 	text := f.Kind.String()
 	if f.Err != nil {

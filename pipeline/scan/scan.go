@@ -34,11 +34,11 @@ import (
 	"time"
 )
 
-// Verdict is what a scanner concluded of a file.
+// Verdict is the conclusion of a scanner about a file.
 type Verdict string
 
-// The verdicts. Unscanned means that the scanner answered but did not look
-// inside; the Answer's Reason says why.
+// The verdicts. Submitted means that the scanner will judge later. Unscanned means that
+// it answered but did not look inside; the Answer's Reason says why.
 const (
 	Clean      Verdict = "clean"
 	Suspicious Verdict = "suspicious"
@@ -52,25 +52,23 @@ const (
 	ReasonTooBig      = "too_big"      // larger than Config.MaxSize
 	ReasonStreamLimit = "stream_limit" // larger than the scanner takes in a stream
 	ReasonLimit       = "limit"        // one of the scanner's own limits cut the scan short
-	ReasonEncrypted   = "encrypted"    // the scanner has no key
-	ReasonNotListed   = "not_listed"   // a hash list does not know it
+	ReasonEncrypted   = "encrypted"    // the scanner has no key for it
+	ReasonNotListed   = "not_listed"   // no hash list names it
 	ReasonDiscarded   = "discarded"    // the discard scanner looks at nothing
 )
 
-// File is one open regular file to judge. The descriptor's offset is 0; SHA256
-// is of the bytes the caller read just before. Only the first Size bytes are
-// judged where the file is streamed.
+// File is one open regular file to judge. If a driver sends its bytes, only the first
+// Size of them are judged.
 type File struct {
-	F      *os.File
-	Size   int64 // bytes
-	SHA256 [32]byte
+	F      *os.File // its offset is 0
+	Size   int64    // bytes
+	SHA256 [32]byte // of the bytes that the caller read just before
 
-	// body stands in for F's content where a canary must not touch the disk.
+	// body holds the content in place of F, for a canary that must not touch the disk.
 	body io.ReaderAt
 }
 
-// Reader returns the source that a driver reads the bytes of f from. It is F, but for
-// a canary that must not touch the disk.
+// Reader returns the source from which a driver reads the bytes of f.
 func (f File) Reader() io.ReaderAt {
 	if f.body != nil {
 		return f.body
@@ -78,40 +76,37 @@ func (f File) Reader() io.ReaderAt {
 	return f.F
 }
 
-// Answer is what a scanner said of one File: either Verdict (with Signature and
-// Reason) or Err, never both. Signature and Reason hold bytes as received: they
-// come from an attacker.
+// Answer is the scanner's answer about one File. It holds either a Verdict (with
+// Signature and Reason) or Err, never both. An attacker may choose the bytes of
+// Signature and Reason: they are as the scanner sent them.
 type Answer struct {
 	Verdict   Verdict
 	Signature string
 	Reason    string
 	Err       *Failure
 
-	// Key is what this very verdict was given by, in the words of Scanner.Key. It is
-	// empty where that is not known, and then the verdict may not be remembered.
+	// Key names the program and signatures that gave this very verdict, as Scanner.Key
+	// does. If it is empty they are not known, and nobody may remember the verdict.
 	Key string
 }
 
-// Scanner is a verdict engine. Its methods may be called from several
-// goroutines at once.
+// Scanner judges files. Several goroutines may call its methods at once.
 type Scanner interface {
-	// Ping asks if the scanner is ready and returns its version text, to be shown.
-	// It is empty when the scanner does not tell. An error always has a *Failure
-	// inside.
+	// Ping asks whether the scanner is ready. It returns a version to show to people,
+	// or "" if the scanner does not tell one. Each error wraps a *Failure.
 	Ping(ctx context.Context) (version string, err error)
 
-	// Key names what the scanner judges by now: program, signatures, and whatever
-	// else a verdict rests on. It is empty when that is not known. Verdicts that were
-	// remembered under it are still the scanner's; what it says of the next one the
-	// Answer's own Key tells, for the scanner may be another by then.
+	// Key names everything that the scanner judges by now: its program and its
+	// signatures. It returns "" if that is not known. A verdict that was remembered
+	// under this key is what the scanner would still say. The key may change before the
+	// next file: which key that file's verdict has is in its Answer.
 	Key(ctx context.Context) string
 
-	// Scan judges files in one session: it pulls the next File as soon as it can
-	// send it, ends the session when the sequence ends, and returns one Answer
-	// for each File pulled, in that order. It stops pulling when the session
-	// fails. The caller closes the descriptors after Scan returned; their
-	// offsets may have moved. When ctx ends, answers not yet final are Void or
-	// Down.
+	// Scan judges files in one session. It pulls the next File as soon as it can send
+	// it, and ends the session when the sequence ends or the session fails. It returns
+	// one Answer for each File that it pulled, in that order. The caller closes the
+	// files after Scan returned; their offsets may have moved. When ctx ends, the files
+	// that have no verdict yet are Void or Down.
 	Scan(ctx context.Context, files iter.Seq[File]) []Answer
 }
 
@@ -120,9 +115,9 @@ type Config struct {
 	Type      string        // clamd, hashlist or discard
 	Addresses []string      // clamd: "unix:/path" or "tcp:host:port"; sessions are spread over all that answer
 	Timeout   time.Duration // the longest wait without progress; 0: five minutes
-	MaxSize   int64         // bytes the scanner looks into; 0: no limit known
+	MaxSize   int64         // bytes; the scanner does not look into a larger file; 0: no limit is known
 	Lists     []string      // hashlist: paths of list files
-	Keyed     bool          // clamd: ask in each session what it judges by, for the Answers' Key
+	Keyed     bool          // clamd: ask for the version in each session, for the Answers' Key
 	Log       *slog.Logger  // nil: nothing is logged
 }
 
@@ -139,8 +134,8 @@ func (c Config) Filled() Config {
 	return c
 }
 
-// Beyond turns a clean answer into unscanned where the scanner does not look
-// into files of this size.
+// Beyond returns a, but Unscanned in place of Clean if size is over limit. Both are
+// bytes; limit 0 means that there is none.
 func Beyond(a Answer, size, limit int64) Answer {
 	if a.Verdict == Clean && limit > 0 && size > limit {
 		return Answer{Verdict: Unscanned, Reason: ReasonTooBig}

@@ -21,7 +21,7 @@ func temporaryFile(text []byte) (File, error) {
 	return written(f, text)
 }
 
-// written fills f and sets it back to its start.
+// written writes text to f. The offset of f stays at its start.
 func written(f *os.File, text []byte) (File, error) {
 	if _, err := f.WriteAt(text, 0); err != nil {
 		return File{}, errors.Join(err, f.Close())

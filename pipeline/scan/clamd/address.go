@@ -12,18 +12,18 @@ import (
 
 const (
 	shun = 10 * time.Second // an address that failed is tried last for this long
-	hush = time.Minute      // one that refused VERSION in a session is not asked there for this long
+	hush = time.Minute      // an address that refused VERSION in a session is not asked for it for this long
 )
 
-// address is one clamd.
+// address is the address of one clamd. Times are Unix nanoseconds; 0 is never.
 type address struct {
-	network, at string // for net.Dial
-	failed      atomic.Int64
+	network, at string       // for net.Dial
+	failed      atomic.Int64 // when it failed, until it answers again
 	tells       atomic.Bool  // it answered VERSION when it was pinged last
-	silent      atomic.Int64 // when it refused VERSION in a session
+	silent      atomic.Int64 // when it last refused VERSION in a session
 }
 
-// String gives the address as it was configured.
+// String returns the address as it stands in the configuration.
 func (a *address) String() string { return a.network + ":" + a.at }
 
 func parseAddress(text string) (*address, error) {
@@ -47,18 +47,17 @@ func parseAddress(text string) (*address, error) {
 	return nil, fmt.Errorf("read address %q: write unix:/path or tcp:host:port", text)
 }
 
-// shunned is 1 while the address is to be tried last.
+// shunned returns 1 while the address is to be tried last, and 0 otherwise.
 func (a *address) shunned(now int64) int {
-	// The clock may have been set back since.
+	// If failed lies ahead of now, the clock was set back: it does not count.
 	if failed := a.failed.Load(); failed != 0 && now >= failed && now-failed < int64(shun) {
 		return 1
 	}
 	return 0
 }
 
-// versioned reports whether the address may be asked for its version in a session.
-// A clamd that refuses ends the session with that: since 1.5 an operator can have
-// it so.
+// versioned reports whether a session may ask the address for its version. A clamd that
+// refuses VERSION ends the session; since 1.5 an operator can switch VERSION off.
 func (a *address) versioned(now int64) bool {
 	silent := a.silent.Load()
 	return a.tells.Load() && (silent == 0 || now < silent || now-silent >= int64(hush))

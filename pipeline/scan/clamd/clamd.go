@@ -26,14 +26,12 @@ const (
 	fullWait    = time.Second // how long to leave a full listen queue alone
 )
 
-// clamd asks one or several clamd, in sessions (IDSESSION) of z-commands. Over
-// a Unix socket the descriptor is passed (FILDES), over tcp the bytes are sent
-// (INSTREAM). SCAN is never used: its replies echo a path of the attacker's.
+// clamd is a Scanner that asks one or several clamd.
 type clamd struct {
 	addresses []*address
 	next      atomic.Uint64 // the next session's place in addresses
 	timeout   time.Duration
-	maxSize   int64 // bytes that clamd looks into; 0: no limit known
+	maxSize   int64 // bytes; clamd does not look into a larger file; 0: no limit is known
 	keyed     bool  // ask for the version in each session
 	log       *slog.Logger
 }
@@ -82,8 +80,8 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answ
 	return answers
 }
 
-// note remembers whether an address took more than a connection. A session that
-// ctx ended tells nothing.
+// note remembers whether the address of a session works. A session that ctx ended says
+// nothing about it: its answers are Void.
 func (c *clamd) note(a *address, answers []scan.Answer) {
 	switch f := answers[0].Err; {
 	case f == nil:
@@ -93,21 +91,24 @@ func (c *clamd) note(a *address, answers []scan.Answer) {
 	}
 }
 
-// fails has the address tried last for a while.
+// fails notes that the address failed now: for the time of shun it is tried last. The
+// log tells of it once, until it answers again.
 func (c *clamd) fails(a *address, err error) {
 	if a.failed.Swap(time.Now().UnixNano()) == 0 {
 		c.log.Warn("scanner address passed over", "address", a.String(), "error", err)
 	}
 }
 
-// answers ends what fails began.
+// answers notes that the address answers, and logs it if it failed before.
 func (c *clamd) answers(a *address) {
 	if a.failed.Load() != 0 && a.failed.Swap(0) != 0 {
 		c.log.Info("scanner address answers again", "address", a.String())
 	}
 }
 
-// dial connects to the next address, or to the first after it that lets us.
+// dial connects to the next address, or if that fails to one after it. Addresses that
+// failed a short while ago come last. If none can be reached it returns the first
+// failure, but one that is Busy before all others.
 func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
 	start := int((c.next.Add(1) - 1) % uint64(len(c.addresses)))
 	order := append(slices.Clone(c.addresses[start:]), c.addresses[:start]...)
@@ -121,7 +122,7 @@ func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
 		if f == nil {
 			return conn, a, nil
 		}
-		// A full queue is worth waiting for, whatever the other addresses say.
+		// It is worth waiting for an address with a full queue.
 		if first == nil || f.Kind == scan.Busy && first.Kind != scan.Busy {
 			first = f
 		}
@@ -135,7 +136,7 @@ func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *scan.Failur
 	if err == nil {
 		return conn, nil
 	}
-	// A Unix socket whose listen queue is full says EAGAIN at once.
+	// A Unix socket whose listen queue is full answers EAGAIN at once.
 	if errors.Is(err, syscall.EAGAIN) {
 		return nil, &scan.Failure{Kind: scan.Busy, After: fullWait, Err: fmt.Errorf("connect to clamd: %w", err)}
 	}
@@ -145,7 +146,8 @@ func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *scan.Failur
 	return nil, &scan.Failure{Kind: scan.Down, Err: fmt.Errorf("connect to clamd: %w", err)}
 }
 
-// pingAll asks every address for its version.
+// pingAll pings every address at the same time. At each index either the failure is
+// set, or the version, which may be empty.
 func (c *clamd) pingAll(ctx context.Context) (versions []string, failures []*scan.Failure) {
 	versions = make([]string, len(c.addresses))
 	failures = make([]*scan.Failure, len(c.addresses))
@@ -159,10 +161,10 @@ func (c *clamd) pingAll(ctx context.Context) (versions []string, failures []*sca
 	return versions, failures
 }
 
-// Key implements Scanner. A verdict may come from any address, so all have to
-// answer, and with one version: one that is down may be back at once, and with
-// older signatures. A version without the number of its database says nothing of
-// those that are loaded.
+// Key implements Scanner. A verdict may come from any address. So the key is empty
+// unless all of them answer, and with one version: an address that is down may come
+// back at once, with older signatures. It is empty too if the version has no database
+// number, for then it does not name the signatures.
 func (c *clamd) Key(ctx context.Context) string {
 	versions, failures := c.pingAll(ctx)
 	for i, f := range failures {
@@ -176,7 +178,8 @@ func (c *clamd) Key(ctx context.Context) string {
 	return versions[0]
 }
 
-// Ping implements Scanner. The version names each different one that answered.
+// Ping implements Scanner. It fails only if no address answers. The version lists the
+// different ones; it is empty if an address does not tell its own.
 func (c *clamd) Ping(ctx context.Context) (string, error) {
 	versions, failures := c.pingAll(ctx)
 	var got []string
@@ -199,9 +202,10 @@ func (c *clamd) Ping(ctx context.Context) (string, error) {
 	return strings.Join(slices.Compact(got), ", "), nil
 }
 
-const maxVersion = 256
+const maxVersion = 256 // bytes
 
-// pingOne asks one address: PONG, then its version, then the end.
+// pingOne opens a session at one address and asks for a PONG and for the version. The
+// version is empty if clamd answers but does not tell it.
 func (c *clamd) pingOne(ctx context.Context, a *address) (string, *scan.Failure) {
 	conn, f := c.dialOne(ctx, a)
 	if f != nil {
@@ -232,9 +236,9 @@ func (c *clamd) pingOne(ctx context.Context, a *address) (string, *scan.Failure)
 	return version, f
 }
 
-// leadingPings is how many PINGs go ahead of a session's first file: their PONGs
-// show that clamd took what we sent, and their random number keeps a stale or
-// guessed reply from having the right id. One more goes before the end, to tell
-// an end that we asked for from a hang-up after the last reply. In a keyed session
-// the first of all and that last one are VERSIONs, whose replies show the same.
+// leadingPings returns how many PINGs go ahead of a session's first file. Their PONGs
+// show that clamd takes our commands. Their number is random, so that a stale or
+// guessed reply does not have the right id. One more PING goes before the end: it tells
+// an end that we asked for from a hang-up after the last reply. In a keyed session the
+// first PING and that last one are VERSIONs, whose replies show the same.
 func leadingPings() int { return 1 + rand.IntN(8) }

@@ -53,7 +53,7 @@ func judge(t testing.TB, s scan.Scanner, files ...scan.File) []scan.Answer {
 	return answers
 }
 
-// check holds every answer to be a verdict or an error.
+// check fails the test unless each answer is either a verdict or an error.
 func check(t testing.TB, answers []scan.Answer) {
 	t.Helper()
 	for i, a := range answers {
@@ -143,8 +143,8 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestMisbehaviour holds that no misbehaviour makes a verdict, alone or among
-// others, and names the failure of a file alone.
+// TestMisbehaviour: no misbehaviour leads to a verdict, for a file alone or among
+// others; the kind of the failure is as the table says.
 func TestMisbehaviour(t *testing.T) {
 	cases := map[scantest.Behaviour]struct {
 		name  string
@@ -174,7 +174,7 @@ func TestMisbehaviour(t *testing.T) {
 		for behaviour, c := range cases {
 			network, isKeyed := strings.CutSuffix(way, " keyed")
 			if behaviour == scantest.Early && network == "unix" {
-				continue // with a descriptor no reply can be seen to be early
+				continue // a reply about a descriptor is never early
 			}
 			t.Run(way+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
@@ -198,7 +198,7 @@ func TestMisbehaviour(t *testing.T) {
 					t.Fatalf("%d answers", len(alone))
 				}
 				wantKind(t, alone[0], c.alone...)
-				// A session that failed after its first file held that one alone.
+				// If the session failed after its first file, it held that one alone.
 				switch among := judge(t, s, files...); len(among) {
 				case 1:
 					wantKind(t, among[0], c.alone...)
@@ -218,8 +218,8 @@ func TestMisbehaviour(t *testing.T) {
 	}
 }
 
-// TestSessionVoid sends a second file only after the first was answered, so that
-// the answer to the first is known and yet must not count.
+// TestSessionVoid: a file whose session crashes over another file has no verdict, even
+// if it was answered.
 func TestSessionVoid(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		server := scantest.Start(t, network)
@@ -332,8 +332,7 @@ func TestAddresses(t *testing.T) {
 	wantKind(t, judge(t, s, f)[0], scan.Down)
 }
 
-// TestKey holds that verdicts are remembered only where each address that may give
-// one tells the same database.
+// TestKey: there is a key only if each address tells the same database.
 func TestKey(t *testing.T) {
 	one, two := scantest.Start(t, "tcp"), scantest.Start(t, "tcp")
 	const good = "ClamAV 1.4.3/27000/scantest"
@@ -410,8 +409,7 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// TestSlowPull holds that a pull longer than the timeout harms nothing while the
-// scanner owes no answer.
+// TestSlowPull: a pull may take longer than the timeout while clamd owes no answer.
 func TestSlowPull(t *testing.T) {
 	server := scantest.Start(t, "tcp")
 	s := asks(t, 100*time.Millisecond, server.Addr())

@@ -13,9 +13,10 @@ import (
 
 const passesDescriptors = true
 
-// passDescriptor sends one FILDES. The descriptor travels with the command and
-// the one byte that clamd expects to carry it. Control keeps f open meanwhile
-// and, unlike Fd, leaves its mode alone.
+// passDescriptor sends one FILDES with the descriptor of f. The descriptor goes in the
+// same message as the command and the one byte that clamd expects to carry it. Control
+// keeps f open meanwhile; unlike Fd, it leaves the mode of f alone. A *readError means
+// that f is not usable; nothing was sent.
 func passDescriptor(conn net.Conn, f *os.File) error {
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {

@@ -8,7 +8,8 @@ import (
 	"os"
 )
 
-// Windows has Unix sockets but no SCM_RIGHTS, so New refuses their addresses.
+// Windows has Unix sockets, but it cannot pass a descriptor (SCM_RIGHTS) over them. So
+// New refuses their addresses.
 const passesDescriptors = false
 
 func passDescriptor(net.Conn, *os.File) error { return errors.ErrUnsupported }

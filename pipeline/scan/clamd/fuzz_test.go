@@ -16,14 +16,14 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// FuzzSession has a scanner say arbitrary bytes in a session of two files. A
-// verdict comes out only of one reply for each, in the words of the grammar; and
-// the session ends.
+// FuzzSession: a scanner says arbitrary bytes in a session of two files. There is a
+// verdict only if each file has one reply in the words of the grammar; and the session
+// ends.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("@: stream: OK\x00@: stream: OK\x00@: PONG\x00"))
 	file := oneByte(f)
 	f.Fuzz(func(t *testing.T, said []byte) {
-		// The ids are drawn by chance; @ stands for the next one that is due.
+		// @ stands for the next id that is due.
 		ours, theirs := net.Pipe()
 		s := openFuzzed(t, ours, theirs, said)
 		if s.send(file) {
@@ -47,7 +47,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// openFuzzed opens a session whose other end takes all and says said.
+// openFuzzed opens a session. Its other end takes all bytes, and says said.
 func openFuzzed(t *testing.T, ours, theirs net.Conn, said []byte) *session {
 	t.Helper()
 	go func() {
@@ -64,9 +64,9 @@ func openFuzzed(t *testing.T, ours, theirs net.Conn, said []byte) *session {
 	return s
 }
 
-// FuzzKeyedSession has a scanner say arbitrary bytes after all was sent, in a session
-// that asks for the version ahead of two files and after them. The answers tell it
-// only where it was told twice, and verdicts are given as in any session.
+// FuzzKeyedSession: a scanner says arbitrary bytes after all was sent, in a session that
+// asks for the version ahead of two files and after them. The answers have a key only
+// if the version was told twice; verdicts are as in any session.
 func FuzzKeyedSession(f *testing.F) {
 	const version = "ClamAV 1.4.3/27000/x"
 	f.Add([]byte("@: stream: OK\x00@: stream: OK\x00@: " + version + "\x00"))
@@ -90,7 +90,7 @@ func FuzzKeyedSession(f *testing.F) {
 		if n := bytes.Count(text, []byte{0}); n != 3 {
 			t.Fatalf("%q: %d replies to three questions are sound", said, n)
 		}
-		// Whole, or with replies about files between its id and its text.
+		// The version comes whole, or replies about files come between its id and its text.
 		lines := append([]byte{0}, text...)
 		last := bytes.Contains(lines, []byte("\x005: "+version+"\x00")) ||
 			bytes.Contains(lines, []byte("\x005: ")) && bytes.Contains(lines, []byte("\x00"+version+"\x00"))
@@ -105,7 +105,8 @@ func FuzzKeyedSession(f *testing.F) {
 	})
 }
 
-// fill puts the ids from id on, one after the other, where said has an @.
+// fill returns said with an id in place of each @: the first is id, and each next one
+// is higher by one.
 func fill(said []byte, id int) (text []byte) {
 	for ; ; id++ {
 		head, rest, more := bytes.Cut(said, []byte("@"))

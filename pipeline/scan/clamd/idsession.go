@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	maxReply = 64 << 10        // bytes of a reply; more is no reply
-	drain    = 2 * time.Second // how long a reply may take that was on its way when sending failed
+	maxReply = 64 << 10        // bytes; a longer reply spoils the session
+	drain    = 2 * time.Second // how long we wait for a reply after sending failed
 )
 
-// session is one IDSESSION. The goroutine that opened it sends; one other, read, takes
-// the replies and ends before finish returns.
+// session is one IDSESSION. The goroutine that opened it sends and calls finish. One
+// other, read, takes the replies; it ends before finish returns.
 type session struct {
 	conn    net.Conn
 	address *address
@@ -37,12 +37,12 @@ type session struct {
 	unread  error  // why the file could not be read
 	sendErr error  // why sending failed
 	end     error  // how reading ended
-	early   bool   // it ended before the end was on its way
+	early   bool   // reading ended before we asked for the end
 	rest    []byte // bytes after the last whole reply
 }
 
-// openSession starts a session on conn and its reader. A keyed one asks for the
-// version, ahead of all files and after them.
+// openSession starts a session on conn, and the goroutine that reads. A keyed session
+// asks for the version ahead of all files and after them.
 func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Duration, keyed bool) *session {
 	s := &session{
 		conn: conn, address: a, timeout: timeout, done: make(chan struct{}),
@@ -64,29 +64,30 @@ func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Du
 	return s
 }
 
-// progress grants another timeout. While nothing is owed the caller may take
-// its time over the next file.
+// progress moves the deadline of conn to a whole timeout from now.
 func (s *session) progress() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extend()
 }
 
+// extend is progress for a caller that holds mu.
 func (s *session) extend() {
 	if !s.frozen {
-		// An error here means a closed connection, which Read and Write report.
+		// An error means a closed connection; Read and Write report that.
 		_ = s.conn.SetDeadline(time.Now().Add(s.timeout))
 	}
 }
 
-// rested lets the deadline go while the scanner owes us nothing.
+// rested removes the deadline while clamd owes no reply: the caller may take its time
+// over the next file.
 func (s *session) rested() {
 	if !s.frozen && s.heard.led == s.heard.lead && !s.heard.owes() {
 		_ = s.conn.SetDeadline(time.Time{})
 	}
 }
 
-// cut makes every Read and Write fail at once.
+// cut makes each Read and Write fail at once, from now on.
 func (s *session) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +95,7 @@ func (s *session) cut() {
 	_ = s.conn.SetDeadline(time.Unix(1, 0))
 }
 
-// hurry grants one last wait.
+// hurry sets the last deadline: wait from now. Only cut moves it after that.
 func (s *session) hurry(wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,17 +135,17 @@ func (s *session) send(f scan.File) bool {
 	return s.heard.fault == nil && s.end == nil
 }
 
-// ends marks that the last byte of file n is about to go. It comes before the
-// write, for the reply may come before the write returns.
+// ends notes that the last byte of file n is about to be sent. It is called before the
+// write, because the reply may come before the write returns.
 func (s *session) ends(n int) {
 	s.mu.Lock()
 	s.heard.slots[n].whole = true
 	s.mu.Unlock()
 }
 
-// sendFailed ends the sending. A reply may be there that says why, so the reader
-// is given a moment; after a failed read of the file nothing is waited for, and
-// the connection is reset so that the scanner never takes the part for the whole.
+// sendFailed notes why sending ended. After a failed write, read waits up to drain for
+// a reply that says why. If the file could not be read, the connection is reset at
+// once, so that clamd never takes the part for the whole.
 func (s *session) sendFailed(err error) {
 	if bad, ok := errors.AsType[*readError](err); ok {
 		s.mu.Lock()
@@ -161,7 +162,7 @@ func (s *session) sendFailed(err error) {
 	s.hurry(min(drain, s.timeout))
 }
 
-// abort tears the connection down without an orderly end.
+// abort closes the connection. Over tcp it resets it.
 func (s *session) abort() {
 	if tcp, ok := s.conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -169,7 +170,8 @@ func (s *session) abort() {
 	_ = s.conn.Close()
 }
 
-// finish ends the session, waits for the last reply and says what it all means.
+// finish asks clamd to end the session, waits for the last reply, and returns one
+// answer for each file that was sent.
 func (s *session) finish(ctx context.Context, maxSize int64) []scan.Answer {
 	end := "zPING\x00zEND\x00"
 	if s.heard.keyed {
@@ -196,7 +198,8 @@ func (s *session) finish(ctx context.Context, maxSize int64) []scan.Answer {
 	return s.void(ctx)
 }
 
-// read takes replies until the connection ends or a reply spoils the session.
+// read takes replies until the connection ends or a reply spoils the session. Then it
+// closes done, and no Read or Write waits any more.
 func (s *session) read() {
 	defer close(s.done)
 	var got []byte
@@ -263,8 +266,9 @@ func (s *session) sound() bool {
 		len(s.rest) == 0 && errors.Is(s.end, io.EOF)
 }
 
-// void is what a session comes to whose replies do not count. With several
-// files it says nothing about any of them, save that the scanner took none.
+// void returns the answers of a session that is not sound. One file alone gets the
+// cause. Several files are all Void, because the session says nothing about any of
+// them; but if clamd took none of them, they are Down.
 func (s *session) void(ctx context.Context) []scan.Answer {
 	a := s.cause(ctx)
 	if len(s.heard.slots) > 1 && (a.Err == nil || a.Err.Kind != scan.Down) {
@@ -281,7 +285,8 @@ func (s *session) void(ctx context.Context) []scan.Answer {
 	return answers
 }
 
-// cause says why the session does not count, as the answer of a file alone.
+// cause returns the reason for which the session does not count, as the answer for a
+// file that was alone in it.
 func (s *session) cause(ctx context.Context) scan.Answer {
 	switch {
 	case ctx.Err() != nil:

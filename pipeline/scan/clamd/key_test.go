@@ -19,8 +19,7 @@ const (
 	another = "ClamAV 1.4.3/27001/scantest"
 )
 
-// keyed is a clamd that has answered a ping, and whose Answers tell what it judged
-// by.
+// keyed returns a Scanner whose Answers have a Key. Its clamd has answered a ping.
 func keyed(t testing.TB, addr string, timeout time.Duration) scan.Scanner {
 	t.Helper()
 	s, err := clamd.New(scan.Config{Addresses: []string{addr}, Timeout: timeout, Keyed: true})
@@ -33,7 +32,7 @@ func keyed(t testing.TB, addr string, timeout time.Duration) scan.Scanner {
 	return s
 }
 
-// TestAnswersTellTheirKey: of each file alone and among others, while clamd answers
+// TestAnswersTellTheirKey, for a file alone and among others, while clamd answers
 // VERSION in two parts.
 func TestAnswersTellTheirKey(t *testing.T) {
 	for _, network := range scantest.Networks() {
@@ -68,8 +67,8 @@ func TestAnswersTellTheirKey(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoVersion: a verdict never hangs on the version's words, but for those
-// that another question could have.
+// TestWhatIsNoVersion: whatever clamd tells as its version, the files get their
+// verdicts; but a text that could answer another question spoils the session.
 func TestWhatIsNoVersion(t *testing.T) {
 	for _, c := range []struct {
 		text string
@@ -94,7 +93,7 @@ func TestWhatIsNoVersion(t *testing.T) {
 			server := scantest.Start(t, scantest.Networks()[0])
 			s := keyed(t, server.Addr(), time.Minute)
 			if set(server, c.text); c.text == "" {
-				server.SetVersion("") // at once: to SetVersionAfter it is none
+				server.SetVersion("") // SetVersionAfter takes "" for no change
 			}
 			a := judge(t, s, open(t, []byte("good")))[0]
 			if c.want >= 0 {
@@ -106,8 +105,8 @@ func TestWhatIsNoVersion(t *testing.T) {
 	}
 }
 
-// TestVersionRefused: a session that ended because clamd does not tell its version
-// says nothing of its files, and the next one does not ask.
+// TestVersionRefused: if a session ends because clamd refuses VERSION, its files are
+// Void, and the next session does not ask.
 func TestVersionRefused(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		server := scantest.Start(t, network)
@@ -120,7 +119,7 @@ func TestVersionRefused(t *testing.T) {
 		if v, err := s.Ping(t.Context()); v != "" || err != nil {
 			t.Errorf("ping: %q, %v", v, err)
 		}
-		for _, v := range []string{"COMMAND UNAVAILABLE", version} { // perhaps another clamd behind one address tells it
+		for _, v := range []string{"COMMAND UNAVAILABLE", version} { // the second: another clamd behind the same address may tell it
 			server.SetVersion(v)
 			if _, err := s.Ping(t.Context()); err != nil {
 				t.Error(err)
@@ -132,8 +131,8 @@ func TestVersionRefused(t *testing.T) {
 	}
 }
 
-// TestRealClamdTellsItsVersionWhole: it writes the reply to VERSION in two parts, and
-// what its other threads found must not come between them.
+// TestRealClamdTellsItsVersionWhole: clamd writes the reply to VERSION in two parts, and
+// its other threads may write replies between them. No session is spoiled by that.
 func TestRealClamdTellsItsVersionWhole(t *testing.T) {
 	c := scantest.Clamd(t)
 	for _, addr := range []string{c.UnixAddr, c.TCPAddr} {

@@ -109,7 +109,7 @@ func TestRealKilled(t *testing.T) {
 		if len(answers) != pulled || pulled < 8 {
 			t.Errorf("%s: %d answers to %d files", addr, len(answers), pulled)
 		}
-		for _, a := range answers { // Down: it died before it took the first
+		for _, a := range answers { // Down: clamd died before it took the first file
 			wantKind(t, a, scan.Void, scan.Down)
 		}
 		wantKind(t, judge(t, s, f)[0], scan.Down)

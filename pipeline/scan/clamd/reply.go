@@ -11,7 +11,7 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// word is what kind of reply clamd gave.
+// word is the kind of a reply.
 type word int
 
 const (
@@ -21,7 +21,7 @@ const (
 	found                   // <subject>: <name> FOUND
 	fileError               // <subject>: <text> ERROR
 	streamLimit             // INSTREAM size limit exceeded. ERROR
-	refusal                 // the command itself was not carried out
+	refusal                 // clamd did not carry out the command
 	readTimeout             // COMMAND READ TIMED OUT
 )
 
@@ -34,8 +34,8 @@ type reply struct {
 
 const timedOut = "COMMAND READ TIMED OUT"
 
-// The replies that stand alone, without a subject. They are clamd's own, never
-// about what is in a file.
+// standing reads a reply that has no subject. Such a reply is never about the content
+// of a file. With false it is not one.
 func standing(body string) (reply, bool) {
 	switch body {
 	case "PONG":
@@ -59,8 +59,8 @@ func standing(body string) (reply, bool) {
 	return reply{}, false
 }
 
-// parseReply takes one reply apart, without its terminator. The id is 0 when
-// the reply carries none. What is not exactly in the grammar is unknown.
+// parseReply takes apart one reply, which has lost its terminator. The id is 0 if the
+// reply has none. A reply that is not exactly in the grammar has the word unknown.
 func parseReply(line []byte) (id uint64, r reply) {
 	body := line
 	if n, rest, ok := cutID(line); ok {
@@ -87,8 +87,8 @@ func parseReply(line []byte) (id uint64, r reply) {
 	return id, reply{}
 }
 
-// cutID splits "<id>: " off a reply. An id is written as clamd does: decimal,
-// from 1, without sign or leading zero.
+// cutID splits "<id>: " off a reply. An id is as clamd writes it: decimal, from 1,
+// without a sign or a leading zero.
 func cutID(line []byte) (id uint64, rest []byte, ok bool) {
 	head, rest, ok := bytes.Cut(line, []byte(": "))
 	if !ok || len(head) == 0 || len(head) > 10 || head[0] == '0' || !digits(head) {
@@ -123,7 +123,8 @@ func cutSubject(body string) (subject, rest string, ok bool) {
 	return "fd", rest, true
 }
 
-// readPing reads what clamd said to PING and VERSION in a session.
+// readPing reads the replies to PING and VERSION, the first two commands of a session.
+// The version is empty if clamd refuses to tell it.
 func readPing(got []byte) (string, *scan.Failure) {
 	first, rest, ok := bytes.Cut(got, []byte{0})
 	if string(got) == timedOut+"\n" {
@@ -157,8 +158,8 @@ func readPing(got []byte) (string, *scan.Failure) {
 	return string(body), nil
 }
 
-// numbered tells if a version names its database: PROGRAM/NUMBER/TIME, in letters
-// that can be seen.
+// numbered reports whether a version names its database: PROGRAM/NUMBER/TIME, in
+// printable ASCII, with a number that is not 0.
 func numbered(version string) bool {
 	if strings.ContainsFunc(version, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return false
@@ -168,7 +169,7 @@ func numbered(version string) bool {
 	return program != "" && number != "0" && digits([]byte(number)) && when != ""
 }
 
-// judge turns a reply about a file into its answer.
+// judge turns a reply into the answer for the file that it is about.
 func (r reply) judge(raw []byte) scan.Answer {
 	switch r.word {
 	case okay:
@@ -189,11 +190,11 @@ func (r reply) judge(raw []byte) scan.Answer {
 	return scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: not in the grammar").About(raw)}
 }
 
-// busyWait is how long to leave a clamd alone that says it gave up waiting.
+// busyWait is how long we leave clamd alone after it said that it is busy.
 const busyWait = 5 * time.Second
 
-// foundAnswer tells real signatures from those by which clamd says that it did
-// not look inside. "(null)" is what AlertExceedsMax gave before clamav #999.
+// foundAnswer tells real signatures from the names by which clamd says that it did not
+// look inside. AlertExceedsMax gave the name "(null)" before clamav #999.
 func foundAnswer(name string) scan.Answer {
 	switch {
 	case name == "(null)", strings.HasPrefix(name, "Heuristics.Limits.Exceeded"):
@@ -204,8 +205,9 @@ func foundAnswer(name string) scan.Answer {
 	return scan.Answer{Verdict: scan.Malicious, Signature: name}
 }
 
-// errorAnswer sorts libclamav's error texts (cl_strerror): a limit that the file
-// exceeds, a fault of the scanner that any file would meet, or this file's own.
+// errorAnswer sorts libclamav's error texts (cl_strerror). The file exceeds a limit:
+// Unscanned. clamd has a fault that any file would meet: Sick, or Busy if it passes by
+// itself. Any other error is this file's own: Refused.
 func errorAnswer(text string, raw []byte) scan.Answer {
 	switch text {
 	case "Exceeded max recursion depth", "Exceeded max scan size", "Exceeded max scan files":

@@ -17,10 +17,10 @@ const (
 	maxChunk     = 1 << 30   // bytes announced at once
 )
 
-// buffers lend stream its memory; they hold no state between uses.
+// buffers lend memory to stream. They hold nothing between two uses.
 var buffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
 
-// readError is a failure of the file, not of the scanner.
+// readError says that the file could not be read. The scanner did not fail.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return "read file: " + e.err.Error() }
@@ -28,10 +28,10 @@ func (e *readError) Unwrap() error { return e.err }
 
 var errShrank = errors.New("it is shorter than it was")
 
-// stream sends f as one INSTREAM. Its size is announced ahead, so a scanner that
-// takes less refuses at once; it is read with ReadAt, so a short or failed read
-// is told apart from a failed write, and the offset stays. A *readError means
-// that the stream was left without its terminator.
+// stream sends f, which is file n of the session, as one INSTREAM. It announces the
+// whole size ahead, up to maxChunk, so a clamd that takes less refuses at once. It
+// reads with ReadAt, so that a failed read is not taken for a failed write. After a
+// *readError the stream has no terminator: clamd does not take the part for the whole.
 func (s *session) stream(n int, f scan.File) error {
 	lent := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(lent)
@@ -42,7 +42,7 @@ func (s *session) stream(n int, f scan.File) error {
 			announced = min(f.Size-at, maxChunk)
 			buf = binary.BigEndian.AppendUint32(buf, uint32(announced))
 		}
-		// Room is kept for the next length, be it the terminator.
+		// Four bytes stay free for the next length, or for the terminator.
 		room := min(announced, int64(streamBuffer-len(buf)-4))
 		part := buf[len(buf) : len(buf)+int(room)]
 		if got, err := src.ReadAt(part, at); got < len(part) {
@@ -68,6 +68,7 @@ func (s *session) stream(n int, f scan.File) error {
 	return nil
 }
 
+// shortRead returns the reason for which a read ended at a byte before size.
 func shortRead(err error, at, size int64) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		err = errShrank

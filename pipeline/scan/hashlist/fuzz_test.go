@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// FuzzList: a list of arbitrary bytes is read or refused with a place, and every
-// SHA-256 that stands alone on a line of one that is read is known.
+// FuzzList: a list of arbitrary bytes is either read, or refused with the number of a
+// line. If it is read, each SHA-256 that stands alone on a line is known.
 func FuzzList(f *testing.F) {
 	f.Add([]byte(eicarSum + "  eicar.com\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

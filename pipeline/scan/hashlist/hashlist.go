@@ -8,8 +8,8 @@
 // Invariants:
 //
 //  1. No byte of a File is read: its hash is all that is looked at.
-//  2. "Not listed" is said only while every list is loaded. If a list is missing, or
-//     was never read without an error, a file that the others do not name is Sick.
+//  2. "Not listed" is said only while every list is loaded. If one was never read
+//     without an error, a file that the others do not name is Sick.
 //  3. An Answer's Key names the very lists that gave it.
 //  4. A list that cannot be read again keeps what it held, and a warning says so once.
 //  5. A list is bounded: see list.go.
@@ -33,34 +33,33 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// What every hash list knows: the EICAR test file, by its hash alone.
+// The EICAR test file, which every hash list knows.
 const (
 	eicarSum  = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"
 	eicarName = "EICAR-Test-File"
 )
 
-// lookEvery is how often Scan looks whether a list file changed.
+// lookEvery is the least time between two looks of Scan for lists that changed.
 const lookEvery = time.Second
 
-// hashlist knows files by their SHA-256. A listed one is malicious; of any other
-// it knows nothing, which is never called clean.
+// hashlist is a Scanner that knows files by their SHA-256.
 type hashlist struct {
 	log *slog.Logger
 
 	mu     sync.Mutex // guards all that follows, and each listFile
 	files  []*listFile
 	looked time.Time
-	key    string // of what is loaded; "" while a list is missing
-	bad    error  // which one, and why
+	key    string // names the lists that are loaded; "" while one is missing
+	bad    error  // which list is missing, and why
 }
 
-// listFile is a list on disk and what was last read of it.
+// listFile is a list on disk, and its content when it was last read without an error.
 type listFile struct {
 	path string
-	info os.FileInfo // of the file when it was last read, whether it parsed or not
-	list *list       // nil until it parsed once
-	err  error       // why the file as it is now is not in list
-	said string      // what was last logged, so that it is said once
+	info os.FileInfo // of the file when it was last read, with or without an error
+	list *list       // nil until it was read once without an error
+	err  error       // why list is not the file as it is now
+	said string      // the error that was last logged, so that it is logged once
 }
 
 // New returns the Scanner for the lists that c names. It reads none of them yet.
@@ -72,8 +71,8 @@ func New(c scan.Config) scan.Scanner {
 	return h
 }
 
-// Ping implements Scanner. A list that is missing, or that never parsed, is an
-// error that names it.
+// Ping implements Scanner. A list that is missing, or that was never read without an
+// error, is Sick; the error names it.
 func (h *hashlist) Ping(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
 		return "", &scan.Failure{Kind: scan.Down, Err: scan.Ended(ctx)}
@@ -87,7 +86,8 @@ func (h *hashlist) Ping(ctx context.Context) (string, error) {
 	return h.key, nil
 }
 
-// Key implements Scanner: the version names what is in every list.
+// Key implements Scanner. It is the version of Ping, which names the content of all
+// lists.
 func (h *hashlist) Key(ctx context.Context) string {
 	version, err := h.Ping(ctx)
 	if err != nil {
@@ -96,7 +96,7 @@ func (h *hashlist) Key(ctx context.Context) string {
 	return version
 }
 
-// Scan implements Scanner. It reads no file: the hash says all.
+// Scan implements Scanner. It reads no byte of a file.
 func (h *hashlist) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answer {
 	var answers []scan.Answer
 	for f := range files {
@@ -108,8 +108,8 @@ func (h *hashlist) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.A
 	return answers
 }
 
-// judge holds the lists while it looks in them, so that they are those that the
-// Answer's Key names.
+// judge looks for sum in the lists. They cannot change meanwhile, so they are the ones
+// that the Answer's Key names.
 func (h *hashlist) judge(sum [sha256.Size]byte) scan.Answer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +135,7 @@ func (h *hashlist) find(sum [sha256.Size]byte) scan.Answer {
 			return scan.Answer{Verdict: scan.Malicious, Signature: name}
 		}
 	}
-	// "Not listed" may be said only when all lists were there to look in.
+	// "Not listed" is true only if all lists are loaded.
 	for _, f := range h.files {
 		if f.list == nil {
 			return scan.Answer{Err: &scan.Failure{Kind: scan.Sick, Err: f.err}}
@@ -144,8 +144,8 @@ func (h *hashlist) find(sum [sha256.Size]byte) scan.Answer {
 	return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonNotListed}
 }
 
-// look reads again the list files that changed. One that cannot be read keeps
-// what it had.
+// look reads the list files that changed. A list that cannot be read keeps its former
+// content.
 func (h *hashlist) look() {
 	h.looked = time.Now()
 	for _, f := range h.files {
@@ -162,7 +162,8 @@ func (h *hashlist) look() {
 	h.key, h.bad = h.version()
 }
 
-// version names what is in every list.
+// version names the content of all lists, by the number of hashes and a SHA-256. The
+// error is that of a list that is missing or was never read.
 func (h *hashlist) version() (string, error) {
 	count, all := 1, sha256.New()
 	for _, f := range h.files {
@@ -175,8 +176,8 @@ func (h *hashlist) version() (string, error) {
 	return fmt.Sprintf("hashlist %d %x", count, all.Sum(nil)[:8]), nil
 }
 
-// refresh reads the file if it is not the one that was last read. It is looked
-// at before it is read: a change in between is seen the next time.
+// refresh reads the file if it changed since it was last read. It takes size and time
+// before it reads, so that the next call sees a change in between.
 func (f *listFile) refresh() {
 	info, err := os.Stat(f.path)
 	if err != nil {
@@ -187,7 +188,7 @@ func (f *listFile) refresh() {
 		return
 	}
 	if !info.Mode().IsRegular() {
-		// A pipe without a writer would hold whoever opens it, a device might never end.
+		// The open of a pipe without a writer waits for ever; a device may have no end.
 		f.info, f.err = nil, fmt.Errorf("read list: %s: it is no regular file: name a file", f.path)
 		return
 	}

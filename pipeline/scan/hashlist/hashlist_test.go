@@ -125,7 +125,7 @@ func TestHashlistReload(t *testing.T) {
 			t.Errorf("not read again: %+v", found)
 		}
 		second, err := s.Ping(t.Context())
-		if found.Key != second { // and not what it was when Key was asked last
+		if found.Key != second { // it must not be the key of before the reload
 			t.Errorf("by %q, and it tells %q", second, found.Key)
 		}
 		if err != nil || second == first || !strings.HasPrefix(second, "hashlist 3 ") {

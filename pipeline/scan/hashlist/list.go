@@ -28,12 +28,12 @@ const (
 // list is the content of one list file.
 type list struct {
 	names  map[[sha256.Size]byte]string
-	digest [sha256.Size]byte // of the file's bytes
+	digest [sha256.Size]byte // SHA-256 of the file
 }
 
-// readList reads a list file: on each line a bare SHA-256 in hex, a line of
-// sha256sum, or comma-separated values of which one is a SHA-256; "#" begins a
-// comment line. The error names path and line.
+// readList reads a list file. A line is a bare SHA-256 in hex, a line of sha256sum, or
+// comma-separated values of which one is a SHA-256. A line that begins with "#" is a
+// comment. The error names path and line.
 func readList(path string) (*list, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func readList(path string) (*list, error) {
 	l := &list{names: map[[sha256.Size]byte]string{}}
 	hash := sha256.New()
 	var row columns
-	// It may grow faster than it is read.
+	// The file may grow faster than we read it.
 	bounded := &io.LimitedReader{R: f, N: maxList}
 	lines := bufio.NewScanner(io.TeeReader(bounded, hash))
 	lines.Buffer(make([]byte, 0, 4<<10), maxLine)
@@ -79,15 +79,16 @@ func readList(path string) (*list, error) {
 	return l, nil
 }
 
-// columns says where a list's comma-separated lines have what.
+// columns knows in which column of comma-separated lines the name stands.
 type columns struct {
 	seen bool // a line with commas was read
-	name int  // column of the name, -1 when the header does not tell
+	name int  // column of the name; -1 if no header names it
 }
 
 var errNoHash = errors.New("no SHA-256 in hex on this line")
 
-// entry reads one line; ok is false for a header.
+// entry reads one line into a hash and its name. ok is false for a header, which is
+// only the first line with commas.
 func (c *columns) entry(text string) (sum [sha256.Size]byte, name string, ok bool, err error) {
 	if head, rest, _ := strings.Cut(strings.TrimPrefix(text, `\`), " "); !strings.Contains(head, ",") {
 		if sum, ok = parseSum(head); !ok {
@@ -115,7 +116,8 @@ func (c *columns) entry(text string) (sum [sha256.Size]byte, name string, ok boo
 	sum, _ = parseSum(strings.TrimSpace(fields[at]))
 	column := c.name
 	if column < 0 {
-		// Without a header the name is what follows the hash, or else precedes it.
+		// Without a header the name is in the column after the hash; if there is none, in
+		// the one before.
 		if column = at + 1; column == len(fields) {
 			column = at - 1
 		}
@@ -126,7 +128,7 @@ func (c *columns) entry(text string) (sum [sha256.Size]byte, name string, ok boo
 	return sum, named(strings.TrimSpace(name)), true, nil
 }
 
-// nameColumn finds the column of names by its header.
+// nameColumn returns the column whose header is a word for a name, or -1.
 func nameColumn(header []string) int {
 	for _, word := range []string{"signature", "name", "malware", "family", "threat", "detection"} {
 		for i, h := range header {

@@ -19,14 +19,14 @@ import (
 type conn struct {
 	s     *Server
 	net   net.Conn
-	fds   []*os.File // passed and not yet asked about
+	fds   []*os.File // passed; their FILDES was not yet obeyed
 	got   []byte     // read and not yet used
-	group bool       // in IDSESSION
-	id    int        // of the last command in it
-	files int
+	group bool       // in an IDSESSION
+	id    int        // of the last command in the IDSESSION
+	files int        // commands about files so far
 	scans sync.WaitGroup
 
-	mu sync.Mutex // one reply at a time
+	mu sync.Mutex // held while one reply is written
 }
 
 var errLimit = errors.New("stream over the limit")
@@ -111,9 +111,9 @@ func (c *conn) obey(command string) bool {
 	return c.group
 }
 
-// tell answers VERSION and reports whether the connection stays. In a session it
-// does so in two parts, as clamd does, and so that whatever is being scanned is
-// answered between them.
+// tell answers VERSION and reports whether the connection stays. In a session it writes
+// two parts, as clamd does, and the files that are being scanned are answered between
+// them.
 func (c *conn) tell(id int) bool {
 	c.s.mu.Lock()
 	version := c.s.version
@@ -133,6 +133,7 @@ func (c *conn) tell(id int) bool {
 	return true
 }
 
+// counts notes a command about a file.
 func (c *conn) counts() {
 	c.files++
 	if c.files == 1 {
@@ -140,7 +141,7 @@ func (c *conn) counts() {
 	}
 }
 
-// stream takes one INSTREAM.
+// stream takes one INSTREAM and returns the bytes of its file.
 func (c *conn) stream(id int) ([]byte, error) {
 	if c.s.now() == Early {
 		c.reply(id, "stream: OK")
@@ -227,7 +228,8 @@ func (c *conn) judge(id int, subject string, body []byte) bool {
 	return true
 }
 
-// answer sends the reply about a file, or what the behaviour makes of it.
+// answer sends the reply about a file, as the behaviour alters it, and reports whether
+// the connection stays.
 func (c *conn) answer(b Behaviour, id int, text string) bool {
 	switch b {
 	case Hang, Early:
@@ -268,7 +270,7 @@ func (c *conn) flood() {
 	}
 }
 
-// reply sends one reply, with its id in a session.
+// reply sends one reply. In a session it carries the id.
 func (c *conn) reply(id int, text string) {
 	if c.group {
 		text = fmt.Sprintf("%d: %s", id, text)
@@ -296,7 +298,7 @@ func (c *conn) write(p []byte) bool {
 	return true
 }
 
-// until reads up to the byte end, which is not returned.
+// until reads up to the byte end, and returns the bytes before it.
 func (c *conn) until(end byte) ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(c.got, end); i >= 0 {
@@ -322,7 +324,7 @@ func (c *conn) exactly(n int) ([]byte, error) {
 	return part, nil
 }
 
-// fill reads more bytes, and the descriptors that come with them.
+// fill reads more bytes into got, and the descriptors that come with them into fds.
 func (c *conn) fill() error {
 	buf := make([]byte, 64<<10)
 	n, files, err := receive(c.net, buf)

@@ -15,27 +15,27 @@ import (
 	"time"
 )
 
-// RealClamd is a running clamd with a signature database of its own: it finds
-// EICAR at any offset as "Lab.Eicar.Body.UNOFFICIAL" and text that holds Marker
-// as "Lab.Marker.UNOFFICIAL".
+// RealClamd is a running clamd with a signature database of its own. It finds EICAR at
+// any offset as "Lab.Eicar.Body.UNOFFICIAL", and a text that holds Marker as
+// "Lab.Marker.UNOFFICIAL".
 type RealClamd struct {
 	UnixAddr, TCPAddr string // as a scanner's configuration has them
 
 	t    testing.TB
 	dir  string
-	path string // of clamd
+	path string // of the program
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when cmd has ended
 }
 
-// Marker is a harmless text that the real clamd calls Lab.Marker.
+// Marker is a harmless text that RealClamd finds as Lab.Marker.
 const Marker = "certpush-test-signature-1"
 
 const startWait = 20 * time.Second
 
-// Clamd starts the real clamd; lines such as "StreamMaxLength 1M" are added to
-// its configuration or take the place of the same key. It ends with the test.
-// Where clamd is not installed the test is skipped; with CI=true it fails.
+// Clamd starts the real clamd, which ends with the test. Lines such as "StreamMaxLength
+// 1M" go into its configuration, in place of a default for the same key. If clamd is
+// not installed the test is skipped; with CI=true it fails.
 func Clamd(t testing.TB, lines ...string) *RealClamd {
 	t.Helper()
 	if !clamdRuns {
@@ -122,7 +122,7 @@ func (c *RealClamd) start() {
 	}
 	go func(cmd *exec.Cmd, gone chan struct{}) {
 		defer close(gone)
-		_ = cmd.Wait() // it is mostly killed
+		_ = cmd.Wait() // an error: most tests kill it
 	}(c.cmd, c.gone)
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
@@ -150,7 +150,7 @@ func (c *RealClamd) listens() bool {
 	return true
 }
 
-// Log returns what clamd logged so far.
+// Log returns the text that clamd has logged so far.
 func (c *RealClamd) Log() string {
 	text, err := os.ReadFile(filepath.Join(c.dir, "clamd.log"))
 	if err != nil {
@@ -172,7 +172,7 @@ func (c *RealClamd) Restart() {
 	c.start()
 }
 
-// Stop halts clamd (SIGSTOP): connections are taken by the system, nothing is
+// Stop halts clamd (SIGSTOP). The system still takes connections, and nothing is
 // answered.
 func (c *RealClamd) Stop() {
 	c.t.Helper()

@@ -10,14 +10,14 @@ import (
 	"syscall"
 )
 
-// Networks returns what a scanner on the same machine is reached by, the best
-// first.
+// Networks returns the networks by which a scanner on the same machine can be reached,
+// the best first.
 func Networks() []string { return []string{"unix", "tcp"} }
 
-// clamdRuns tells if there is a clamd for this system.
+// clamdRuns says whether there is a clamd for this system.
 const clamdRuns = true
 
-// receive reads bytes and any descriptors passed with them.
+// receive reads bytes, and the descriptors that were passed with them.
 func receive(c net.Conn, buf []byte) (int, []*os.File, error) {
 	unix, ok := c.(*net.UnixConn)
 	if !ok {

@@ -8,15 +8,15 @@ import (
 	"os"
 )
 
-// Networks returns what a scanner on the same machine is reached by, the best
-// first.
+// Networks returns the networks by which a scanner on the same machine can be reached,
+// the best first.
 func Networks() []string { return []string{"tcp"} }
 
-// clamdRuns tells if there is a clamd for this system: packaging/msi tests with
-// one on another.
+// clamdRuns says whether there is a clamd for this system. packaging/msi tests with a
+// clamd on another one.
 const clamdRuns = false
 
-// receive reads bytes; Windows passes no descriptors.
+// receive reads bytes. Windows cannot pass descriptors.
 func receive(c net.Conn, buf []byte) (int, []*os.File, error) {
 	n, err := c.Read(buf)
 	return n, nil, err

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scantest is a scanner for tests: Server speaks clamd's protocol and
-// misbehaves on demand, Clamd runs the real one.
+// Package scantest is a scanner for tests. Server speaks clamd's protocol and
+// misbehaves on demand. Clamd runs the real clamd.
 //
 // Invariants:
 //
 //  1. All goroutines, sockets and processes end with the test that started them.
-//  2. What a Server was sent whole is recorded before it is answered.
-//  3. A Server says FOUND only of EICAR or a file that holds the marker.
+//  2. A Server records a file that it took whole before it answers.
+//  3. A Server says FOUND only of EICAR and of a file that holds the marker.
 package scantest
 
 import (
@@ -25,39 +25,38 @@ import (
 // Behaviour is how a Server treats its clients.
 type Behaviour int
 
-// The behaviours. Unless said otherwise PINGs are answered.
+// The behaviours. PINGs are answered where nothing else is said.
 const (
 	Proper      Behaviour = iota // as clamd does
 	Refuse                       // nothing listens
 	Reset                        // connections are reset at once
 	Close                        // connections are closed at once
-	Mute                         // nothing is read or answered
+	Mute                         // nothing is read, nothing is answered
 	Hang                         // files are taken and not answered
 	Drop                         // files are taken, then the connection is closed
 	Drip                         // replies come one byte a second
-	Garbage                      // replies about files are no replies
+	Garbage                      // replies about files are not in the grammar
 	HangUp                       // the first file is answered, then the connection is closed
-	Early                        // streams are answered before they were sent whole, then taken; descriptors as by Hang
-	Flood                        // a gigabyte without an end instead of a reply
+	Early                        // streams are answered before they were sent whole, then taken; descriptors as with Hang
+	Flood                        // a gigabyte without an end in place of a reply
 	Fail                         // every file gets an ERROR of its own
 	Sick                         // every file gets "Can't allocate memory"
 	Duplicate                    // replies about files come twice
 	Alien                        // replies about files carry another id
-	Extra                        // a reply too many at the end of the session
+	Extra                        // one reply too many at the end of the session
 	Torn                         // the reply about a file lacks its end
-	ReadTimeout                  // "COMMAND READ TIMED OUT" instead of a reply
+	ReadTimeout                  // "COMMAND READ TIMED OUT" in place of a reply
 	Blind                        // every file is OK
 )
 
-// Received is one file a Server took whole.
+// Received is one file that a Server took whole.
 type Received struct {
 	SHA256 [sha256.Size]byte
 	Size   int64 // bytes
 	At     time.Time
 }
 
-// Server is a clamd in this process. Its methods may be called from several
-// goroutines at once.
+// Server is a clamd in this process. Several goroutines may call its methods at once.
 type Server struct {
 	t       testing.TB
 	network string
@@ -65,7 +64,7 @@ type Server struct {
 	ended   chan struct{} // closed at the end of the test
 	wg      sync.WaitGroup
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards all that follows
 	listener  net.Listener
 	conns     map[net.Conn]struct{}
 	behaviour Behaviour
@@ -99,8 +98,8 @@ func Start(t testing.TB, network string) *Server {
 	return s
 }
 
-// shortDir is a temporary folder whose path leaves room for a socket's name: a
-// long test name would not.
+// shortDir returns a temporary folder whose path leaves room for the name of a socket.
+// The folder of t.TempDir has the name of the test in it, which may be long.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "scantest")
@@ -162,13 +161,13 @@ func (s *Server) accept(l net.Listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // Wine tells so of a client that hung up by then
+		if err != nil { // under Wine: the client has hung up already
 			continue
 		}
 		s.mu.Lock()
 		s.conns[c] = struct{}{}
 		select {
-		case <-s.ended: // hangUp may have gone by already
+		case <-s.ended: // hangUp may have run before this connection was noted
 			c.Close()
 		default:
 		}
@@ -183,15 +182,15 @@ func (s *Server) accept(l net.Listener) {
 	}
 }
 
-// Addr returns the address as a scanner's configuration has it: "unix:/path" or
-// "tcp:host:port". It stays the same over Refuse.
+// Addr returns the address for a scanner's configuration: "unix:/path" or
+// "tcp:host:port". It is the same before and after Refuse.
 func (s *Server) Addr() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.network + ":" + s.at
 }
 
-// Set changes the behaviour, for open connections too. Refuse also closes those.
+// Set changes the behaviour, also of open connections. Refuse closes them.
 func (s *Server) Set(b Behaviour) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -207,16 +206,16 @@ func (s *Server) Set(b Behaviour) {
 	}
 }
 
-// SetMarker has files that hold text found as Scantest.Marker; "" none.
+// SetMarker lets files that hold text be found as Scantest.Marker; "": none.
 func (s *Server) SetMarker(text string) { s.set(func() { s.marker = text }) }
 
-// SetFailOn has files that hold text answered with an ERROR; "" none.
+// SetFailOn lets files that hold text be answered with an ERROR; "": none.
 func (s *Server) SetFailOn(text string) { s.set(func() { s.failOn = text }) }
 
-// SetCrashOn has files that hold text answered by closing every connection; "" none.
+// SetCrashOn lets a file that holds text close every connection; "": none.
 func (s *Server) SetCrashOn(text string) { s.set(func() { s.crashOn = text }) }
 
-// SetOutage has nothing listen for this long after each crash; 0: it listens on.
+// SetOutage sets for how long nothing listens after each crash; 0: it goes on listening.
 func (s *Server) SetOutage(d time.Duration) { s.set(func() { s.outage = d }) }
 
 // crash closes every connection, and listens again after the outage.
@@ -239,18 +238,19 @@ func (s *Server) crash() {
 	s.hangUp()
 }
 
-// SetStreamMax has streams over this many bytes refused as clamd does; 0: none.
+// SetStreamMax sets how many bytes a stream may have; a longer one is refused as clamd
+// does. 0: no limit.
 func (s *Server) SetStreamMax(bytes int64) { s.set(func() { s.streamMax = bytes }) }
 
-// SetDelay has each file's answer take this long; files of a session overlap.
+// SetDelay sets how long the answer to each file takes. Files of a session overlap.
 func (s *Server) SetDelay(d time.Duration) { s.set(func() { s.delay = d }) }
 
-// SetVersion changes the answer to VERSION. "COMMAND UNAVAILABLE" ends the session,
-// as in a clamd of an operator who switched it off.
+// SetVersion changes the answer to VERSION. "COMMAND UNAVAILABLE" ends the session, as
+// clamd does where an operator switched VERSION off.
 func (s *Server) SetVersion(v string) { s.set(func() { s.version = v }) }
 
-// SetVersionAfter changes the answer to VERSION for what a session asks after its
-// first file; "": it stays.
+// SetVersionAfter changes the answer to a VERSION that comes after the first file of a
+// session; "": it is the answer of SetVersion.
 func (s *Server) SetVersionAfter(v string) { s.set(func() { s.later = v }) }
 
 func (s *Server) set(change func()) {
@@ -259,14 +259,14 @@ func (s *Server) set(change func()) {
 	change()
 }
 
-// Received returns what was taken whole so far, in order of arrival.
+// Received returns the files that were taken whole so far, in order of arrival.
 func (s *Server) Received() []Received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Received(nil), s.received...)
 }
 
-// Count tells how often a file of this content was taken whole.
+// Count returns how often a file of this content was taken whole.
 func (s *Server) Count(content []byte) int {
 	sum, n := sha256.Sum256(content), 0
 	for _, r := range s.Received() {
@@ -277,14 +277,15 @@ func (s *Server) Count(content []byte) int {
 	return n
 }
 
-// Sessions tells how many connections held at least one file.
+// Sessions returns how many connections held at least one file.
 func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions
 }
 
-// EICAR returns the EICAR test file, put together so that no source holds it.
+// EICAR returns the EICAR test file. It is assembled at run time, so that no source
+// holds it.
 func EICAR() []byte {
 	return []byte(strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}$`, `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`}, ""))
 }
