@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// BenchmarkAppend is a batch of 1,000 lines of 200 bytes in one call: the cost
-// of a line without the wait for the disk's turn.
+// BenchmarkAppend appends batches of 1,000 lines of 200 bytes: the cost of a line
+// without the wait for the disk.
 func BenchmarkAppend(b *testing.B) {
 	s, err := OpenSeries(Config{Dir: b.TempDir(), Base: "monitor.log", Lane: Live, CutSize: 64 << 20}, silent)
 	if err != nil {
@@ -32,8 +32,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkAppendWaiting is appenders that each wait for their line to be
-// durable: the disk's fsyncs are shared by whoever waits.
+// BenchmarkAppendWaiting runs goroutines that each append one line and wait until it is
+// durable. Those that wait share one fsync.
 func BenchmarkAppendWaiting(b *testing.B) {
 	for _, n := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -63,7 +63,7 @@ func BenchmarkAppendWaiting(b *testing.B) {
 	}
 }
 
-// BenchmarkRead is a reader going over sealed lines of 200 bytes.
+// BenchmarkRead reads sealed lines of 200 bytes.
 func BenchmarkRead(b *testing.B) {
 	dir := b.TempDir()
 	s, err := OpenSeries(Config{Dir: dir, Base: "monitor.log", Lane: Live, CutSize: 64 << 20}, silent)

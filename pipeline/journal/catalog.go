@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// A folder written by another program has no headers. Its segments get their
-// numbers here, in order of name, and keep them over the other's renames:
+// Segments that another program writes have no headers. They get their numbers here, in
+// the order of their names, and keep them when that program renames them:
 //
 //	.segments, a line each:   NUMBER SP BASE SP FILEID SP SHA256(first line)[:16] \n
 //
-// An unreadable line is passed over: the segment then gets a new number and is
-// read once more.
+// A line that cannot be read is passed over. Its segment gets a new number and is read
+// once more.
 const foreignFile = ".segments"
 
 // foreign is one known segment of another program.
@@ -34,8 +34,8 @@ func loadForeign(d Folder) ([]foreign, error) {
 	return known, err
 }
 
-// UnreadableNumbers returns how many lines of the list of another program's
-// segments cannot be read. Those segments get new numbers.
+// UnreadableNumbers returns how many lines of the file .segments cannot be read. Their
+// segments get new numbers.
 func UnreadableNumbers(d Folder) (int, error) {
 	_, bad, err := readForeign(d)
 	return bad, err
@@ -71,13 +71,13 @@ func saveForeign(d Folder, known []foreign) error {
 
 // Segment is one file of a lane.
 type Segment struct {
-	Number uint64 // 0: another program's, and no reader gave it one yet
+	Number uint64 // 0: the segment is another program's, and no reader gave it a number yet
 	Name   string
 	Active bool
 }
 
-// Survey lists the segments of base that have a whole first line, in order. It
-// changes nothing.
+// Survey returns the segments of base that have a whole first line, in order. It gives
+// no numbers and writes nothing.
 func Survey(d Folder, base string) ([]Segment, error) {
 	c, err := openCatalog(d, base)
 	if err != nil {
@@ -94,7 +94,7 @@ type catalog struct {
 	heads map[string]uint64 // sealed name to number: sealed segments do not change
 	known []foreign
 
-	silent bool // gives no numbers
+	silent bool // give no numbers
 }
 
 func openCatalog(d Folder, base string) (*catalog, error) {
@@ -102,12 +102,12 @@ func openCatalog(d Folder, base string) (*catalog, error) {
 	return &catalog{d: d, base: base, heads: map[string]uint64{}, known: known}, err
 }
 
-// list returns the segments in order. The active one is left out while it has
-// no whole first line: then there is nothing in it to read.
+// list returns the segments in order. It leaves out the active one while that has no
+// whole first line, for then it holds nothing to read.
 //
-// A cut between the listing and the look into the active segment would hide the
-// one that was sealed just then, and a reader would pass over its lines: so it
-// is listed until nothing was sealed meanwhile.
+// If a cut came between the listing and the look into the active segment, the segment
+// that was sealed just then would be missing, and a reader would pass over its lines.
+// So it lists again until nothing was sealed meanwhile.
 func (c *catalog) list() ([]Segment, error) {
 	for {
 		names, err := Segments(c.d, c.base)
@@ -128,8 +128,8 @@ func (c *catalog) list() ([]Segment, error) {
 	}
 }
 
-// lastSealed returns the newest of the sealed among names, empty when there is
-// none.
+// lastSealed returns the newest sealed one of names, which Segments returned; "" if
+// there is none.
 func lastSealed(names []string) string {
 	if len(names) < 2 {
 		return ""
@@ -137,7 +137,7 @@ func lastSealed(names []string) string {
 	return names[len(names)-2]
 }
 
-// sealed returns the name of a sealed segment that was listed before.
+// sealed returns the name of a sealed segment, if list returned it before.
 func (c *catalog) sealed(number uint64) (string, bool) {
 	for name, n := range c.heads {
 		if n == number && n > 0 {
@@ -147,7 +147,8 @@ func (c *catalog) sealed(number uint64) (string, bool) {
 	return "", false
 }
 
-// numbered gives each name its number.
+// numbered returns the segments of these names with their numbers. If it gave a number
+// for the first time, that is durable when it returns.
 func (c *catalog) numbered(names []string) ([]Segment, error) {
 	var all []Segment
 	last, learned := uint64(0), false
@@ -176,8 +177,7 @@ func (c *catalog) numbered(names []string) ([]Segment, error) {
 		all = append(all, Segment{n, name, active})
 	}
 	if learned {
-		// A crash before this: the segments get the same numbers again, for no cursor
-		// names them yet.
+		// A crash before this: the segments may get other numbers. No cursor names them yet.
 		if err := saveForeign(c.d, c.known); err != nil {
 			return nil, fmt.Errorf("save known segments: %w", err)
 		}
@@ -185,8 +185,9 @@ func (c *catalog) numbered(names []string) ([]Segment, error) {
 	return all, nil
 }
 
-// number returns a segment's number, 0 for one without a whole first line;
-// fresh says that it was given just now.
+// number returns a segment's number. last is the number of the segment before it. The
+// number is 0 if the segment has no whole first line, or if it needs a new number and c
+// is silent. fresh reports that c gave it a new number just now.
 func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err error) {
 	f, err := c.d.Open(name, os.O_RDONLY)
 	if err != nil {
@@ -211,8 +212,9 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 			top = max(top, k.number)
 		}
 	}
-	// One whose number is not above those before it, as a copy that somebody put
-	// here, would never be read under its own: it counts as another program's.
+	// A segment whose own number is not above the one before it would never be read
+	// under that number: somebody may have put a copy here. It counts as another
+	// program's.
 	if h, ok := parseHeader(line); ok && h.Segment > last {
 		return h.Segment, false, nil
 	}
@@ -223,7 +225,7 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 	return top + 1, true, nil
 }
 
-// identity names a segment by its file and its first line.
+// identity names another program's segment by its file and its first line.
 func identity(id string, first []byte) string {
 	sum := sha256.Sum256(first)
 	return id + "-" + hex.EncodeToString(sum[:8])

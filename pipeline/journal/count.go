@@ -11,22 +11,22 @@ import (
 	"os"
 )
 
-// counter knows how many durable lines lie between a reader's place and its own. It
-// looks for line ends alone: nothing is handed out, and nothing is kept of a line.
+// counter counts the durable lines between its reader's place and its own. It only looks
+// for the ends of lines, and keeps nothing of them.
 type counter struct {
-	at    Pos // all before it is counted
-	n     int64
+	at    Pos   // the lines before it are counted
+	n     int64 // lines from the reader's place to at
 	f     File
 	buf   []byte
-	stale bool // the reader jumped: what was counted may never be handed out
+	stale bool // the reader jumped: Next may never return the lines that were counted
 }
 
-// Count returns how many durable lines Next has still to hand out. A line that is
-// unreadable counts, a header does not. What cannot be read now is not counted yet:
-// Next tells the error.
+// Count returns how many durable lines Next has still to return. A line that is too
+// long counts, a header does not. If a segment cannot be read now, its lines are not
+// counted yet; Next returns the error.
 func (r *Reader) Count() int64 {
 	c := &r.ahead
-	if c.stale || c.at.Before(r.at) { // Next jumped, or went ahead of it
+	if c.stale || c.at.Before(r.at) { // the reader jumped, or is ahead of the counter
 		r.recount()
 	}
 	for r.countOn() == nil && r.countTurn() {
@@ -37,7 +37,7 @@ func (r *Reader) Count() int64 {
 // Ahead returns what is left of the last Count: what came since is not in it.
 func (r *Reader) Ahead() int64 { return r.ahead.n }
 
-// recount has Count begin anew at the reader's place.
+// recount lets Count begin anew at the reader's place.
 func (r *Reader) recount() {
 	if r.ahead.f != nil {
 		r.ahead.f.Close() // it was only read
@@ -45,7 +45,7 @@ func (r *Reader) recount() {
 	r.ahead = counter{at: r.at, buf: r.ahead.buf}
 }
 
-// counted notes that Next handed out a line.
+// counted notes that Next returned a line.
 func (r *Reader) counted(line Line) {
 	if c := &r.ahead; line.At.Before(c.at) {
 		c.n--
@@ -74,7 +74,7 @@ func (r *Reader) countOn() error {
 		if whole == 0 && n < len(c.buf) {
 			return nil // the beginning of a line
 		}
-		if whole == 0 { // the middle of a line that is far too long
+		if whole == 0 { // the middle of a line that is longer than buf
 			whole = n
 		}
 		c.n += int64(bytes.Count(text[:whole], []byte{'\n'}))
@@ -96,7 +96,8 @@ func (r *Reader) countOn() error {
 // errNothing says that there is no segment to count in.
 var errNothing = errors.New("nothing to count")
 
-// countEnter opens the counter's segment, or the next one there is.
+// countEnter opens the counter's segment, or if that is gone the next one. Without an
+// error there may be none: then the counter's file stays nil.
 func (r *Reader) countEnter() error {
 	all, err := r.cat.list()
 	if err != nil {
@@ -108,7 +109,7 @@ func (r *Reader) countEnter() error {
 		}
 		f, err := r.cat.d.Open(s.Name, os.O_RDONLY)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it was cut or pruned since the listing
+			return nil // the segment was cut or pruned since the listing
 		}
 		if err != nil {
 			return fmt.Errorf("open segment: %w", err)
@@ -127,14 +128,15 @@ func (r *Reader) countEnter() error {
 	return nil
 }
 
-// countTurn goes on to the segment after the counter's; false means that there is
-// none yet.
+// countTurn moves the counter to the next segment. It returns false while more lines may
+// come to the counter's own segment.
 func (r *Reader) countTurn() bool {
 	c := &r.ahead
 	if !r.tail.ended(c.at.Segment, c.f) {
 		return false
 	}
-	// It was sealed between the two questions: what came meanwhile is counted first.
+	// The segment was sealed between upto and ended: count first the lines that came in
+	// between.
 	if r.countOn() != nil {
 		return false
 	}

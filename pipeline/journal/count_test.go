@@ -14,8 +14,8 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// TestCountIsWhatNextWillHandOut, whatever is appended, cut, pruned and read in
-// between, in whichever order, from whatever place.
+// TestCountIsWhatNextWillHandOut: lines are appended, cut, pruned and read in any order,
+// from any place, and Count is always right.
 func TestCountIsWhatNextWillHandOut(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for seed := range uint64(60) {
@@ -74,7 +74,7 @@ func TestCountIsWhatNextWillHandOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _, missed := r.Missed()
-			if missed { // segments were pruned under it: it is counted anew
+			if missed { // segments were pruned ahead of the reader: it counts anew
 				told = r.Count()
 				if ok {
 					told++
@@ -97,7 +97,7 @@ func TestCountIsWhatNextWillHandOut(t *testing.T) {
 	}
 }
 
-// BenchmarkCount is the counting of one line that waits.
+// BenchmarkCount counts one line that waits.
 func BenchmarkCount(b *testing.B) {
 	s, err := journal.OpenSeries(journal.Config{Disk: disktest.New(), Dir: "/j", Base: journal.Base(journal.Live), Lane: journal.Live, CutSize: 1 << 40}, slog.New(slog.DiscardHandler))
 	if err != nil {

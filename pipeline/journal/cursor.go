@@ -18,7 +18,7 @@ func LoadCursor(d Folder, name string) (Pos, error) {
 
 // SaveCursor replaces a cursor file.
 //
-// A crash here leaves the old place or the new one; either way all before it is
+// A crash here leaves the old place or the new one. All lines before either are
 // finished.
 func SaveCursor(d Folder, name string, p Pos) error {
 	return SaveText(d, name, p.String()+"\n")

@@ -9,6 +9,7 @@ import (
 	"os"
 )
 
+// syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -21,5 +22,5 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// syncForReader makes durable what another process appended to f.
+// syncForReader makes the bytes durable that another process appended to f.
 func syncForReader(_ string, f *os.File) error { return f.Sync() }

@@ -7,13 +7,14 @@ import (
 	"path/filepath"
 )
 
-// syncDir does nothing: NTFS journals its own names, and a folder cannot be flushed.
+// syncDir does nothing. NTFS keeps names durable by itself, and Windows cannot flush a
+// folder.
 func syncDir(string) error { return nil }
 
-// syncForReader makes durable what another process appended to f. Windows
-// flushes only through a handle that may write.
+// syncForReader makes the bytes durable that another process appended to the file at
+// path. Windows flushes only through a handle that may write, so it opens one.
 func syncForReader(path string, _ *os.File) error {
-	// By os.Root, which lets others rename the file meanwhile.
+	// os.Root opens the file so that others may rename it meanwhile.
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err

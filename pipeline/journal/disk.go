@@ -15,35 +15,38 @@ import (
 	"slices"
 )
 
-// Disk is the narrow way of all that journal, ledger and cursors do to files.
-// OS is the machine's; disktest has one that forgets what was not synced.
+// Disk is the only way in which journal, ledger and cursors reach files. OS is the disk
+// of the machine; disktest has one that forgets all that was not synced.
 type Disk interface {
-	// OpenFolder opens dir, which it makes durably where it is missing.
+	// OpenFolder opens dir. If dir is missing it makes it, durably.
 	OpenFolder(dir string) (Folder, error)
 	// FindFolder opens dir where it is there, and makes nothing. Its error wraps
 	// fs.ErrNotExist where it is not.
 	FindFolder(dir string) (Folder, error)
-	// TakeLock takes the lock named half in each of dirs, or returns ErrLocked.
+	// TakeLock takes the lock named half in each of dirs, until Close or the end of the
+	// process. If another process holds one of them it takes none, and the error wraps
+	// ErrLocked.
 	TakeLock(half string, dirs ...string) (io.Closer, error)
 }
 
-// Folder is one folder. Names are those of entries in it, never paths.
+// Folder is one folder. A name is that of an entry in it, never a path.
 type Folder interface {
-	// Path is for messages.
+	// Path returns the path of the folder, to be shown to people.
 	Path() string
-	// Open opens a file with the flags of os.OpenFile, and refuses what is not a
-	// regular file: nobody may plant a link where our own files are.
+	// Open opens a file with the flags of os.OpenFile. It refuses an entry that is not a
+	// regular file, so that nobody can plant a link in place of a file of ours.
 	Open(name string, flag int) (File, error)
 	Lstat(name string) (fs.FileInfo, error)
 	List() ([]fs.DirEntry, error)
 	Rename(from, to string) error
 	Remove(name string) error
-	// Sync makes the entries durable: without it a file that was synced may have no
-	// name after a power cut.
+	// Sync makes the names durable. Without it a file that was synced may have no name
+	// after a power cut.
 	Sync() error
 	// Free returns how many bytes may still be written.
 	Free() (int64, error)
-	// Listen calls changed when something happened in the folder, until ctx ends.
+	// Listen calls changed after something happened in the folder, until ctx ends. It
+	// may also call it when nothing happened.
 	Listen(ctx context.Context, log *slog.Logger, changed func()) error
 	Close() error
 }
@@ -55,15 +58,15 @@ type File interface {
 	io.Closer
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error
-	// Sync makes durable what anybody wrote to the file, also through one that was
-	// opened to read.
+	// Sync makes all bytes of the file durable, whoever wrote them. It also works on a
+	// file that was opened to read.
 	Sync() error
-	// ID names the file over renames.
+	// ID returns a name of the file that stays the same when it is renamed.
 	ID() (string, error)
 }
 
-// OS is the machine's disk. It goes through os.Root, which on Windows opens with
-// FILE_SHARE_DELETE, so that a reader does not stand in the way of a cut.
+// OS is the disk of the machine. It opens files by os.Root. On Windows os.Root uses
+// FILE_SHARE_DELETE, so a reader does not prevent a cut.
 var OS Disk = system{}
 
 type system struct{}
@@ -89,13 +92,13 @@ func (system) FindFolder(dir string) (Folder, error) {
 	return &folder{dir, root}, nil
 }
 
-// makeFolder makes dir and what is missing above it, durably: files that were
-// synced in a folder without a name are lost with it.
+// makeFolder makes dir and the folders above it that are missing, durably. If the name
+// of a folder is lost, the files that were synced in it are lost too.
 func makeFolder(dir string) error {
 	parent := filepath.Dir(dir)
 	if st, err := os.Stat(dir); err == nil && st.IsDir() {
-		// Whoever made it may not have synced its name. Where the parent is not ours to
-		// read, it is not of our making.
+		// The process that made it may have ended before it synced the name. If we may not
+		// read the parent, then we did not make the folder.
 		if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
@@ -109,7 +112,7 @@ func makeFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	// A crash here: it may be gone again, and nothing was in it.
+	// A crash here: the folder may be gone again. It was empty.
 	return syncDir(parent)
 }
 
@@ -149,7 +152,8 @@ func (d *folder) Rename(from, to string) error { return d.where(d.root.Rename(fr
 // Remove implements Folder.
 func (d *folder) Remove(name string) error { return d.where(d.root.Remove(name)) }
 
-// where has an error of os.Root name the file in full: an operator has to find it.
+// where returns an error of os.Root with the full path in place of the name, so that an
+// operator can find the file.
 func (d *folder) where(err error) error {
 	if bad, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: bad.Op, Path: filepath.Join(d.dir, bad.Path), Err: bad.Err}
@@ -192,7 +196,7 @@ func (f file) Sync() error {
 // ID implements File.
 func (f file) ID() (string, error) { return fileID(f.File) }
 
-// sealed lists the sealed segments of base in order of cutting.
+// sealed returns the names of the sealed segments of base, in the order of cutting.
 func sealed(d Folder, base string) ([]string, error) {
 	entries, err := d.List()
 	if err != nil {
@@ -208,15 +212,15 @@ func sealed(d Folder, base string) ([]string, error) {
 	return names, nil
 }
 
-// Segments lists the segments of base in order, the active one last. It may not
-// be there.
+// Segments returns the names of the segments of base in order. The last one is that of
+// the active segment, even if there is none.
 func Segments(d Folder, base string) ([]string, error) {
 	names, err := sealed(d, base)
 	return append(names, base), err
 }
 
-// FirstLine returns the first line of a segment without its newline, at most
-// MaxLine bytes of it; whole is false while the line has no end yet.
+// FirstLine returns the first line of a segment without its newline, or its first
+// MaxLine bytes. whole is false if there is no newline in them.
 func FirstLine(d Folder, name string) (line []byte, whole bool, err error) {
 	f, err := d.Open(name, os.O_RDONLY)
 	if err != nil {
@@ -237,7 +241,7 @@ func firstLine(f File, name string) (line []byte, whole bool, err error) {
 	return line[:len(line)-1], true, nil
 }
 
-// LoadText reads a small file.
+// LoadText reads a small file, at most maxText bytes of it.
 func LoadText(d Folder, name string) (string, error) {
 	f, err := d.Open(name, os.O_RDONLY)
 	if err != nil {
@@ -248,11 +252,11 @@ func LoadText(d Folder, name string) (string, error) {
 	return string(text), err
 }
 
-// maxText bounds a small file, in bytes.
+// maxText is the longest small file, in bytes.
 const maxText = 64 << 20
 
-// SaveText replaces a small file atomically and syncs it and its folder: after a
-// crash the old or the new is there, whole.
+// SaveText replaces a small file, and syncs it and its folder. A crash leaves the old
+// file or the new one, whole.
 func SaveText(d Folder, name, text string) error {
 	return save(d, name, func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
@@ -260,7 +264,7 @@ func SaveText(d Folder, name, text string) error {
 	})
 }
 
-// save is SaveText for what write writes.
+// save is SaveText for the bytes that write writes.
 func save(d Folder, name string, write func(io.Writer) error) error {
 	if err := replace(d, name, write); err != nil {
 		return fmt.Errorf("save %s: %w", name, err)
@@ -281,10 +285,10 @@ func replace(d Folder, name string, write func(io.Writer) error) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	// A crash here leaves the old one.
+	// A crash here leaves the old file.
 	if err := d.Rename(tmp, name); err != nil {
 		return err
 	}
-	// A crash here leaves either.
+	// A crash here leaves the old file or the new one.
 	return d.Sync()
 }

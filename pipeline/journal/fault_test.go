@@ -49,7 +49,7 @@ func segments(t testing.TB, d *disktest.Disk) (texts []string) {
 	return texts
 }
 
-// handedOut reads all that a reader is given.
+// handedOut returns all lines that a reader returns.
 func handedOut(t testing.TB, s *journal.Series) (lines []string) {
 	t.Helper()
 	r, err := journal.NewReader(s.Folder(), "monitor.log", journal.Pos{}, s, quiet)
@@ -69,9 +69,9 @@ func handedOut(t testing.TB, s *journal.Series) (lines []string) {
 	}
 }
 
-// TestASegmentWhoseSyncFailedIsNotTrusted: after a failed fsync the kernel may
-// drop the pages and call the next fsync a success. So the segment is sealed,
-// and what was not synced is appended anew, to the next one.
+// TestASegmentWhoseSyncFailedIsNotTrusted: after a failed fsync the kernel may drop the
+// pages, and the next fsync is a success that means nothing. So the segment is sealed,
+// and lines that were not synced are appended again, to the next segment.
 func TestASegmentWhoseSyncFailedIsNotTrusted(t *testing.T) {
 	d := disktest.New()
 	failing := ""
@@ -89,7 +89,7 @@ func TestASegmentWhoseSyncFailedIsNotTrusted(t *testing.T) {
 	if err := put("a"); err != nil {
 		t.Fatal(err)
 	}
-	for _, failing = range []string{"sync", "sync truncate"} { // the second leaves what it could not sync
+	for _, failing = range []string{"sync", "sync truncate"} { // with the second, bytes stay that were not synced
 		for range 3 {
 			if err := put("b " + failing); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), filepath.FromSlash("/journal/monitor.log")) {
 				t.Fatalf("append while sync fails: %v", err)
@@ -119,8 +119,8 @@ func TestASegmentWhoseSyncFailedIsNotTrusted(t *testing.T) {
 	}
 }
 
-// TestARefusingDiskLeavesNoHeapOfSegments: each attempt to append would seal one
-// more.
+// TestARefusingDiskLeavesNoHeapOfSegments: an attempt to append does not seal a segment
+// that holds no line.
 func TestARefusingDiskLeavesNoHeapOfSegments(t *testing.T) {
 	for _, kind := range []string{"write", "sync"} {
 		for _, lane := range []string{journal.Live, ""} { // the ledger's segments have no header

@@ -12,11 +12,11 @@ import (
 	"os"
 )
 
-// findAtOnce is how much of a segment is searched at a time, in bytes.
+// findAtOnce is how many bytes of a segment are searched at a time.
 const findAtOnce = 2 * MaxLine
 
-// openIn opens a segment as it was listed: an active one may have been cut since,
-// and its name stand for the next, which is fs.ErrNotExist.
+// openIn opens a segment that was listed before. If it was the active one and was cut
+// since, its name is that of the next segment now: then the error is fs.ErrNotExist.
 func openIn(d Folder, s Segment) (File, error) {
 	f, err := d.Open(s.Name, os.O_RDONLY)
 	if err != nil || !s.Active {
@@ -32,12 +32,13 @@ func openIn(d Folder, s Segment) (File, error) {
 	return f, nil
 }
 
-// Find calls each for the whole lines of a segment in which needle occurs, with
-// the line's offset; an empty needle occurs in all. The line is without its
-// newline and good until each returns. It is for looking things up: also lines
-// that are not durable yet are told. Lines longer than MaxLine are passed over.
-// The error is each's, ctx's, or tells what could not be read; a segment that is
-// not there, or was cut since it was listed, is fs.ErrNotExist.
+// Find calls each for the whole lines of a segment that contain needle, in order. An
+// empty needle is in every line. offset is where the line begins. line has lost its
+// newline; it may be used until each returns. Find is for looks: it also finds lines
+// that are not durable yet. It passes over lines longer than MaxLine.
+//
+// An error of each or of ctx ends it and is returned. If the segment is not there, or
+// was cut since it was listed, the error wraps fs.ErrNotExist.
 func Find(ctx context.Context, d Folder, s Segment, needle []byte, each func(offset int64, line []byte) error) error {
 	f, err := openIn(d, s)
 	if err != nil {
@@ -49,7 +50,7 @@ func Find(ctx context.Context, d Folder, s Segment, needle []byte, each func(off
 		return fmt.Errorf("stat segment %s: %w", s.Name, err)
 	}
 	buf := make([]byte, max(min(st.Size()+1, findAtOnce), MaxLine))
-	base, have, torn := int64(0), 0, false // torn: buf begins within a line that is far too long
+	base, have, torn := int64(0), 0, false // torn: buf begins within a line that is too long
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -103,10 +104,9 @@ func findIn(lines []byte, base int64, needle []byte, each func(int64, []byte) er
 	return nil
 }
 
-// LineAt returns the line that begins at an offset of a segment, without its
-// newline; ok is false when no whole line does.
-//
-// A segment that is not there, or was cut since it was listed, is fs.ErrNotExist.
+// LineAt returns the line that begins at an offset of a segment, without its newline.
+// ok is false if no whole line begins there. If the segment is not there, or was cut
+// since it was listed, the error wraps fs.ErrNotExist.
 func LineAt(d Folder, s Segment, offset int64) (line []byte, ok bool, err error) {
 	f, err := openIn(d, s)
 	if err != nil {

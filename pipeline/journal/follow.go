@@ -13,19 +13,19 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Follower is the tail of a folder that another process writes: it hears of
-// appends by fsnotify and syncs a segment itself before lines are handed out.
+// Follower is the Tail of a lane that another process writes. It hears of appends by
+// fsnotify. It syncs a segment itself before a reader returns its lines.
 type Follower struct {
 	dir  Folder
 	base string
 	log  *slog.Logger
 
-	mu     sync.Mutex
-	moved  chan struct{}
-	synced map[uint64]int64
+	mu     sync.Mutex       // guards moved and synced
+	moved  chan struct{}    // closed and replaced when there may be more
+	synced map[uint64]int64 // by segment: how many bytes this process synced
 }
 
-// NewFollower returns a tail of base in dir at rest; Run moves it.
+// NewFollower returns a Tail of base in dir. It hears of appends while Run runs.
 func NewFollower(dir Folder, base string, log *slog.Logger) *Follower {
 	return &Follower{dir: dir, base: base, log: log, moved: make(chan struct{}), synced: map[uint64]int64{}}
 }
@@ -75,14 +75,14 @@ func (t *Follower) upto(n uint64, f File) (int64, error) {
 func (t *Follower) ended(_ uint64, f File) bool {
 	active, err := t.dir.Lstat(t.base)
 	if err != nil {
-		return false // in the middle of a cut: the create that follows wakes us
+		return false // in the middle of a cut: the create that follows calls changed
 	}
 	st, err := f.Stat()
 	return err == nil && !os.SameFile(st, active)
 }
 
-// listen calls changed after something happened in dir, until ctx ends: at most
-// every few milliseconds, and once a minute in any case.
+// listen calls changed at its start, then after something happened in dir, until ctx
+// ends. Events within 2 ms are one call. Without events it calls once a minute.
 func listen(ctx context.Context, dir string, log *slog.Logger, changed func()) error {
 	w, err := fsnotify.NewBufferedWatcher(64)
 	if err != nil {

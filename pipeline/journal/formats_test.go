@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// The golden files are what certpush wrote when docs/formats.md was written. A test
-// that fails here says that files of an older version are read otherwise now, or
-// that an older version cannot read ours: do not change the golden file for that.
+// certpush wrote the golden files when docs/formats.md was written. A test that fails
+// here says that files of an older version are read in another way now, or that an older
+// version cannot read ours. Do not change the golden file for that.
 const formats = "../../testdata/formats"
 
 func goldenFile(t *testing.T, name string) []byte {
@@ -28,7 +28,8 @@ func goldenFile(t *testing.T, name string) []byte {
 	return text
 }
 
-// goldenFolder returns a folder with a copy of golden files, by their names in it.
+// goldenFolder returns a folder with copies of golden files. names maps the name of a
+// file in the folder to that of its golden file.
 func goldenFolder(t *testing.T, names map[string]string) (Folder, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -121,7 +122,7 @@ func sameAsGolden(t *testing.T, dir, name, golden string) {
 	}
 }
 
-// goldenStat stands for the segment that the golden keys are of.
+// goldenStat stands for the segment to which the golden keys belong.
 type goldenStat struct {
 	fs.FileInfo
 	size  int64

@@ -13,8 +13,8 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// FuzzCursor: whatever lies in a cursor file, a place comes out that is written
-// the same way again, or an error.
+// FuzzCursor: arbitrary bytes in a cursor file are either an error, or a place that is
+// the same after it was saved and loaded.
 func FuzzCursor(f *testing.F) {
 	f.Add("1:0\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -41,7 +41,7 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// plant makes a journal folder of these bytes.
+// plant makes a journal folder with these bytes.
 func plant(t *testing.T, files map[string][]byte) *disktest.Disk {
 	t.Helper()
 	d := disktest.New()
@@ -75,8 +75,8 @@ func wholeLines(text []byte) (all []string) {
 	}
 }
 
-// FuzzRepair opens a journal of arbitrary bytes, appends, cuts, and loses power:
-// no line that was whole is lost or altered, and what was appended is there once.
+// FuzzRepair opens a journal of arbitrary bytes, appends, cuts, and cuts the power. No
+// whole line is lost or altered, and the lines that were appended are there once.
 func FuzzRepair(f *testing.F) {
 	f.Add([]byte("{\"segment\":1,\"lane\":\"live\",\"format\":1}\n/a\n"), []byte("{\"segment\":2,\"lane\":\"live\",\"format\":1}\n/b\n/torn"), []byte(""))
 	f.Fuzz(func(t *testing.T, sealed, active, known []byte) {
@@ -84,7 +84,7 @@ func FuzzRepair(f *testing.F) {
 			return
 		}
 		files := map[string][]byte{"monitor.log": active, "monitor.log.20261122-1200.log": sealed, ".segments": known}
-		for range 2 { // the second time it is what our own repair left
+		for range 2 { // the second time on the folder that the first repair left
 			d := plant(t, files)
 			s := openOn(t, d)
 			if _, _, err := s.Append([]byte("/ours\n")); err != nil {

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// fileID names a file over renames.
+// fileID returns a name of the file that stays the same when it is renamed.
 func fileID(f *os.File) (string, error) {
 	st, err := f.Stat()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// fileID names a file over renames.
+// fileID returns a name of the file that stays the same when it is renamed.
 func fileID(f *os.File) (string, error) {
 	var i windows.ByHandleFileInformation
 	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &i); err != nil {

@@ -2,8 +2,8 @@
 
 // Package journal keeps lines that survive.
 //
-// It promises: a line that Append returned for is on disk, in order, and stays
-// there until a caller who knows every cursor prunes it.
+// It promises: when Append returns without an error, its lines are on disk, in order.
+// They stay there until a caller that knows every cursor prunes them.
 //
 // Invariants:
 //
@@ -11,15 +11,20 @@
 //     segment is its file name: BASE is active and is appended to,
 //     BASE.YYYYMMDD-HHMM[_NNNNNN].log is sealed and never written again.
 //  2. Sealed names sort in the order of cutting, whatever the clock does.
-//  3. A segment's number is in its first line and only grows; it is what
-//     cursors name. (A series without headers has no numbers.)
-//  4. Readers are handed durable lines only, so no cursor is ever ahead of the
-//     journal.
+//  3. A segment's number stands in its first line, and each new segment has a higher
+//     one. Cursors name segments by it. (A series without headers has no numbers.)
+//  4. Readers get only durable lines, so no cursor is ever ahead of the journal.
 //  5. Only the holder of the producer's lock truncates, cuts and prunes.
-//  6. After a failed write or sync the segment is cut back to what was durable,
+//  6. After a failed write or sync the segment is cut back to its durable lines,
 //     and sealed before the next line.
 //
-// The package deals in lines, not in what they say.
+// Goroutines: Lanes.Run has one that hears of appends; it ends before Run returns.
+// Everything else runs in the goroutine of its caller. Any goroutine may call the
+// methods of a Series; a Reader belongs to one. Series.turn lets one goroutine at a time
+// commit, cut or prune. Series.mu guards the batch that gathers lines, and the place
+// before which all is durable; nobody holds it during I/O.
+//
+// The package deals in lines. What a line means is not its business.
 package journal
 
 import (
@@ -36,7 +41,7 @@ type Pos struct {
 	Offset  int64
 }
 
-// String is the text form, SEGMENT:OFFSET.
+// String returns the text form, SEGMENT:OFFSET.
 func (p Pos) String() string {
 	return strconv.FormatUint(p.Segment, 10) + ":" + strconv.FormatInt(p.Offset, 10)
 }
@@ -71,8 +76,8 @@ func Base(lane string) string {
 	return "monitor.log"
 }
 
-// MaxLine is the longest line, in bytes with its newline, that a reader hands
-// out; a longer one is unreadable. A path of 4,096 bytes needs 25 KiB at most.
+// MaxLine is the longest line, in bytes with its newline, that a reader returns whole.
+// A longer one is unreadable. A path of 4,096 bytes needs 25 KiB at most.
 const MaxLine = 1 << 20
 
 // ErrLocked says that another process holds the folder for the same half.
@@ -85,6 +90,6 @@ type Config struct {
 	Base    string        // name of the active segment
 	Lane    string        // written into each header; empty: segments have no header
 	First   uint64        // number of the first segment in an empty folder; 0: 1
-	CutSize int64         // bytes; a segment that has reached it is cut before the next line
-	Sync    time.Duration // least time between two fsyncs; 0: again as soon as the last returned
+	CutSize int64         // bytes; before lines that would make the segment longer, it is cut
+	Sync    time.Duration // the least time between two fsyncs; 0: the next may follow at once
 }

@@ -166,8 +166,8 @@ func TestSizeCut(t *testing.T) {
 	}
 }
 
-// TestTornTail: whatever a crash left of the last line, it is cut off at open
-// and the next line begins on a line of its own.
+// TestTornTail: the open cuts off the part of a last line that a crash left, and the next
+// line begins on a line of its own.
 func TestTornTail(t *testing.T) {
 	whole := "{\"segment\":1,\"lane\":\"live\",\"format\":1}\nline one\nline two\n"
 	for n := 0; n <= len(whole); n++ {
@@ -288,8 +288,8 @@ func TestReaderHearsOfAppends(t *testing.T) {
 	}
 }
 
-// TestShellScriptAppends: lines that others append to the active segment are
-// taken in, and one that has no end yet does not swallow ours.
+// TestShellScriptAppends: readers return lines that others append to the active segment;
+// and if such a line has no end, ours begins on a new line.
 func TestShellScriptAppends(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -343,8 +343,8 @@ func TestPruneKeepsWhatACursorNeeds(t *testing.T) {
 	}
 }
 
-// TestForeignFolder: another program's segments have no header; they keep their
-// numbers when that program renames and prunes them.
+// TestForeignFolder: another program's segments have no header. They keep their numbers
+// when that program renames and prunes them.
 func TestForeignFolder(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
@@ -376,7 +376,7 @@ func TestForeignFolder(t *testing.T) {
 	if got, _ := read(t, dir, pos, tail); !slices.Equal(got, []string{"/half line", "/e"}) {
 		t.Fatalf("from %v after the other's cut and prune: %q", pos, got)
 	}
-	// Our own producer takes the folder over: its numbers are above all of those.
+	// Our own producer takes over the folder: its numbers are above all of theirs.
 	s := open(t, dir)
 	put(t, s, "ours")
 	if got, _ := read(t, dir, pos, s); !slices.Equal(got, []string{"/half line", "/e", "ours"}) {
@@ -519,7 +519,7 @@ func TestPlantedLinkIsRefused(t *testing.T) {
 	link := filepath.Join(dir, "monitor.log")
 	err := os.Symlink(out, link)
 	if err == nil {
-		_, err = os.Lstat(link) // Wine says that it made one and makes none
+		_, err = os.Lstat(link) // Wine reports success and makes no link
 	}
 	if err != nil {
 		t.Skip("no symbolic links here:", err)
@@ -533,7 +533,7 @@ func TestPlantedLinkIsRefused(t *testing.T) {
 	}
 }
 
-// meddling does something once, just before the active segment is opened.
+// meddling is a Folder that calls a func once, just before it opens the active segment.
 type meddling struct {
 	Folder
 	once func()
@@ -547,8 +547,8 @@ func (m *meddling) Open(name string, flag int) (File, error) {
 	return m.Folder.Open(name, flag)
 }
 
-// A segment that is sealed between the listing of the sealed ones and the look
-// into the active one is not passed over.
+// If a segment is sealed between the listing and the look into the active one, the
+// reader does not pass over it.
 func TestReaderSeesASegmentSealedWhileItLists(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -579,8 +579,8 @@ func TestReaderSeesASegmentSealedWhileItLists(t *testing.T) {
 	}
 }
 
-// A segment of another program is known by its file and its first line: neither
-// alone will do.
+// Another program's segment is known by its file and its first line together. One of
+// them alone is not enough.
 func TestForeignSegmentsAreToldApart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "monitor.log")

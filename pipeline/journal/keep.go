@@ -16,15 +16,15 @@ import (
 
 const (
 	keepEvery = 10 * time.Second
-	keepShare = 4 // at most every fourth moment goes into keys
+	keepShare = 4 // keys take at most one fourth of the time
 )
 
-// KeepKeys gives the sealed segments of bases their keys, the newest first, and
-// takes away those whose segment was pruned, until ctx ends. Where keys could
-// leave less than reserve bytes free it writes none. The caller holds the lock of
-// the folder.
+// KeepKeys writes the keys of the sealed segments of bases, the newest first, and
+// removes the keys of segments that were pruned, until ctx ends. It writes none if that
+// could leave less than reserve bytes free. An error is logged, and it goes on. The
+// caller holds the lock of the folder.
 func KeepKeys(ctx context.Context, d Folder, bases []string, of KeysOf, reserve int64, log *slog.Logger) error {
-	have := map[string]map[string]bool{} // by base: segments that have theirs
+	have := map[string]map[string]bool{} // by base: segments that have their keys
 	for _, base := range bases {
 		have[base] = map[string]bool{}
 	}
@@ -54,7 +54,8 @@ func KeepKeys(ctx context.Context, d Folder, bases []string, of KeysOf, reserve 
 	}
 }
 
-// keepKeys goes once over one series. What it finds done is noted in have.
+// keepKeys goes once over one series. It notes in have the segments that have their
+// keys, and passes over those that are noted.
 func keepKeys(ctx context.Context, d Folder, base string, have map[string]bool, of KeysOf, reserve int64) error {
 	names, err := sealed(d, base)
 	if err != nil {
@@ -89,7 +90,7 @@ func keepKeys(ctx context.Context, d Folder, base string, have map[string]bool, 
 	return errors.Join(append(errs, dropKeys(d, base))...)
 }
 
-// rest waits; false means that ctx ended.
+// rest waits for span. It returns false if ctx ended before.
 func rest(ctx context.Context, span time.Duration) bool {
 	t := time.NewTimer(span)
 	defer t.Stop()
@@ -101,8 +102,8 @@ func rest(ctx context.Context, span time.Duration) bool {
 	}
 }
 
-// dropKeys removes the keys of segments that are there no more. A crash between a
-// prune and this leaves them to the next time.
+// dropKeys removes the keys of segments that are not there any more. If a crash comes
+// between a prune and this, the next call removes them.
 func dropKeys(d Folder, base string) error {
 	entries, err := d.List()
 	if err != nil {

@@ -19,48 +19,48 @@ import (
 	"strings"
 )
 
-// The keys of a sealed segment tell where in it the lines lie that are looked up
-// by a key, so that a look does not read the segment. They are a file beside it:
+// The keys of a sealed segment say at which offsets the lines lie that hold a key. So a
+// look does not read the whole segment. The keys are a file beside it:
 //
 //	sealed    monitor.log.20261122-2359.log
 //	keys      monitor.log.20261122-2359.keys
 //
-// of blocks of 4,096 bytes, numbers little-endian. The first block:
+// The file has blocks of 4,096 bytes; numbers are little-endian. The first block:
 //
 //	| 0        7 | 8              15 | 16            23 | 24    27 | 28  43 | 44 ... 4091 | 4092  4095 |
 //	| "certkey1" | size of the seg-  | its mtime, unix  | blocks   | salt   | 0           | CRC-32C    |
 //	|            | ment              | nanoseconds      | after it |        |             |            |
 //
-// each after it:
+// Each block after it:
 //
 //	| 0   7 | 8  15 | ... 511 entries at most, then 0 | 4088         4091 | 4092  4095 |
 //	| entry | entry |                                 | number of entries | CRC-32C    |
 //
-// An entry is the first 4 bytes, big-endian, of SHA-256 over salt and key << 32 |
-// offset of the line; entries are in ascending order, and only the last block has
-// fewer than 511. The salt is random: names are an attacker's, and many with one
-// hash would make a look long.
+// An entry is HASH << 32 | OFFSET. HASH is the first 4 bytes, big-endian, of SHA-256
+// over salt and key. OFFSET is where the line begins. Entries are in ascending order,
+// and only the last block has fewer than 511. The salt is random, because an attacker
+// chooses the names: many names with one hash would make a look slow.
 //
-// No promise rests on them: a segment whose keys are missing, damaged or of
-// another state of it is read whole. Those that are missing, or whose first block
-// is not of what the segment is now, are made anew.
+// No promise rests on keys. If they are missing or damaged, or do not fit the segment's
+// size and mtime, the segment is read whole. Keys that are missing or do not fit are
+// made anew.
 const (
 	keysEnd    = ".keys"
 	keysMagic  = "certkey1"
 	keysBlock  = 4096
 	saltSize   = 16
 	keysIn     = (keysBlock - 8) / 8 // entries in a block
-	maxEntries = 4 << 20             // of one segment, 32 MiB; with more it has no keys
+	maxEntries = 4 << 20             // of one segment, 32 MiB; a segment with more is read whole
 
-	sortedAtOnce = 384 << 10 // entries, about: 3 MiB
+	sortedAtOnce = 384 << 10 // entries in memory at once, about 3 MiB
 )
 
-// KeysFrom is from which size on, in bytes, a segment gets keys: a smaller one is
-// read as fast.
+// KeysFrom is the least size, in bytes, of a segment that gets keys. A smaller segment
+// is read whole as fast.
 const KeysFrom = 64 << 10
 
-// KeysOf calls add for each key that a line is looked up by. Both are good until
-// it returns.
+// KeysOf calls add for each key by which line can be looked up. line may be used until
+// KeysOf returns, and key until add returns.
 type KeysOf func(line []byte, add func(key []byte))
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -74,6 +74,7 @@ func IsKeys(base, name string) bool {
 	return ok && IsSealed(base, segment+".log")
 }
 
+// openSealed opens a segment and returns its size and mtime.
 func openSealed(d Folder, segment string) (File, fs.FileInfo, error) {
 	f, err := d.Open(segment, os.O_RDONLY)
 	if err != nil {
@@ -86,7 +87,7 @@ func openSealed(d Folder, segment string) (File, fs.FileInfo, error) {
 	return f, st, nil
 }
 
-// HasKeys reports whether a sealed segment has keys, or needs none.
+// HasKeys reports whether a sealed segment has keys that fit it, or needs none.
 func HasKeys(d Folder, segment string) (bool, error) {
 	f, st, err := openSealed(d, segment)
 	if err != nil {
@@ -103,13 +104,13 @@ func HasKeys(d Folder, segment string) (bool, error) {
 	return true, k.f.Close()
 }
 
-// SaveKeys makes the keys of a sealed segment. One with more than maxEntries gets
-// keys that say nothing, and is read whole.
+// SaveKeys writes the keys of a sealed segment. If it has more than maxEntries, or is
+// too large for an offset of 32 bits, its keys hold no entry, and it is read whole.
 //
-// It reads the segment several times and sorts a part of the entries each time:
-// memory stays the same whatever is sealed.
+// SaveKeys reads the segment several times and sorts one part of the entries each time.
+// So the memory that it needs does not depend on the segment.
 //
-// A crash here leaves none or all of them.
+// A crash here leaves no keys, the old ones or the new ones, whole.
 func SaveKeys(ctx context.Context, d Folder, segment string, of KeysOf) error {
 	f, st, err := openSealed(d, segment)
 	if err != nil {
@@ -192,7 +193,7 @@ func (k *keysWriter) add(entry uint64) error {
 	return k.entries()
 }
 
-// entries writes a block of them.
+// entries writes a block of entries.
 func (k *keysWriter) entries() error {
 	binary.LittleEndian.PutUint32(k.b[keysBlock-8:], uint32(k.n))
 	k.n = 0
@@ -215,16 +216,16 @@ func (k *keysWriter) end() error {
 	return k.w.Flush()
 }
 
-// keys are those of one segment, open.
+// keys are the open keys of one segment.
 type keys struct {
 	f      File
-	blocks uint32 // MaxUint32: they say nothing
+	blocks uint32 // MaxUint32: they hold no entry, and the segment is read whole
 	salt   [saltSize]byte
 	b      [keysBlock]byte
 }
 
-// openKeys returns a segment's keys, or nil when it has none that are of what it
-// is now. What is wrong with them is no error: nothing rests on them.
+// openKeys returns a segment's keys, or nil if there are none that fit its size and
+// mtime. An error is not returned: no promise rests on keys.
 func openKeys(d Folder, segment string, of fs.FileInfo) *keys {
 	f, err := d.Open(keysName(segment), os.O_RDONLY)
 	if err != nil {
@@ -242,7 +243,8 @@ func openKeys(d Folder, segment string, of fs.FileInfo) *keys {
 	return k
 }
 
-// read reads one block, 0 being the first; false means that it cannot be trusted.
+// read reads block n into b; the first block is 0. It returns false if the block is not
+// whole or its checksum is wrong.
 func (k *keys) read(n uint64) bool {
 	if got, err := k.f.ReadAt(k.b[:], int64(n)*keysBlock); err != nil && !(errors.Is(err, io.EOF) && got == keysBlock) {
 		return false
@@ -250,21 +252,21 @@ func (k *keys) read(n uint64) bool {
 	return crc32.Checksum(k.b[:keysBlock-4], castagnoli) == binary.LittleEndian.Uint32(k.b[keysBlock-4:])
 }
 
-// in returns the entries of the block that was read.
+// in returns the entries of the block that read read last.
 func (k *keys) in() []byte {
 	return k.b[:8*min(binary.LittleEndian.Uint32(k.b[keysBlock-8:]), keysIn)]
 }
 
-// offsets appends the places of lines that may hold key; ok is false when the
-// keys cannot be trusted.
+// offsets appends to all the offsets of lines that may hold key. If ok is false the keys
+// cannot be used, and the segment has to be read whole.
 func (k *keys) offsets(all []int64, key []byte) (_ []int64, ok bool) {
 	if k.blocks == math.MaxUint32 {
 		return all, false
 	}
 	hash := hashOf(k.salt, key)
 	want := uint64(hash) << 32
-	// The first block whose last entry is not before want. The first probe is where
-	// it lies when hashes are evenly spread, the next ones close in from there.
+	// Find the first block whose last entry is not below want. The first probe is where
+	// that block lies if hashes are evenly spread; the next ones close in from there.
 	low, high := uint64(1), uint64(k.blocks)+1
 	probe := 1 + uint64(hash)*uint64(k.blocks)>>32
 	for step := uint64(1); low < high; step *= 2 {
@@ -297,10 +299,10 @@ func (k *keys) offsets(all []int64, key []byte) (_ []int64, ok bool) {
 	return all, true
 }
 
-// FindKeys calls each for the lines of a sealed segment that may hold one of
-// keys, the last of them first, until it returns false. ok is false, and nothing
-// was told, when the segment has no keys that can be trusted: Find reads it
-// whole. A segment that is not there is fs.ErrNotExist.
+// FindKeys calls each for the lines of a sealed segment that may hold one of keys, the
+// last line first, until each returns false. If the segment has no keys that can be
+// used, ok is false and each was not called: the caller reads it by Find. If the
+// segment is not there, the error wraps fs.ErrNotExist.
 func FindKeys(ctx context.Context, d Folder, segment string, keys [][]byte, each func(offset int64, line []byte) (more bool)) (ok bool, err error) {
 	f, st, err := openSealed(d, segment)
 	if err != nil {

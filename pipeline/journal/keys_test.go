@@ -28,14 +28,14 @@ const (
 	itsKeys  = "monitor.log.20261122-1200.keys"
 )
 
-// words is a journal.KeysOf by which each word of a line is a key.
+// words is a journal.KeysOf: each word of a line is a key.
 func words(line []byte, add func(key []byte)) {
 	for w := range bytes.FieldsSeq(line) {
 		add(w)
 	}
 }
 
-// sealedOf plants one sealed segment of lines.
+// sealedOf writes one sealed segment of lines.
 func sealedOf(t testing.TB, lines []string) (*disktest.Disk, journal.Folder) {
 	t.Helper()
 	d := disktest.New()
@@ -64,7 +64,7 @@ func putFile(t testing.TB, dir journal.Folder, name string, text []byte) {
 	}
 }
 
-// byKeys returns the lines that the keys tell of, the last first.
+// byKeys returns the lines that FindKeys finds, the last first.
 func byKeys(t testing.TB, dir journal.Folder, limit int, keys ...string) (lines []string, ok bool) {
 	t.Helper()
 	var all [][]byte
@@ -81,8 +81,8 @@ func byKeys(t testing.TB, dir journal.Folder, limit int, keys ...string) (lines 
 	return lines, ok
 }
 
-// TestKeysTellOfEveryLine: for any key the lines that hold it, and hardly any
-// other, however the keys are spread.
+// TestKeysTellOfEveryLine: for any key FindKeys finds all lines that hold it, and hardly
+// any other, however the keys are spread.
 func TestKeysTellOfEveryLine(t *testing.T) {
 	t.Parallel()
 	spread := map[string]func(i int) string{
@@ -136,7 +136,7 @@ func TestKeysTellOfEveryLine(t *testing.T) {
 	}
 }
 
-// TestKeysThatCannotBeTrusted say nothing: the segment is read whole then.
+// TestKeysThatCannotBeTrusted are not used: the segment is read whole.
 func TestKeysThatCannotBeTrusted(t *testing.T) {
 	t.Parallel()
 	var lines []string
@@ -180,7 +180,7 @@ func TestKeysThatCannotBeTrusted(t *testing.T) {
 	if _, ok := byKeys(t, dir, 1, "key-1"); !ok {
 		t.Fatal("whole ones are not trusted")
 	}
-	// The segment became another one under them.
+	// The segment changed after its keys were written.
 	putFile(t, dir, aSegment, []byte(strings.Join(lines, "\n")+"\nmore\n"))
 	if _, ok := byKeys(t, dir, 1, "key-1"); ok {
 		t.Error("keys of another size are trusted")
@@ -191,7 +191,7 @@ func TestKeysThatCannotBeTrusted(t *testing.T) {
 	if _, ok := byKeys(t, dir, 1, "key-1"); ok {
 		t.Error("keys of another time are trusted")
 	}
-	// A folder of somebody's is in their place.
+	// A folder lies in their place.
 	if err := dir.Remove(itsKeys); err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +209,8 @@ func TestKeysThatCannotBeTrusted(t *testing.T) {
 	}
 }
 
-// TestKeysAfterAnyCut: after a power cut or an error at each operation the keys are
-// whole, or there are none.
+// TestKeysAfterAnyCut: after a power cut or an error at any operation the keys are whole,
+// or there are none.
 func TestKeysAfterAnyCut(t *testing.T) {
 	t.Parallel()
 	var lines []string
@@ -248,8 +248,8 @@ func TestKeysAfterAnyCut(t *testing.T) {
 	}
 }
 
-// TestKeysAreKept: sealed segments get theirs, again where they are damaged, and
-// lose them with themselves; small segments and a disk without room get none.
+// TestKeysAreKept: sealed segments get keys, and get them again if they are damaged. If a
+// segment is pruned its keys go too. Small segments get none, nor do any without room.
 func TestKeysAreKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -292,7 +292,7 @@ func TestKeysAreKept(t *testing.T) {
 		if err := dir.Remove(name(0, ".log")); err != nil {
 			t.Fatal(err)
 		}
-		putFile(t, dir, name(0, ".keys.new"), big) // as a write that failed leaves one
+		putFile(t, dir, name(0, ".keys.new"), big) // a write that failed may leave one
 		after("after a prune", name(1, ".keys"), name(2, ".keys"), "backlog.log.20261122-1200.keys")
 		d.SetFree(1)
 		putFile(t, dir, name(4, ".log"), big)
@@ -306,7 +306,7 @@ func TestKeysAreKept(t *testing.T) {
 	})
 }
 
-// FuzzKeys: whatever lies in a file of keys, what is told are lines.
+// FuzzKeys: whatever bytes are in a file of keys, FindKeys returns only lines.
 func FuzzKeys(f *testing.F) {
 	var lines []string
 	for i := range 200 {
@@ -327,7 +327,7 @@ func FuzzKeys(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// As one who knows the format would damage it.
+		// Damage it as somebody would that knows the format.
 		text = slices.Clone(text)
 		for b := range slices.Chunk(text, 4096) {
 			if len(b) == 4096 {

@@ -12,17 +12,15 @@ import (
 	"time"
 )
 
-// Lanes is the producer's side of a journal: the series of both lanes in one
-// folder.
+// Lanes is the producer's side of a journal: the Series of both lanes, in one folder.
 type Lanes struct {
 	every         time.Duration
 	log           *slog.Logger
 	live, backlog *Series
 }
 
-// OpenLanes opens or creates both lanes in c.Dir; c.Base and c.Lane are not
-// used. Segments with lines are cut at each full multiple of every. The caller
-// holds the producer's lock.
+// OpenLanes opens or creates both lanes in c.Dir. It does not use c.Base and c.Lane. Run
+// cuts them at each full multiple of every. The caller holds the producer's lock.
 func OpenLanes(c Config, every time.Duration, log *slog.Logger) (*Lanes, error) {
 	open := func(lane string) (*Series, error) {
 		c := c
@@ -40,7 +38,7 @@ func OpenLanes(c Config, every time.Duration, log *slog.Logger) (*Lanes, error) 
 	return &Lanes{every: every, log: log, live: live, backlog: backlog}, nil
 }
 
-// Lane returns the series of a lane.
+// Lane returns the Series of a lane.
 func (l *Lanes) Lane(lane string) *Series {
 	if lane == Backlog {
 		return l.backlog
@@ -48,8 +46,9 @@ func (l *Lanes) Lane(lane string) *Series {
 	return l.live
 }
 
-// Run cuts at each full minute (every), calls tend after each cut, and takes in
-// lines that others appended, until ctx ends.
+// Run cuts the segments that hold lines at each full multiple of every, and calls tend
+// after that. It also makes lines durable that others appended. It returns when ctx
+// ends, or with the error of listening to the folder. Errors of cuts are logged.
 func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 	heard := make(chan struct{}, 1)
 	done := make(chan error, 1)
@@ -96,11 +95,11 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 	}
 }
 
-// Size returns how many bytes the journal's segments take.
+// Size returns how many bytes the journal's segments have.
 func (l *Lanes) Size() int64 {
 	n := int64(0)
 	for _, base := range []string{l.live.c.Base, l.backlog.c.Base} {
-		names, _ := Segments(l.live.dir, base) // what cannot be listed counts as nothing
+		names, _ := Segments(l.live.dir, base) // a folder that cannot be listed counts as empty
 		for _, name := range names {
 			if st, err := l.live.dir.Lstat(name); err == nil {
 				n += st.Size()
@@ -110,7 +109,7 @@ func (l *Lanes) Size() int64 {
 	return n
 }
 
-// NewReader returns a reader of a lane.
+// NewReader returns a Reader of a lane that begins at from.
 func (l *Lanes) NewReader(lane string, from Pos, log *slog.Logger) (*Reader, error) {
 	s := l.Lane(lane)
 	return NewReader(s.dir, s.c.Base, from, s, log)

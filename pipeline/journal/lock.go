@@ -13,11 +13,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lock is a half's hold on its folders.
+// lock holds one half's lock in each of its folders.
 type lock struct{ held []*flock.Flock }
 
-// TakeLock implements Disk. ErrLocked comes with the folder that another process
-// holds. The system lets go of a lock when the process ends, however it ends.
+// TakeLock implements Disk. The error names the folder that another process holds.
 func (system) TakeLock(half string, dirs ...string) (io.Closer, error) {
 	l := &lock{}
 	slices.Sort(dirs)
@@ -38,7 +37,7 @@ func (system) TakeLock(half string, dirs ...string) (io.Closer, error) {
 	return l, nil
 }
 
-// Close lets go.
+// Close gives the locks back.
 func (l *lock) Close() error {
 	var errs []error
 	for _, f := range l.held {

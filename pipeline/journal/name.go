@@ -32,7 +32,7 @@ func (n sealedName) format(base string) string {
 	return fmt.Sprintf("%s.%s_%06d.log", base, n.minute, n.again)
 }
 
-// parseSealed reads name as a sealed segment of base.
+// parseSealed reads the name of a sealed segment of base; false for any other name.
 func parseSealed(base, name string) (sealedName, bool) {
 	rest, ok := strings.CutPrefix(name, base+".")
 	if !ok {
@@ -62,8 +62,8 @@ func IsSealed(base, name string) bool {
 	return ok
 }
 
-// next returns the name of a cut at now that sorts after last, even when the
-// clock was set back. The zero last is before all names.
+// next returns the name of a cut at now. It sorts after n, even if the clock was set
+// back. The zero n sorts before all names.
 func (n sealedName) next(now time.Time) sealedName {
 	minute := now.UTC().Format(minuteForm)
 	if minute > n.minute {
@@ -83,15 +83,16 @@ type header struct {
 
 const format = 1
 
-// maxSegment is the highest number that is believed: there is always a next one.
+// maxSegment is the highest number that a header may have, so that there is always a
+// next one.
 const maxSegment = 1 << 62
 
 func (h header) line() []byte {
 	return fmt.Appendf(nil, "{\"segment\":%d,\"lane\":%q,\"format\":%d}\n", h.Segment, h.Lane, h.Format)
 }
 
-// parseHeader reads a first line, without its newline. A segment of another
-// program has none.
+// parseHeader reads a first line, which has lost its newline. It returns false if the
+// line is not a header: the segment is another program's.
 func parseHeader(line []byte) (header, bool) {
 	var h header
 	if len(line) == 0 || len(line) > 200 || line[0] != '{' || json.Unmarshal(line, &h) != nil {

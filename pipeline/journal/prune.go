@@ -8,12 +8,12 @@ import (
 	"slices"
 )
 
-// Prune deletes the oldest sealed segments of which finished, told the first
-// line, says true; the newest keep of those stay. It returns how many it
-// deleted.
+// Prune deletes the oldest sealed segments, up to the first one that is not finished.
+// It asks finished with the first line of each. The newest keep of the finished ones
+// stay. It returns how many it deleted.
 //
-// A crash here, or a power cut that brings deleted ones back, leaves segments that
-// the next Prune deletes: all cursors were past them. So the folder is not synced.
+// The folder is not synced: a power cut may bring deleted segments back, and a crash
+// here may leave some. The next Prune deletes them, because all cursors are past them.
 func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -34,7 +34,8 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 		if err != nil {
 			return 0, err
 		}
-		// What readers number otherwise than it says itself is not ours to judge.
+		// Keep segments that readers know under a different number than their header: we
+		// cannot tell whether they are finished.
 		if slices.ContainsFunc(known, func(k foreign) bool { return k.base == s.c.Base && k.id == id }) || !finished(line) {
 			break
 		}
@@ -49,7 +50,8 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 	return n, nil
 }
 
-// first returns a segment's first line, and how readers know a foreign one.
+// first returns a segment's first line, and the identity by which readers would know it
+// as another program's.
 func (s *Series) first(name string) (line []byte, id string, err error) {
 	f, err := s.dir.Open(name, os.O_RDONLY)
 	if err != nil {
@@ -65,8 +67,8 @@ func (s *Series) first(name string) (line []byte, id string, err error) {
 	return line, identity(id, line), nil
 }
 
-// Before returns the finished func for Prune of a lane whose cursors all lie in
-// segment n or later. Segments without a header are another program's to prune.
+// Before returns the func finished of Prune for a lane whose cursors all lie in segment
+// n or after it. A segment without a header is another program's: that prunes it.
 func Before(n uint64) func(first []byte) bool {
 	return func(first []byte) bool {
 		h, ok := parseHeader(first)

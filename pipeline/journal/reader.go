@@ -12,12 +12,12 @@ import (
 	"os"
 )
 
-// Tail tells how far a lane may be read: the writer itself in the same process,
-// or a Follower in another one.
+// Tail says how far a lane may be read. In the process of the writer it is the Series,
+// in another process a Follower.
 type Tail interface {
 	// Changed returns a channel that is closed when there may be more to read.
 	Changed() <-chan struct{}
-	// upto returns how far segment n, open as f, is durable.
+	// upto returns how many bytes of segment n, open as f, are durable.
 	upto(n uint64, f File) (int64, error)
 	// ended reports whether no more lines will come to segment n, open as f.
 	ended(n uint64, f File) bool
@@ -40,15 +40,15 @@ func (s *Series) upto(n uint64, f File) (int64, error) {
 
 func (s *Series) ended(n uint64, _ File) bool { return n < s.Durable().Segment }
 
-// Line is one journal line as a reader hands it out.
+// Line is one journal line as a reader returns it.
 type Line struct {
 	At, After Pos
 	Text      []byte // without the newline
 	Long      bool   // longer than MaxLine: Text is its beginning
 }
 
-// Reader hands out the durable lines of one lane, in order, from a place on. It
-// follows the active segment over cuts. Not for concurrent use.
+// Reader returns the durable lines of one lane, in order, from a place on. It follows
+// the active segment over cuts. Only one goroutine may use it.
 type Reader struct {
 	tail Tail
 	cat  *catalog
@@ -57,16 +57,16 @@ type Reader struct {
 	at   Pos // where the next line begins
 	f    File
 	name string
-	buf  []byte // read and not handed out; begins at at.Offset
-	torn bool   // in the rest of a line that was too long
-	hole *[2]Pos
+	buf  []byte  // read and not returned yet; begins at at.Offset
+	torn bool    // buf begins in the rest of a line that was too long
+	hole *[2]Pos // the lines that Missed returns; nil: none
 
 	ahead counter
 }
 
-// Missed returns the place of lines that Next had to pass over since the last
-// call: of segments that are not there any more, or of the torn end of a sealed
-// one. Nobody will hand them out.
+// Missed returns the range of lines that Next had to pass over since the last call. They
+// were in segments that are not there any more, or in the torn end of a sealed one. No
+// reader will return them. ok is false if there are none.
 func (r *Reader) Missed() (from, to Pos, ok bool) {
 	if r.hole == nil {
 		return Pos{}, Pos{}, false
@@ -76,7 +76,7 @@ func (r *Reader) Missed() (from, to Pos, ok bool) {
 	return from, to, true
 }
 
-// miss notes that reading goes on at to.
+// miss notes that the lines up to to are passed over.
 func (r *Reader) miss(to Pos) {
 	if r.hole == nil {
 		r.hole = &[2]Pos{r.at, to}
@@ -85,10 +85,10 @@ func (r *Reader) miss(to Pos) {
 	r.ahead.stale = true
 }
 
-// NewReader returns a reader of base in d, which stays the caller's to close. It
-// begins at from; the zero Pos is the oldest line. A place that is not there any
-// more, or not there yet, is said in the log; reading then goes on at the next
-// segment, or at the oldest.
+// NewReader returns a reader of base in d. The caller closes d after it. The reader
+// begins at from; the zero Pos is the oldest line. If that place is not there any more,
+// reading begins at the next segment; if it is not there yet, at the oldest one. A
+// warning says so.
 func NewReader(d Folder, base string, from Pos, tail Tail, log *slog.Logger) (*Reader, error) {
 	c, err := openCatalog(d, base)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *Reader) Close() error {
 	return errors.Join(errs...)
 }
 
-// Seek has Next go on at a place, as if the reader were new.
+// Seek lets Next go on at to, as if the reader were new.
 func (r *Reader) Seek(to Pos) {
 	if r.f != nil && r.at.Segment != to.Segment {
 		r.f.Close()
@@ -121,15 +121,15 @@ func (r *Reader) Seek(to Pos) {
 // At returns where the next line begins.
 func (r *Reader) At() Pos { return r.at }
 
-// Next returns the next durable line; ok is false when there is none now. Take
-// Changed before calling Next to hear of the next one.
+// Next returns the next durable line. ok is false if there is none now. To wait for one,
+// call Changed before Next.
 func (r *Reader) Next() (line Line, ok bool, err error) {
 	for gone := 0; ; {
 		if r.f == nil {
 			if ok, err := r.enter(); err != nil || !ok {
 				return Line{}, false, err
 			}
-			if r.f == nil { // sealed or pruned since the listing: list again
+			if r.f == nil { // the segment was sealed or pruned since the listing: list again
 				if gone++; gone > 100 {
 					return Line{}, false, fmt.Errorf("open segment %d: it is listed and not there: look at the folder", r.at.Segment)
 				}
@@ -148,12 +148,13 @@ func (r *Reader) Next() (line Line, ok bool, err error) {
 			continue
 		}
 		if !r.tail.ended(r.at.Segment, r.f) {
-			// The beginning of a line is read again with its rest: the writer may cut it
-			// off before.
+			// Forget the beginning of a line. It is read again with its rest, because the
+			// writer may cut it off before that.
 			r.buf = nil
 			return Line{}, false, nil
 		}
-		// It was sealed between the two questions: what came meanwhile is read first.
+		// The segment was sealed between upto and ended: read first the lines that came in
+		// between.
 		if more, err = r.fill(); err != nil {
 			return Line{}, false, err
 		} else if more {
@@ -165,10 +166,11 @@ func (r *Reader) Next() (line Line, ok bool, err error) {
 	}
 }
 
-// Changed returns a channel that is closed when Next may have more.
+// Changed returns a channel that is closed when Next may have another line.
 func (r *Reader) Changed() <-chan struct{} { return r.tail.Changed() }
 
-// take cuts the next whole line from buf and passes over a header.
+// take takes the next whole line from buf. It passes over a header, and over the rest of
+// a line that was too long.
 func (r *Reader) take() (Line, bool) {
 	for {
 		i := bytes.IndexByte(r.buf, '\n')
@@ -197,7 +199,7 @@ func (r *Reader) take() (Line, bool) {
 	}
 }
 
-// fill reads more of the segment; false means that nothing more is durable.
+// fill reads more of the segment into buf. It returns false if nothing more is durable.
 func (r *Reader) fill() (bool, error) {
 	from := r.at.Offset + int64(len(r.buf))
 	limit, err := r.tail.upto(r.at.Segment, r.f)
@@ -218,10 +220,11 @@ func (r *Reader) fill() (bool, error) {
 	return got > 0, nil
 }
 
-// enter opens the segment that at names, or the nearest there is.
+// enter opens the segment that at names, or the nearest one, and moves at there. It
+// returns false if there is no segment.
 func (r *Reader) enter() (bool, error) {
-	// A sealed one that was listed before needs no other listing: they take long
-	// where there are many.
+	// A sealed segment that was listed before needs no new listing. A listing takes long
+	// if there are many.
 	if name, ok := r.cat.sealed(r.at.Segment); ok {
 		if err := r.open(Segment{Number: r.at.Segment, Name: name}); err != nil || r.f != nil {
 			return true, err
@@ -251,6 +254,7 @@ func (r *Reader) enter() (bool, error) {
 	return false, nil
 }
 
+// open opens s. If s is not there any more, the file stays nil without an error.
 func (r *Reader) open(s Segment) error {
 	f, err := r.cat.d.Open(s.Name, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -260,7 +264,7 @@ func (r *Reader) open(s Segment) error {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	if s.Active {
-		// It may have been cut since the listing; then this is another one.
+		// If it was cut since the listing, this file is another segment.
 		if n, _, err := r.cat.number(s.Name, s.Number-1); err != nil || n != s.Number {
 			return errors.Join(err, f.Close())
 		}
@@ -277,7 +281,7 @@ func (r *Reader) open(s Segment) error {
 	return nil
 }
 
-// turn goes on to the segment after this one.
+// turn goes on to the next segment. It returns false if there is none yet.
 func (r *Reader) turn() (bool, error) {
 	all, err := r.cat.list()
 	if err != nil {

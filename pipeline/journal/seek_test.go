@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestSeek: a reader that is sent to a place hands out the lines from there on, as
-// a new one does, whatever it read before and whatever was cut or pruned since.
+// TestSeek: after Seek a reader returns the lines from there on, as a new reader does,
+// whatever it read before and whatever was cut or pruned since.
 func TestSeek(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer s.Close()

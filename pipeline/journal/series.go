@@ -14,44 +14,45 @@ import (
 	"time"
 )
 
-// Series is the writer of one lane, or of the ledger: an active segment and the
-// sealed ones beside it.
+// Series is the writer of one lane, or of the ledger: one active segment, and the sealed
+// ones beside it.
 type Series struct {
 	c   Config
 	log *slog.Logger
 	dir Folder
 
-	turn chan struct{} // held by who commits, cuts or prunes; guards the fields up to mu
-	f    File
-	top  uint64 // of the sealed segments' numbers at open
-	seg  uint64 // number of the active segment; without headers, of this process's own count
-	size int64  // of the active segment, as far as we know it
-	head int64  // length of its header
-	last sealedName
-	sick bool // a write or sync failed: cut before the next line
-	long bool // and what it left could not be cut off
-	tick time.Time
-	shut bool
+	turn chan struct{} // the goroutine whose value is in it may commit, cut or prune; guards the fields up to mu
+	f    File          // the active segment; nil: it could not be opened
+	top  uint64        // the highest number of a sealed segment at open
+	seg  uint64        // number of the active segment; without headers, counted by this process
+	size int64         // bytes of the active segment that we know of
+	head int64         // bytes of its header
+	last sealedName    // of the newest sealed segment
+	sick bool          // a write or sync failed: cut before the next line
+	long bool          // the bytes that are not durable could not be cut off
+	tick time.Time     // of the last fsync
+	shut bool          // closed
 
-	mu      sync.Mutex
-	next    *batch        // gathers while another is committed
-	spare   []byte        // the last one's buffer
-	durable Pos           // all before it is on disk
+	mu      sync.Mutex    // guards all that follows
+	next    *batch        // gathers lines while another batch is committed
+	spare   []byte        // the buffer of the last batch
+	durable Pos           // all lines before it are on disk
 	moved   chan struct{} // closed and replaced when durable moves
 }
 
-// batch is what one fsync makes durable.
+// batch holds the lines that one fsync makes durable.
 type batch struct {
 	buf  []byte
-	base Pos // where buf came to lie
-	done chan struct{}
+	base Pos           // where buf lies in the series
+	done chan struct{} // closed when base and err are final
 	err  error
 }
 
-// OpenSeries opens or creates the series of c and repairs its tail. The caller
-// holds the lock of the folder.
+// OpenSeries opens or creates the series of c and repairs its tail. The caller holds the
+// lock of the folder.
 //
-// A crash here repeats: every step finds its own earlier half done.
+// A crash here: the next open does the same steps again. Each of them may find its work
+// done, or half done.
 func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if c.Disk == nil {
 		c.Disk = OS
@@ -75,7 +76,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 		err = s.openActive()
 	}
 	if err == nil && s.sick {
-		err = s.cut(time.Now()) // another program's segment is sealed as it is
+		err = s.cut(time.Now()) // a segment that another program began is sealed as it is
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open series %s: %w", c.Base, err), d.Close())
@@ -83,9 +84,9 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	return s, nil
 }
 
-// countFrom sets the number that a new active segment would get: above every
-// sealed one's, as readers number them, and above every number that a reader
-// gave a segment without one.
+// countFrom sets the number that a new active segment would get. It is above the number
+// of each sealed segment, and above each number that a reader gave to a segment of
+// another program.
 func (s *Series) countFrom(names []string) error {
 	c, err := openCatalog(s.dir, s.c.Base)
 	if err != nil {
@@ -105,8 +106,8 @@ func (s *Series) countFrom(names []string) error {
 	return nil
 }
 
-// openActive opens the active segment, cuts off a torn last line and gives an
-// empty segment its header.
+// openActive opens or creates the active segment, cuts off a torn last line, and writes
+// the header of an empty one. When it returns, the segment and its name are durable.
 func (s *Series) openActive() error {
 	f, err := s.dir.Open(s.c.Base, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err != nil {
@@ -120,6 +121,7 @@ func (s *Series) openActive() error {
 	return nil
 }
 
+// begin is openActive for a segment that is open.
 func (s *Series) begin() error {
 	f := s.f
 	torn, size, err := tornTail(f)
@@ -127,8 +129,8 @@ func (s *Series) begin() error {
 		return err
 	}
 	if len(torn) > 0 {
-		// A crash in the middle of a write: the line was never durable and nobody was
-		// handed it. Its file is found by the sweep.
+		// A crash in the middle of a write left it. It was never durable, and no reader
+		// returned it. The sweep finds its file.
 		s.log.Warn("cut off a torn line; the sweep finds its file again", "segment", s.c.Base, "offset", size, "bytes", fmt.Sprintf("%.200q", torn), "length", len(torn))
 		if err := f.Truncate(size); err != nil {
 			return fmt.Errorf("cut off torn line: %w", err)
@@ -148,9 +150,9 @@ func (s *Series) begin() error {
 	return nil
 }
 
-// ensureHeader reads the active segment's number, or writes the header of an
-// empty one. A segment that another program began, or whose number is not above
-// all others, keeps its lines: it is sealed as it is.
+// ensureHeader reads the active segment's number, or writes the header of an empty one.
+// If another program began the segment, or its number is not above all sealed ones, it
+// sets sick: the segment keeps its lines and is sealed as it is.
 func (s *Series) ensureHeader() error {
 	if s.c.Lane == "" {
 		return nil
@@ -176,7 +178,8 @@ func (s *Series) ensureHeader() error {
 	return nil
 }
 
-// tornTail returns the bytes after the last newline and the size without them.
+// tornTail returns the bytes after the last newline, at most MaxLine, and the size of
+// the segment without them.
 func tornTail(f File) (torn []byte, size int64, err error) {
 	st, err := f.Stat()
 	if err != nil {
@@ -204,12 +207,12 @@ func tornTail(f File) (torn []byte, size int64, err error) {
 	return torn, 0, err
 }
 
-// Append appends lines, each ending in a newline, and returns when they are
-// durable, with the place of the first and the place after the last. Lines of
-// one call lie together. On error none of them counts as appended.
+// Append appends lines, each of which ends in a newline. It returns when they are
+// durable, with the place of the first and the place after the last. The lines of one
+// call lie together. After an error none of them counts as appended.
 //
-// Whoever begins a batch leads it: while it waits for the running commit others
-// join, and one fsync serves them all.
+// The first goroutine in a batch commits it. While it waits for the commit before,
+// others add their lines, and one fsync serves them all.
 func (s *Series) Append(lines ...[]byte) (first, after Pos, err error) {
 	s.mu.Lock()
 	b := s.next
@@ -225,7 +228,7 @@ func (s *Series) Append(lines ...[]byte) (first, after Pos, err error) {
 	}
 	if lead {
 		s.turn <- struct{}{}
-		runtime.Gosched() // those whom the last commit woke join this one
+		runtime.Gosched() // goroutines that the last commit woke may add their lines
 		s.mu.Lock()
 		s.next = &batch{buf: s.spare[:0], done: make(chan struct{})}
 		s.spare = nil
@@ -243,7 +246,7 @@ func (s *Series) Append(lines ...[]byte) (first, after Pos, err error) {
 	return Pos{b.base.Segment, b.base.Offset + at}, Pos{b.base.Segment, b.base.Offset + end}, b.err
 }
 
-// commit writes b and syncs; the turn is held.
+// commit writes b and syncs. The caller holds the turn.
 func (s *Series) commit(b *batch) error {
 	if err := s.usable(); err != nil {
 		return err
@@ -252,9 +255,10 @@ func (s *Series) commit(b *batch) error {
 		time.Sleep(wait)
 	}
 	if s.size <= s.head {
-		// Nothing was trusted to this segment yet, and what is written now begins in
-		// its first page, which goes to disk whole: sealing it would leave one more
-		// empty segment with each attempt while the disk refuses.
+		// This segment has no line yet, so it need not be sealed: otherwise each attempt
+		// would leave one more empty segment while the disk refuses. That is safe, because
+		// the write below begins in the first page, and the next sync writes that page
+		// whole.
 		s.sick = false
 	}
 	if s.sick || s.size-s.head > 0 && s.size+int64(len(b.buf)) > s.c.CutSize {
@@ -269,20 +273,20 @@ func (s *Series) commit(b *batch) error {
 	if _, err := s.f.Write(b.buf); err != nil {
 		return s.distrust(fmt.Errorf("append to %s: %w", s.c.Base, err))
 	}
-	// A crash here: the lines may be there, whole, torn or not at all. Nobody was
-	// told of them; the sweep finds their files.
+	// A crash here: the lines may be there whole, torn, or not at all. No caller counts
+	// them as appended. The sweep finds their files.
 	if err := s.f.Sync(); err != nil {
 		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
 	}
-	// From here on a crash loses none of them.
+	// A crash from here on loses none of them.
 	s.tick = time.Now()
 	s.size += int64(len(b.buf))
 	s.publish(Pos{s.seg, s.size})
 	return nil
 }
 
-// usable opens the active segment again, or cuts it back, where an earlier
-// attempt failed.
+// usable opens the active segment again, or cuts it back, if that failed before. The
+// caller holds the turn. The error is os.ErrClosed after Close.
 func (s *Series) usable() error {
 	switch {
 	case s.shut:
@@ -296,8 +300,8 @@ func (s *Series) usable() error {
 	return nil
 }
 
-// mend takes note of lines that others appended (a shell script's bare paths),
-// and ends one that they left open.
+// mend takes note of lines that others appended, such as the bare paths of a shell
+// script. If the last one has no end, it writes a newline.
 func (s *Series) mend() error {
 	st, err := s.f.Stat()
 	if err != nil {
@@ -322,16 +326,16 @@ func (s *Series) mend() error {
 	return nil
 }
 
-// distrust cuts the segment back to what was durable and has it sealed before
-// the next line: after a failed fsync the kernel may have dropped the pages and
-// call the next one a success.
+// distrust cuts the segment back to its durable bytes, and lets it be sealed before the
+// next line. After a failed fsync the kernel may have dropped the pages, and the next
+// fsync would be a success that means nothing. It returns err with its own error.
 func (s *Series) distrust(err error) error {
 	s.sick = true
 	return errors.Join(err, s.cutBack())
 }
 
-// cutBack cuts off what is not durable. Lines that were left would be handed out
-// after the seal, and those who appended them append them anew.
+// cutBack cuts off the bytes that are not durable. If they stayed, readers would return
+// their lines after the seal; and their callers append those lines again.
 func (s *Series) cutBack() error {
 	back := s.Durable().Offset
 	if err := s.f.Truncate(back); err != nil {
@@ -342,6 +346,7 @@ func (s *Series) cutBack() error {
 	return nil
 }
 
+// publish moves durable to p and wakes the readers.
 func (s *Series) publish(p Pos) {
 	s.mu.Lock()
 	s.durable = p
@@ -350,10 +355,10 @@ func (s *Series) publish(p Pos) {
 	s.mu.Unlock()
 }
 
-// Folder returns where the segments lie. It is closed with the series.
+// Folder returns the folder of the segments. Close closes it.
 func (s *Series) Folder() Folder { return s.dir }
 
-// Durable returns the place before which all is on disk.
+// Durable returns the place before which all lines are on disk.
 func (s *Series) Durable() Pos {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -367,8 +372,8 @@ func (s *Series) Changed() <-chan struct{} {
 	return s.moved
 }
 
-// Adopt makes durable what others appended to the active segment, so that
-// readers see it. It costs one fstat when nobody did.
+// Adopt makes the whole lines durable that others appended to the active segment, so
+// that readers return them. If there are none it costs one fstat.
 func (s *Series) Adopt() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -390,7 +395,7 @@ func (s *Series) Adopt() error {
 	return nil
 }
 
-// Cut seals the active segment if it holds a line, and opens the next.
+// Cut seals the active segment if it holds a line, and opens the next one.
 func (s *Series) Cut(now time.Time) error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -403,8 +408,9 @@ func (s *Series) Cut(now time.Time) error {
 	return s.cut(now)
 }
 
-// cut seals and opens; the turn is held. On Windows a reader of another program
-// can refuse the rename: then appending goes on, and the cut is tried later.
+// cut seals the active segment and opens the next one. The caller holds the turn. On
+// Windows another program that has the segment open can prevent the rename: then
+// appending goes on, and a later cut tries again.
 func (s *Series) cut(now time.Time) error {
 	if err := s.f.Sync(); err != nil && !s.sick {
 		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
@@ -413,7 +419,7 @@ func (s *Series) cut(now time.Time) error {
 	if err := s.seal(name.format(s.c.Base)); err != nil {
 		return fmt.Errorf("seal %s: %w", s.c.Base, err)
 	}
-	// A crash here: there is no active segment; the next open makes one.
+	// A crash here: there is no active segment. The next open makes one.
 	s.last = name
 	if err := s.f.Close(); err != nil {
 		s.log.Warn("close sealed segment", "segment", name.format(s.c.Base), "error", err)
@@ -430,8 +436,8 @@ func (s *Series) cut(now time.Time) error {
 	return nil
 }
 
-// seal gives the active segment the name of a sealed one. An earlier rename may
-// have taken effect although it failed.
+// seal renames the active segment to name. An earlier rename may have reported an error
+// and yet have taken effect: then there is nothing to do.
 func (s *Series) seal(name string) error {
 	_, taken := s.dir.Lstat(name)
 	_, gone := s.dir.Lstat(s.c.Base)
@@ -444,7 +450,8 @@ func (s *Series) seal(name string) error {
 	return s.dir.Rename(s.c.Base, name)
 }
 
-// Close ends the series; what Append returned for is on disk already.
+// Close ends the series and waits for a commit that runs. Lines for which Append
+// returned are on disk already.
 func (s *Series) Close() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()

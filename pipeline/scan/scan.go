@@ -98,8 +98,8 @@ type Scanner interface {
 
 	// Key names everything that the scanner judges by now: its program and its
 	// signatures. It returns "" if that is not known. A verdict that was remembered
-	// under this key is what the scanner would still say. The key may change before the
-	// next file: which key that file's verdict has is in its Answer.
+	// under this key still holds. The key may change before the next file is judged, so
+	// each Answer has its own.
 	Key(ctx context.Context) string
 
 	// Scan judges files in one session. It pulls the next File as soon as it can send

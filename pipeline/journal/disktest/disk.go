@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package disktest is a disk in memory that forgets what was not synced, bytes
-// and names alike: what a power cut leaves in the worst case.
+// Package disktest is a disk in memory that forgets bytes and names that were not
+// synced, as a power cut does in the worst case.
 //
-// It promises that a test which passes on it relies on nothing but fsync.
+// It promises: a test that passes on it relies on nothing but fsync.
 //
 // Invariants:
 //
-//  1. Cut holds exactly what was synced: a file's bytes by Sync of the file, its
+//  1. Cut(0) holds exactly what was synced: a file's bytes by Sync of the file, its
 //     name by Sync of its folder.
-//  2. Before each operation that changes something the test is asked, and may
-//     have it fail, with or without its effect.
+//  2. Before each operation that changes something the disk asks the test, which may
+//     let it fail, with or without its effect.
+//
+// The package starts no goroutine. Disk.mu guards all nodes.
 package disktest
 
 import (
@@ -37,10 +39,10 @@ import (
 type Op struct {
 	Kind string // create, write, truncate, sync, mkdir, rename, remove, syncdir
 	Path string
-	Call string // the function that asks for it, as journal.(*Series).commit
+	Call string // the function that asks for it, such as journal.(*Series).commit
 }
 
-// Applied is an error of an operation that took effect all the same.
+// Applied is the error of an operation that took effect nevertheless.
 type Applied struct{ Err error }
 
 func (a Applied) Error() string { return a.Err.Error() }
@@ -48,23 +50,22 @@ func (a Applied) Error() string { return a.Err.Error() }
 // Unwrap returns the cause.
 func (a Applied) Unwrap() error { return a.Err }
 
-// ErrSkip has an operation succeed without effect: what a program does that
-// forgot it.
+// ErrSkip lets an operation succeed without effect, as if the program had forgotten it.
 var ErrSkip = errors.New("skipped")
 
 // Disk is a journal.Disk in memory.
 type Disk struct {
-	// Before is asked before each operation; nil: all succeed. An error fails the
-	// operation: without effect, or with it when it is Applied; ErrSkip does not
-	// even fail it. It is set before the disk is used, and must not use the disk
-	// except by Cut, CutOutOfOrder and Kill.
+	// Before is called before each operation; nil: all succeed. If it returns an error
+	// the operation fails without effect. With Applied it fails and takes effect. With
+	// ErrSkip it succeeds without effect. Set Before before the disk is used. It may
+	// call Cut, CutOutOfOrder and Kill, and nothing else of the disk.
 	Before func(Op) error
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards all that follows, and each node
 	root  *node
-	next  int
-	locks map[string]bool
-	room  int64 // what Free says
+	next  int             // the id of the next node
+	locks map[string]bool // by half
+	room  int64           // the bytes that Free returns
 }
 
 // node is a file or a folder.
@@ -76,11 +77,11 @@ type node struct {
 
 	synced      []byte                 // data as of the last Sync
 	syncedNames map[string]*node       // names as of the last Sync
-	last        func(map[string]*node) // the last change of names since, nil: there is none
+	last        func(map[string]*node) // the last change of names since then; nil: none
 	changed     time.Time
 }
 
-// rename changes names, and remembers how.
+// rename changes the names of a folder, and remembers the change.
 func (n *node) rename(change func(names map[string]*node)) {
 	change(n.names)
 	n.last = change
@@ -98,33 +99,33 @@ func folderNode(id int) *node {
 	return &node{id: id, dir: true, names: map[string]*node{}, syncedNames: map[string]*node{}}
 }
 
-// SetFree sets how many bytes the disk says are free.
+// SetFree sets how many bytes Free returns.
 func (d *Disk) SetFree(n int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.room = n
 }
 
-// Cut returns what the disk holds after a power cut now: what was synced, and of
-// bytes that were appended since the given share, in percent. The disk itself
-// goes on.
+// Cut returns the disk as it would be after a power cut now. It holds all that was
+// synced, and of the bytes that were appended since then the given share, in percent.
+// The disk itself stays as it is.
 func (d *Disk) Cut(share int) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.copied(&left{share: share, seen: map[*node]*node{}})
 }
 
-// CutOutOfOrder is Cut(0) on a disk that writes the names of a folder in no order:
-// of those that changed since its last Sync the last change is there, and the ones
-// before it are not.
+// CutOutOfOrder is Cut(0) on a disk that writes the names of a folder in any order. Of
+// the changes since the folder's last Sync only the last one is there.
 func (d *Disk) CutOutOfOrder() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.copied(&left{last: true, seen: map[*node]*node{}})
 }
 
-// Kill returns what the disk holds after the process is killed now: everything,
-// and what was not synced is not synced still. The disk itself goes on.
+// Kill returns the disk as it would be after the process is killed now. It holds
+// everything; bytes and names that were not synced are still not synced. The disk
+// itself stays as it is.
 func (d *Disk) Kill() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -135,12 +136,12 @@ func (d *Disk) copied(l *left) *Disk {
 	return &Disk{root: l.of(d.root), next: d.next, locks: map[string]bool{}, room: d.room}
 }
 
-// left is what is left of a disk.
+// left copies the part of a disk that is left after a cut.
 type left struct {
-	share int  // of what was appended, in percent
-	last  bool // the last change of a folder's names, though not those before
-	all   bool // what was not synced too
-	seen  map[*node]*node
+	share int             // of the bytes that were appended since the last Sync, in percent
+	last  bool            // keep the last change of a folder's names, and none before it
+	all   bool            // keep all that was not synced too
+	seen  map[*node]*node // the copy of each node
 }
 
 func (l *left) of(n *node) *node {
@@ -189,14 +190,14 @@ func caller() string {
 		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
 		switch {
 		case strings.HasSuffix(name, "(*Disk).OpenFolder"):
-			return "OpenFolder" // whoever calls it
+			return "OpenFolder" // whatever function calls it
 		case !strings.HasPrefix(name, "disktest.") || !more:
 			return name
 		}
 	}
 }
 
-// do asks Before and, unless it refuses, applies.
+// do asks Before, and applies the operation unless Before refuses.
 func (d *Disk) do(kind, path string, apply func() error) error {
 	var refused error
 	if d.Before != nil {
@@ -243,8 +244,8 @@ func (d *Disk) FindFolder(dir string) (journal.Folder, error) {
 	return &folder{d, dir, n}, nil
 }
 
-// folder finds a folder or makes it. As on the real disk the names of new ones
-// and of the one that is opened are synced.
+// folder finds a folder or makes it. As on the real disk, the names of new folders and
+// of the one that is opened (top) are synced.
 func (d *Disk) folder(dir string, top bool) (*node, error) {
 	parent, name := filepath.Dir(dir), filepath.Base(dir)
 	if parent == dir {
@@ -424,7 +425,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	return k, nil
 }
 
-// Write appends. A failure with effect leaves half of the bytes: a torn tail.
+// Write appends. A failure that takes effect leaves half of the bytes, a torn tail.
 func (f *file) Write(p []byte) (int, error) {
 	arrived := 0
 	err := f.d.do("write", f.path, func() error {
