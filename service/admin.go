@@ -20,33 +20,33 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// admin serves the admin endpoint. Its functions are asked at each request, so
-// that it outlives a reload.
+// admin serves the admin endpoint. It calls its functions at each request, so it serves
+// on after a reload. Each connection has a goroutine of its own.
 type admin struct {
 	status  func() pipeline.Status
 	ready   func() error
 	sweep   func(tree string) error
-	pipe    func() *pipeline.Pipeline // the one in force
+	pipe    func() *pipeline.Pipeline // of the configuration in force
 	reload  func(context.Context) error
 	metrics func() prometheus.Gatherer
-	token   func() string // empty: no orders are taken
+	token   func() string // "": only trusted peers may give orders
 	host    string        // the host part of the listen address
 	unix    bool
 	log     *slog.Logger
 	crowd   crowd
 }
 
-// maxHeader and maxBody bound a request, in bytes.
+// The longest header and body of a request, in bytes.
 const (
 	maxHeader = 16 << 10
 	maxBody   = 1 << 10
 )
 
-// peerKey marks the context of a connection whose peer needs no token.
+// peerKey is the context's key for whether the peer of a connection is trusted.
 type peerKey struct{}
 
-// server returns the HTTP server at rest. Its limits keep a slow client, and many
-// of them, from holding much.
+// server returns the HTTP server, which does not serve yet. Its limits bound the time
+// and the memory that a client can hold.
 func (a *admin) server() *http.Server {
 	return &http.Server{
 		Handler:           a.handler(),
@@ -98,8 +98,8 @@ func (a *admin) handler() http.Handler {
 	return a.local(crossOrigin.Handler(mux))
 }
 
-// local refuses what a web page of somebody else may send through a browser on
-// this machine: a name that was rebound to loopback, a cross-site request.
+// local refuses requests that a foreign web page may send through a browser on this
+// machine: those for a host name that was rebound to loopback, and cross-site requests.
 func (a *admin) local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -119,8 +119,8 @@ func (a *admin) local(next http.Handler) http.Handler {
 	})
 }
 
-// allowed holds the Host header against localhost, loopback addresses and the
-// listen host.
+// allowed reports whether the Host header is localhost, a loopback address or the listen
+// host.
 func (a *admin) allowed(host string) bool {
 	name := host
 	if strings.Contains(host, ":") && !strings.HasSuffix(host, "]") {
@@ -136,13 +136,14 @@ func (a *admin) allowed(host string) bool {
 	return strings.EqualFold(name, "localhost") || name != "" && name == a.host || ip != nil && ip.IsLoopback()
 }
 
-// guarded has do done for who is let in.
+// guarded is told for an order that answers nothing but whether it is done.
 func (a *admin) guarded(do func(*http.Request) error) http.Handler {
 	return a.told(func(r *http.Request) (any, error) { return nil, do(r) })
 }
 
-// told answers who is let in with what do returns, as JSON: who knows the token,
-// and root and our own user on the Unix socket.
+// told returns a handler that calls do and answers with its result as JSON. It serves
+// only clients that send the token, and trusted peers: root and our own user on the
+// Unix socket.
 func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trusted, _ := r.Context().Value(peerKey{}).(bool)
@@ -156,7 +157,7 @@ func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 		g, _ := r.Context().Value(guestKey{}).(*guest)
 		a.crowd.keep(g, true)
 		defer a.crowd.keep(g, false)
-		// A look over a million files takes its time.
+		// A look over a million files takes long: no deadline.
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
 			a.log.Debug("write deadline stays", "error", err)
 		}
@@ -176,8 +177,8 @@ func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 	})
 }
 
-// Printable returns text fit for a terminal: a line that holds a character that
-// one would act upon is quoted in ASCII.
+// Printable returns text that is safe to print on a terminal. A line with a character
+// that cannot be shown is quoted in ASCII.
 func Printable(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
@@ -186,8 +187,7 @@ func Printable(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// serve answers on l until ctx ends, then lets requests at hand end for a
-// moment.
+// serve answers on l until ctx ends. Requests that run then have two seconds to end.
 func (a *admin) serve(ctx context.Context, l net.Listener) error {
 	srv := a.server()
 	ended := make(chan error, 1)

@@ -11,20 +11,20 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong in a configuration.
+// Problem is one mistake in a configuration.
 type Problem struct {
 	Line, Col int    // from 1; 0: not in the file but on the command line
-	Key       string // in full, as watch[2].settle; empty for syntax
+	Key       string // in full, such as watch[2].settle; empty for syntax
 	What      string // what is wrong, and the next step
 }
 
-// ConfigError is everything that is wrong in one configuration.
+// ConfigError holds all mistakes of one configuration.
 type ConfigError struct {
 	File     string
 	Problems []Problem // in order of place
 }
 
-// Error has one line for each problem: FILE:LINE:COLUMN: KEY: WHAT.
+// Error returns one line for each problem: FILE:LINE:COLUMN: KEY: WHAT.
 func (e *ConfigError) Error() string {
 	var lines []string
 	for _, p := range e.Problems {
@@ -40,8 +40,8 @@ func (e *ConfigError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// binder fills the file's structs from the decoded text. It goes on after a
-// problem, so that all of them are told.
+// binder fills the structs of a configuration from the decoded text. It goes on after a
+// problem, so that the user is told all of them.
 type binder struct {
 	places   places
 	problems []Problem
@@ -57,7 +57,8 @@ func (b *binder) odd(key, format string, args ...any) {
 	b.note(key, b.places[key].key, fmt.Sprintf(format, args...))
 }
 
-// note keeps the first problem of each key: what follows from it is noise.
+// note notes a problem. It keeps only the first one of each key, because the others
+// mostly follow from it.
 func (b *binder) note(key string, at place, what string) {
 	if slices.ContainsFunc(b.problems, func(p Problem) bool { return p.Key == key && (key != "" || p.What == what) }) {
 		return
@@ -65,8 +66,10 @@ func (b *binder) note(key string, at place, what string) {
 	b.problems = append(b.problems, Problem{at.line, at.col, key, what})
 }
 
-// filled is a table that knows its defaults.
+// filled is a table that fills itself with its defaults.
 type filled interface{ fill() }
+
+// bind binds the value of key to dst. It notes each problem.
 
 func (b *binder) bind(key string, v any, dst reflect.Value) {
 	if dst.Kind() == reflect.Pointer {
@@ -134,7 +137,7 @@ func tableHint(key string) string {
 	return `write { first = "1s", max = "5m" }`
 }
 
-// named binds [scanner.NAME] tables to a map.
+// named binds [scanner.NAME] tables to a map by NAME.
 func (b *binder) named(key string, v any, dst reflect.Value) {
 	in, ok := v.(map[string]any)
 	if !ok {
@@ -154,7 +157,7 @@ func (b *binder) named(key string, v any, dst reflect.Value) {
 	}
 }
 
-// list binds a TOML array to a slice: of tables, or of values.
+// list binds a TOML array of tables or values to a slice.
 func (b *binder) list(key string, v any, dst reflect.Value) {
 	elem := dst.Type().Elem()
 	var in []any
@@ -187,7 +190,7 @@ func (b *binder) list(key string, v any, dst reflect.Value) {
 
 func lastPart(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
-// fieldOf returns the index of the field for a key, -1 for none.
+// fieldOf returns the index of the field for a key, or -1.
 func fieldOf(t reflect.Type, name string) int {
 	for i := range t.NumField() {
 		if t.Field(i).Tag.Get("toml") == name {
@@ -197,7 +200,7 @@ func fieldOf(t reflect.Type, name string) int {
 	return -1
 }
 
-// words that other programs use for the same thing.
+// foreign maps words of other programs to our keys for the same thing.
 func foreign() map[string]string {
 	return map[string]string{
 		"threads": "workers", "concurrency": "workers", "parallel": "workers", "directory": "path", "dir": "path", "root": "path",
@@ -209,7 +212,7 @@ func foreign() map[string]string {
 	}
 }
 
-// unknownHint says what the writer of an unknown key may have meant.
+// unknownHint returns a guess at the key that the user meant, or the known keys.
 func (b *binder) unknownHint(key, name string, t reflect.Type) string {
 	names := keysOf(t)
 	if slices.Contains(names, foreign()[name]) {
@@ -239,6 +242,7 @@ func (b *binder) unknownHint(key, name string, t reflect.Type) string {
 	return fmt.Sprintf("known %s are %s", where, strings.Join(names, ", "))
 }
 
+// home is a table of the configuration, with the struct that has its keys.
 type home struct {
 	name string
 	t    reflect.Type
@@ -252,6 +256,7 @@ func homes() []home {
 	}
 }
 
+// keysOf returns the keys of a table.
 func keysOf(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
@@ -262,8 +267,8 @@ func keysOf(t reflect.Type) []string {
 	return names
 }
 
-// distance is how many letters must be put in, taken out, changed or swapped
-// with their neighbour to make b of a.
+// distance returns how many edits make b from a. An edit adds, removes or changes one
+// letter, or swaps two neighbours.
 func distance(a, b string) int {
 	if len(a) > 64 {
 		return len(a)

@@ -19,9 +19,9 @@ import (
 // pingLimit is how long Check waits for one scanner.
 const pingLimit = 5 * time.Second
 
-// Check tries the configuration, the trees, the limits and every scanner, and
-// prints a line for each. offline leaves the scanners out. The error's code is
-// of the first thing that failed.
+// Check tries the configuration, the trees, the limits and each scanner, and prints a
+// line for each. With offline it pings no scanner. The error has the code of the first
+// failure, which is printed already.
 func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	s, err := Load(f)
 	if err != nil {
@@ -78,6 +78,8 @@ func (r *report) result(what, text string, err error) {
 	}
 }
 
+// checkTree reports whether a tree is there and we may list it. The error ends with the
+// next step.
 func checkTree(path string) error {
 	const what = "make the folder, or mount what belongs there"
 	st, err := os.Stat(path)

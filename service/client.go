@@ -17,24 +17,25 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer is how many bytes of an answer are read.
 const maxAnswer = 16 << 20
 
-// askLimit is how long an answer may take; a reload has the old workers finish.
+// askLimit is how long an answer may take. A reload answers when the old workers have
+// finished.
 const askLimit = 30 * time.Second
 
 // client asks the running service over its admin endpoint.
 type client struct {
 	listen   endpoint
 	state    string
-	bad      error // what is wrong with the configuration we read
+	bad      error // the problems of the configuration that we read
 	settings Settings
-	limit    time.Duration // for an answer
+	limit    time.Duration // how long an answer may take
 }
 
-// newClient reads from the configuration where the service listens. A file with
-// problems is no hindrance as long as that can be read: the service, which has
-// an older one in force, may still answer.
+// newClient reads from the configuration where the service listens. The file may have
+// problems, as long as that can be read: the service may run with an older
+// configuration. If the endpoint is off, the error is a silence.
 func newClient(f Flags) (*client, error) {
 	c, err := readClient(f)
 	if err == nil && c.listen == (endpoint{}) {
@@ -43,7 +44,7 @@ func newClient(f Flags) (*client, error) {
 	return c, err
 }
 
-// readClient is newClient also where the endpoint is off.
+// readClient is newClient, but an endpoint that is off is not an error.
 func readClient(f Flags) (*client, error) {
 	s, bad := Load(f)
 	var wrong *ConfigError
@@ -57,17 +58,17 @@ func readClient(f Flags) (*client, error) {
 	return &client{listen: listen, state: s.Pipeline.State, bad: bad, settings: s, limit: askLimit}, nil
 }
 
-// silence is that nobody answers: no service runs, or not there.
+// silence is the error if nobody answers: no service runs, or it listens elsewhere.
 type silence struct{ error }
 
-// refusal is an answer that is not a success.
+// refusal is the error of a service that answers with a failure.
 type refusal struct{ text string }
 
 func (e *refusal) Error() string { return e.text }
 
-// ask sends a request to both places where halves of the service may listen and
-// returns the bodies of the successes. When nothing answers or no one says yes
-// it returns an error.
+// ask sends a request to both addresses at which halves of the service may listen. It
+// returns the bodies of the successes. If there are none it returns an error: a silence
+// if nobody answered.
 func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error) {
 	bodies, refused, err := c.askBoth(ctx, method, path)
 	if err == nil && len(bodies) == 0 {
@@ -76,15 +77,15 @@ func (c *client) ask(ctx context.Context, method, path string) ([][]byte, error)
 	return bodies, err
 }
 
-// askBoth tells successes and refusals apart, for one half may say yes and the
-// other no. err is that neither could be asked.
+// askBoth is ask, but one half may succeed and the other refuse: bodies are of the
+// successes, and refused joins the refusals. err says that neither half could be asked.
 func (c *client) askBoth(ctx context.Context, method, path string) (bodies [][]byte, refused, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	token, noToken := "", error(nil)
 	if method == http.MethodPost {
-		// On the Unix socket our uid may do. Whether a service runs at all is the
-		// first thing to know, so this is told only when one refuses.
+		// On the Unix socket our uid may be enough. So a missing token is an error only
+		// if a half refuses.
 		token, noToken = readToken(c.state)
 	}
 	var silent []error
@@ -95,7 +96,7 @@ func (c *client) askBoth(ctx context.Context, method, path string) (bodies [][]b
 		case err == nil:
 			bodies = append(bodies, body)
 		case errors.As(err, &no):
-			// Both halves read the same file and say the same of it.
+			// Both halves read the same file, so both may refuse with the same words.
 			if refused == nil || refused.Error() != err.Error() {
 				refused = errors.Join(refused, err)
 			}
@@ -114,6 +115,8 @@ func (c *client) askBoth(ctx context.Context, method, path string) (bodies [][]b
 	return nil, nil, silence{fmt.Errorf("ask service: nothing answers at %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", c.listen, silent[0])}
 }
 
+// request sends one request to e and returns the body. An answer other than 200 is a
+// *refusal; with 401 and 403 it has the code ExitPermission.
 func (e endpoint) request(ctx context.Context, method, path, token string) ([]byte, error) {
 	host := "certpush"
 	if e.network == "tcp" {
@@ -126,7 +129,7 @@ func (e endpoint) request(ctx context.Context, method, path, token string) ([]by
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	// An own transport: no proxy of the environment lies on the way to ourselves.
+	// Our own transport, so that no proxy of the environment is used.
 	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, e.network, e.address)
@@ -162,7 +165,7 @@ func order(ctx context.Context, f Flags, what, path string) error {
 	return nil
 }
 
-// Pause has the running service push nothing to a scanner until Resume.
+// Pause lets the running service push nothing to a scanner until Resume.
 func Pause(ctx context.Context, f Flags, scanner string) error {
 	return order(ctx, f, "pause", "/api/v1/pause?scanner="+url.QueryEscape(scanner))
 }
@@ -172,18 +175,18 @@ func Resume(ctx context.Context, f Flags, scanner string) error {
 	return order(ctx, f, "resume", "/api/v1/resume?scanner="+url.QueryEscape(scanner))
 }
 
-// Sweep asks the running service for a sweep of tree, or of all when it is
-// empty.
+// Sweep asks the running service for a sweep of tree; "": of all trees.
 func Sweep(ctx context.Context, f Flags, tree string) error {
 	return order(ctx, f, "sweep", "/api/v1/sweep?tree="+url.QueryEscape(tree))
 }
 
-// Reload asks the running service to read its configuration again and waits
-// until it has done so. The error says why it was refused.
+// Reload asks the running service to read its configuration again, and waits until that
+// is in force. The error says why the service refused it.
 //
-// The file may name another address than the service has now: then that is asked
-// which the service noted. Where there is none systemd's word of its process is left,
-// and a signal, which has no answer.
+// The file may name another address than the one at which the service listens now. If
+// nobody answers there, Reload asks at the address that the service noted in its state
+// folder. If nobody answers there either, it sends SIGHUP to the process that systemd
+// names in MAINPID; a signal has no answer, so the result is nil.
 func Reload(ctx context.Context, f Flags) error {
 	c, err := readClient(f)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// halves serves answers where `watch` and `push` would and returns the
-// configuration that leads there.
+// halves serves answers at the addresses of `watch` and `push`, and returns the
+// configuration that names them.
 func halves(t *testing.T, watch, push http.HandlerFunc) Flags {
 	t.Helper()
 	for range 100 {
@@ -44,7 +44,7 @@ func halves(t *testing.T, watch, push http.HandlerFunc) Flags {
 	return Flags{}
 }
 
-// TestReloadTellsOfAHalfThatRefused: a yes of the other half must not hide it.
+// TestReloadTellsOfAHalfThatRefused, also if the other half succeeds.
 func TestReloadTellsOfAHalfThatRefused(t *testing.T) {
 	yes := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "done") }
 	no := func(w http.ResponseWriter, _ *http.Request) {
@@ -70,7 +70,7 @@ func TestReloadTellsOfAHalfThatRefused(t *testing.T) {
 	}
 }
 
-// TestSweepIsAskedOfBothHalves, for only one has trees.
+// TestSweepIsAskedOfBothHalves, because only one has trees.
 func TestSweepIsAskedOfBothHalves(t *testing.T) {
 	yes := func(w http.ResponseWriter, r *http.Request) {
 		if got := r.URL.Query().Get("tree"); got != "a b&c" {

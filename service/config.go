@@ -24,11 +24,11 @@ const (
 	ConsumerOnly = pipeline.ConsumerOnly
 )
 
-// Flags are what the command line says. They overrule the file; a zero field
-// leaves the file's value.
+// Flags are the values of the command line. They overrule the file. A zero field leaves
+// the value of the file.
 type Flags struct {
 	File       string        // -c
-	Half       pipeline.Half // which verb it is
+	Half       pipeline.Half // the half that the verb runs
 	Trees      []string      // -d
 	JournalDir string        // -m
 	Address    string        // -s
@@ -38,22 +38,22 @@ type Flags struct {
 
 // Settings is a whole configuration, file and flags together.
 type Settings struct {
-	File     string          // where it was read; empty: no file
+	File     string          // its path; empty: no file
 	Pipeline pipeline.Config // without Half, Log and Registry
 	Listen   string          // as in the file: HOST:PORT, unix:/path or off
 	Log      LogSettings
 }
 
-// LogSettings says what is logged, and where.
+// LogSettings says where the log goes, from which level on, and in which form.
 type LogSettings struct {
 	Level slog.Level
 	To    string // auto, or a file path
 	JSON  bool
 }
 
-// Load reads the configuration that f names: -c, else the system's own where it
-// is there, else none. All that is wrong is in the error, a *ConfigError with
-// the place of each problem; the Settings then hold what could be read.
+// Load reads the configuration: the file of -c, or the system's own file if there is
+// one, or no file. If it has problems, the error is a *ConfigError with the place of
+// each, and the Settings hold the values that could be read.
 func Load(f Flags) (Settings, error) {
 	path, err := f.path()
 	if err != nil {
@@ -91,7 +91,7 @@ func Load(f Flags) (Settings, error) {
 	return s, nil
 }
 
-// path returns the file to read, empty for none.
+// path returns the path of the file to read, or "" if there is none.
 func (f Flags) path() (string, error) {
 	if f.File != "" {
 		path, err := filepath.Abs(f.File)
@@ -107,7 +107,7 @@ func (f Flags) path() (string, error) {
 	return path, nil
 }
 
-// foregroundState is the state folder without a file.
+// foregroundState returns the state folder if there is no file.
 func (f Flags) foregroundState() string {
 	if f.JournalDir != "" {
 		return filepath.Join(f.JournalDir, ".certpush")
@@ -115,8 +115,8 @@ func (f Flags) foregroundState() string {
 	return "certpush-state"
 }
 
-// convert turns the tables and flags into Settings and returns the key of each
-// tree.
+// convert turns the tables and flags into Settings. It also returns the key of each
+// tree, or "-d PATH" for a tree of the command line.
 func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
 	s := Settings{Listen: t.Admin.Listen}
 	s.Pipeline.State = absolute(b, "state", string(t.State))
@@ -150,8 +150,9 @@ func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
 	return s, keys
 }
 
-// absolute makes path absolute. Only what comes from the command line or a
-// default may be relative: a service starts in a folder of the system's choice.
+// absolute makes path absolute. A path in the file must be absolute already, because
+// the system chooses the folder in which a service starts. A path of the command line or
+// of a default may be relative.
 func absolute(b *binder, key, path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return filepath.Clean(path)
@@ -168,15 +169,15 @@ func absolute(b *binder, key, path string) string {
 	return full
 }
 
-// positive refuses a value at or below nothing where the file gives it.
+// positive notes a problem if the file gives a value that is not above 0.
 func (b *binder) positive(key string, n int64, example string) {
 	if _, inFile := b.places[key]; inFile && n <= 0 {
 		b.wrong(key, "it must be more than 0: write for example %q", example)
 	}
 }
 
-// none turns the file's 0, which means no limit, into the pipeline's -1, for
-// there 0 means the default.
+// none turns the 0 of the file, which means no limit, into the -1 of the pipeline. There
+// 0 means the default.
 func none[T ~int64](v T) T {
 	if v == 0 {
 		return -1
@@ -229,7 +230,8 @@ func globs(in []Glob) []string {
 	return out
 }
 
-// built refuses a choice that is unknown, and one that is planned but not built.
+// built notes a problem if a choice is not one of now. later are the choices that are
+// planned but not built.
 func (b *binder) built(key, what, choice string, now, later []string) {
 	if slices.Contains(now, choice) {
 		return
@@ -269,8 +271,8 @@ func convertLog(t logTable, b *binder) LogSettings {
 	return s
 }
 
-// checkTrees refuses trees that would take each other's samples, and a tree
-// that holds what certpush itself writes: it would push its own journal.
+// checkTrees notes a problem for trees that lie in each other or have one name, and for
+// a tree that holds files which certpush writes: it would push its own journal.
 func checkTrees(b *binder, s Settings, keys []string) {
 	trees := s.Pipeline.Trees
 	dir := s.Pipeline.Journal.Dir
@@ -304,8 +306,8 @@ func checkTrees(b *binder, s Settings, keys []string) {
 	}
 }
 
-// tree notes a problem with a tree at its key, or at the table where the key is
-// not written.
+// tree notes a problem with a tree at the key name of its table. If the key is not in
+// the file, the place is that of the table.
 func (b *binder) tree(key, name, what string) {
 	full := join(key, name)
 	at, given := b.places[full]
@@ -319,11 +321,11 @@ func (b *binder) tree(key, name, what string) {
 
 func nameOf(t pipeline.Tree) string { return cmp.Or(t.Name, filepath.Base(t.Path)) }
 
-// Resolved returns path with the links in it resolved as far as they lead to
-// something: a tree's own path may be one. What is not there, perhaps because the
-// service manager hides it, is taken as it is named.
+// Resolved returns path with its symbolic links resolved, because a tree's own path may
+// be one. The part of it that is not there stays as it is: the service manager may hide
+// it.
 func Resolved(path string) string {
-	const follow = 40 // as many links as Linux does
+	const follow = 40 // links; Linux follows as many
 	dir, rest := path, ""
 	for links := 0; ; {
 		if to, err := filepath.EvalSymlinks(dir); err == nil {
@@ -350,7 +352,7 @@ func below(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// Written lists the folders that a service with these settings writes.
+// Written returns the folders in which a service with these settings writes.
 func (s Settings) Written() []string {
 	dirs := []string{s.Pipeline.State}
 	if dir := s.Pipeline.Journal.Dir; dir != "" {

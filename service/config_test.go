@@ -17,9 +17,8 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// written writes text as a configuration file and returns its path.
-// written is a file that holds text, each path from the root as this system
-// writes it.
+// written writes text as a configuration file and returns its path. Each absolute path
+// in the text is written as this system does.
 func written(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "certpush.toml")
@@ -31,7 +30,7 @@ func written(t *testing.T, text string) string {
 	return path
 }
 
-// rooted is an absolute path as this system writes it.
+// rooted returns an absolute path as this system writes it.
 func rooted(path string) string {
 	return filepath.FromSlash(filepath.VolumeName(os.TempDir()) + path)
 }
@@ -53,7 +52,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What the example writes out, the pipeline fills in.
+	// The pipeline fills in the values that the example writes out.
 	b.Pipeline.Trees[0].Name, b.Pipeline.Trees[0].Include = "samples", []string{"**"}
 	b.Pipeline.Scanners[0].MaxSize = 25 << 20
 	b.Pipeline.State = rooted("/var/lib/certpush")
@@ -217,8 +216,8 @@ func TestAFileThatIsMissingOrNotToBeTrustedIsRefused(t *testing.T) {
 	}
 }
 
-// symlink makes a link, or skips the test where there are none: on Windows it
-// takes a right, and Wine says that it made one and makes none.
+// symlink makes a link, or skips the test if that is not possible: Windows asks for a
+// right, and Wine reports success and makes no link.
 func symlink(t *testing.T, to, path string) {
 	t.Helper()
 	err := os.Symlink(to, path)
@@ -230,7 +229,7 @@ func symlink(t *testing.T, to, path string) {
 	}
 }
 
-// A tree's own path may be a link: what it leads to counts.
+// A tree's own path may be a link. The folder to which it leads counts.
 func TestATreeThatLeadsToTheStateIsRefused(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

@@ -69,8 +69,8 @@ func exampleConfig(t testing.TB) string {
 	return string(text)
 }
 
-// TestConfigurationIsDescribed: the page, the man page and the example say what
-// their one source says. With -update it writes them.
+// TestConfigurationIsDescribed: the page, the man page and the example are as rendered
+// from their one source. With -update it writes them.
 func TestConfigurationIsDescribed(t *testing.T) {
 	d := readDescribed(t)
 	for path, want := range map[string]string{
@@ -95,7 +95,7 @@ func TestConfigurationIsDescribed(t *testing.T) {
 	}
 }
 
-// between returns the text of a file with what lies between two lines replaced.
+// between returns the text of a file, with the part between two lines replaced.
 func between(t *testing.T, path, begin, end, with string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -110,8 +110,7 @@ func between(t *testing.T, path, begin, end, with string) string {
 	return head + begin + with + end + tail
 }
 
-// TestEveryKeyIsDescribed with the type that it has, and the default that its fill
-// method sets.
+// TestEveryKeyIsDescribed, with its type and with the default that its fill method sets.
 func TestEveryKeyIsDescribed(t *testing.T) {
 	var top fileTable
 	var watch watchTable
@@ -170,8 +169,8 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 	}
 }
 
-// sameDefault holds a default that is described against the one that is set. A key
-// without one has the zero value.
+// sameDefault reports whether a default that is described is the one that is set. A key
+// without a described default must have the zero value.
 func sameDefault(t *testing.T, key, text string, have reflect.Value) {
 	t.Helper()
 	want := reflect.New(have.Type()).Elem()
@@ -195,7 +194,7 @@ func sameDefault(t *testing.T, key, text string, have reflect.Value) {
 	}
 }
 
-// standsFor is what a key's default is shown as.
+// standsFor returns the text that is shown for a key's default.
 func (k describedKey) standsFor() (text string, literal bool) {
 	if k.Default != "" {
 		return k.Default, true

@@ -8,29 +8,28 @@ import (
 	"sync"
 )
 
-// mostGuests is how many connections the admin endpoint holds. Each costs a
-// descriptor of the process, and samples need theirs.
+// mostGuests is how many connections the admin endpoint holds. Each takes a descriptor
+// of the process, and the process needs descriptors for samples.
 const mostGuests = 64
 
-// crowd is who is connected to the admin endpoint. It never locks anybody out: a
-// newcomer that is one too many takes the place of who is there longest. Only who
-// gave an order that takes its time, and was let in, keeps his place.
+// crowd holds the connections to the admin endpoint. When full, a new connection evicts
+// the oldest one, except connections with an authorized request in progress.
 type crowd struct {
-	mu  sync.Mutex
-	all []*guest // who came first is first
+	mu  sync.Mutex // guards all and each guest
+	all []*guest   // the oldest first
 }
 
 // guest is one connection.
 type guest struct {
 	conn net.Conn
-	kept bool
+	kept bool // an authorized request is in progress
 }
 
-// guestKey marks a connection's guest in its context.
+// guestKey is the context's key for the guest of a connection.
 type guestKey struct{}
 
-// enter takes conn in and closes another one, or conn itself, where it is one too
-// many.
+// enter adds conn. If there are too many it closes the oldest connection that is not
+// kept, or conn itself if all are kept.
 func (c *crowd) enter(conn net.Conn) *guest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,7 +37,7 @@ func (c *crowd) enter(conn net.Conn) *guest {
 	if len(c.all) >= mostGuests {
 		i := slices.IndexFunc(c.all, func(g *guest) bool { return !g.kept })
 		if i < 0 {
-			conn.Close() // who serves it finds out
+			conn.Close() // its server reads an error
 			return g
 		}
 		c.all[i].conn.Close()
@@ -48,14 +47,14 @@ func (c *crowd) enter(conn net.Conn) *guest {
 	return g
 }
 
-// leave lets go of a connection that is closed.
+// leave removes a connection that is closed.
 func (c *crowd) leave(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all = slices.DeleteFunc(c.all, func(g *guest) bool { return g.conn == conn })
 }
 
-// keep has g keep its place, or no longer.
+// keep sets whether g is kept. g may be nil.
 func (c *crowd) keep(g *guest, on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// TestACrowdAtTheDoorKeepsNobodyOut: of many that say nothing, or half of something,
-// a few are held. Who comes after them is answered, and an order that takes its time
-// is carried out meanwhile.
+// TestACrowdAtTheDoorKeepsNobodyOut: many clients connect that send nothing, or half of a
+// request. Only mostGuests of them are held. A client that comes after them is answered,
+// and an order that takes long is carried out meanwhile.
 func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 	orders := 0
 	a := testAdmin(&orders)
@@ -62,7 +62,7 @@ func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 		}
 		defer c.Close()
 		if i%2 == 0 {
-			// One that was shut out meanwhile may say so.
+			// An error is fine: the connection may have been evicted.
 			_, _ = c.Write([]byte("POST /api/v1/sweep HTTP/1.1\r\nHost: 127.0.0.1\r\n"))
 		}
 		silent = append(silent, c)
@@ -76,7 +76,7 @@ func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 	if took := time.Since(begin); answer.StatusCode != http.StatusOK || took > 4*time.Second {
 		t.Errorf("%s after %v", answer.Status, took)
 	}
-	// Those who came first were let go, long before their time to speak was over.
+	// The first connections were closed long before their time limit.
 	for _, c := range silent[:len(silent)-mostGuests] {
 		if err := c.SetReadDeadline(begin.Add(4 * time.Second)); err != nil {
 			t.Fatal(err)
@@ -113,8 +113,8 @@ func (f *failing) Accept() (net.Conn, error) {
 	return f.Listener.Accept()
 }
 
-// TestAFailureToTakeAConnectionEndsNoDoor: one is passed over in silence, more are
-// told when they begin and when they end, and whoever comes next is answered.
+// TestAFailureToTakeAConnectionEndsNoDoor: one failure of Accept is not logged. If there
+// are more, their begin and their end are logged. The next client is answered.
 func TestAFailureToTakeAConnectionEndsNoDoor(t *testing.T) {
 	for times, want := range map[int32]string{0: "", 1: "", 4: "level=ERROR msg=\"admin endpoint takes no connection; it is tried again: look how many descriptors are open\" " +
 		"error=\"accept: too many open files\"\nlevel=INFO msg=\"admin endpoint takes connections again\"\n"} {

@@ -13,23 +13,24 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// door keeps the admin endpoint open where the configuration in force has it.
+// door keeps the admin endpoint open at the address of the configuration in force. Only
+// the goroutine of process.work uses it; the token is read by those that serve.
 type door struct {
 	p     *process
 	at    endpoint
-	shut  context.CancelFunc // nil while closed
-	noted *endpoint
-	all   sync.WaitGroup
-	token atomic.Pointer[string] // nil or empty: no orders are taken
+	shut  context.CancelFunc     // nil while closed
+	noted *endpoint              // the address that is noted in the state folder; nil: none yet
+	all   sync.WaitGroup         // the endpoints that serve, also those that are closing
+	token atomic.Pointer[string] // nil or empty: only trusted peers may give orders
 }
 
-// open opens the endpoint of g. A door that is at the right place already stays
-// as it is; the old one closes in its own time, since it may be the one that a
-// reload is answered through. An address in use is logged, and the service goes
-// on without: files are worth more than a page.
+// open opens the endpoint of g. If it is open at that address already, it stays as it
+// is. Otherwise the old endpoint closes and open does not wait for it, because a reload
+// may be answered through it. If the new address cannot be opened, that is logged, and
+// the service runs without an endpoint.
 //
-// While the state is not open yet nothing is written there: orders are taken by
-// the token that it has from before.
+// begun says that the pipeline has opened its state. Before that, open writes nothing
+// there, and takes the token that is there from before.
 func (d *door) open(g *generation, begun bool) {
 	want, err := parseListen(g.settings.Listen)
 	if err != nil {
@@ -82,7 +83,7 @@ func (d *door) open(g *generation, begun bool) {
 	g.log.Info("admin endpoint is open", "listen", want.String())
 }
 
-// note leaves word of where the door is, once the state is open.
+// note writes the address of the endpoint into the state folder, once the state is open.
 func (d *door) note(g *generation, at endpoint, begun bool) {
 	if !begun || d.noted != nil && *d.noted == at {
 		return
@@ -94,7 +95,7 @@ func (d *door) note(g *generation, at endpoint, begun bool) {
 	d.noted = &at
 }
 
-// findToken reads the token, and makes it where it is missing.
+// findToken reads the token. Once the state is open it makes a missing one.
 func (d *door) findToken(g *generation, begun bool) {
 	find := readToken
 	if begun {
@@ -107,7 +108,7 @@ func (d *door) findToken(g *generation, begun bool) {
 	d.token.Store(&token)
 }
 
-// now returns the token, empty while there is none.
+// now returns the token, or "" while there is none.
 func (d *door) now() string {
 	if token := d.token.Load(); token != nil {
 		return *token
@@ -115,7 +116,7 @@ func (d *door) now() string {
 	return ""
 }
 
-// close shuts the door and waits until nobody is served any more.
+// close closes the endpoint and waits until no request runs any more.
 func (d *door) close() {
 	if d.shut != nil {
 		d.shut()

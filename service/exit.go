@@ -12,7 +12,7 @@ import (
 // The exit codes of the command.
 const (
 	ExitOK          = 0
-	ExitFailure     = 1  // run time
+	ExitFailure     = 1  // any other error
 	ExitMalicious   = 2  // scan: something was malicious
 	ExitUsage       = 64 // the command line is wrong
 	ExitUnavailable = 69 // a scanner is unreachable
@@ -30,7 +30,7 @@ type coded struct {
 func (e *coded) Error() string { return e.err.Error() }
 func (e *coded) Unwrap() error { return e.err }
 
-// ErrMalicious is what Scan returns when something was malicious.
+// ErrMalicious is the error of Scan if a file was malicious.
 var ErrMalicious = errors.New("something was malicious")
 
 // Usage marks err as a mistake on the command line.

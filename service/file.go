@@ -16,7 +16,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxFile bounds the configuration file, in bytes.
+// maxFile is the largest configuration file, in bytes.
 const maxFile = 1 << 20
 
 // fileTable is certpush.toml. The fill methods hold the defaults.
@@ -121,9 +121,9 @@ func (t *logTable) fill()    { *t = logTable{Level: "info", To: "auto", Format: 
 
 const defaultListen = "127.0.0.1:9440"
 
-// readFile reads the configuration at path. The text may have a byte order mark
-// and CRLF line ends. A file that cannot be read is ExitConfig when it is
-// missing and ExitPermission when it is not to be trusted or not readable.
+// readFile returns the text of the configuration at path, without a byte order mark. The
+// error has the code ExitPermission if we may not read the file, or if others may write
+// it; any other error has ExitConfig.
 func readFile(path string) (string, error) {
 	f, err := os.Open(path)
 	switch {
@@ -148,10 +148,10 @@ func readFile(path string) (string, error) {
 	return string(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))), nil
 }
 
-// parse binds the text of a configuration. What could be bound is in the table
-// even when there are problems. whole is false when the text is not TOML: then
-// the table holds what the other lines say, so that the running service can
-// still be found, and the one problem is the syntax.
+// parse binds the text of a configuration. Even with problems the table holds the values
+// that could be bound. whole is false if the text is not TOML: then the only problem is
+// the syntax, and the table holds the values of the lines without the bad one, so that
+// the running service can still be found.
 func parse(text string) (t fileTable, b *binder, whole bool) {
 	t.fill()
 	b = &binder{places: scanPlaces(text)}

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// The golden files are what certpush wrote when docs/formats.md was written. A test
-// that fails here says that files of an older version are read otherwise now: do
-// not change the golden file for that.
+// certpush wrote the golden files when docs/formats.md was written. A test that fails
+// here says that files of an older version are read in another way now. Do not change
+// the golden file for that.
 const formats = "../testdata/formats"
 
 // goldenState returns a folder with a copy of a golden file, and its text.

@@ -18,8 +18,8 @@ import (
 	"testing"
 )
 
-// Who connects is asked of the system, not of the peer: without a token our own
-// user is let in and another one is not.
+// The system tells which user connects, not the peer. Without a token our own user may
+// give orders, and another user may not.
 func TestPeerOfTheUnixSocketIsAskedOfTheSystem(t *testing.T) {
 	dir := t.TempDir()
 	e := endpoint{"unix", filepath.Join(dir, "admin.sock")}
@@ -55,7 +55,7 @@ func TestPeerOfTheUnixSocketIsAskedOfTheSystem(t *testing.T) {
 	}
 	answer := make(chan string)
 	go func() {
-		// The thread is thrown away with its goroutine.
+		// The thread ends with its goroutine.
 		runtime.LockOSThread()
 		answer <- askAs(e.address, 65534)
 	}()
@@ -64,8 +64,8 @@ func TestPeerOfTheUnixSocketIsAskedOfTheSystem(t *testing.T) {
 	}
 }
 
-// askAs sends an order as another user, by system calls alone: they stay on this
-// thread.
+// askAs sends an order as another user. It uses only system calls, because they stay on
+// this thread.
 func askAs(socket string, uid uintptr) string {
 	const same = ^uintptr(0)
 	if _, _, no := syscall.RawSyscall(syscall.SYS_SETRESUID, same, uid, same); no != 0 {
@@ -94,8 +94,7 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// However it is asked, and at the lowest level of the log, the token is not
-// told.
+// No answer holds the token, and no line of the log does, at any level.
 func TestTokenIsNeverTold(t *testing.T) {
 	var told bytes.Buffer
 	orders := 0
@@ -133,7 +132,7 @@ func TestUnixSocketTrustsOurOwnUserOnly(t *testing.T) {
 	if st, err := os.Stat(e.address); err != nil || st.Mode().Perm() != 0o660 {
 		t.Errorf("%v %v", st.Mode(), err)
 	}
-	// A socket that answers is left alone.
+	// A socket that answers stays.
 	if _, err := e.listen(t.Context()); err == nil {
 		t.Error("a served socket is replaced")
 	}

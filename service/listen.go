@@ -20,7 +20,7 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// endpoint is where the admin endpoint listens. The zero endpoint is off.
+// endpoint is the address at which the admin endpoint listens. The zero endpoint is off.
 type endpoint struct{ network, address string }
 
 func (e endpoint) String() string {
@@ -45,7 +45,7 @@ func parseListen(text string) (endpoint, error) {
 	if err != nil {
 		return endpoint{}, fmt.Errorf("%q is not an address: write \"127.0.0.1:9440\", \"unix:/run/certpush/admin.sock\" or \"off\"", text)
 	}
-	// The next port is for `push`.
+	// `push` listens at the next port.
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || n == 65535 {
 		return endpoint{}, fmt.Errorf("%q has no port between 1 and 65534: write for example \"127.0.0.1:9440\"", text)
 	}
@@ -55,8 +55,8 @@ func parseListen(text string) (endpoint, error) {
 	return endpoint{"tcp", text}, nil
 }
 
-// of returns where the given half serves: `push` beside the others, so that it
-// can run next to `watch`.
+// of returns the endpoint of the given half. That of `push` is not e but next to it, so
+// that `watch` and `push` can run side by side.
 func (e endpoint) of(half pipeline.Half) endpoint {
 	if half != pipeline.ConsumerOnly {
 		return e
@@ -72,8 +72,8 @@ func (e endpoint) of(half pipeline.Half) endpoint {
 	return e
 }
 
-// listen opens e. A Unix socket that nobody answers is replaced; anything else
-// at its path is left alone.
+// listen opens e. It replaces a Unix socket that nobody answers. Anything else at that
+// path stays, and is an error.
 func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
 	if e.network == "unix" {
@@ -93,8 +93,9 @@ func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// steady takes connections until it is closed, whatever fails meanwhile: descriptors
-// that ran out, or a client that hung up before it was taken, end no door.
+// steady is a listener whose Accept fails only when it is closed. If the system fails,
+// for example for want of descriptors, Accept waits up to a second and tries again. A
+// failure that lasts is logged when it begins and when it ends.
 type steady struct {
 	net.Listener
 	log    *slog.Logger
@@ -102,6 +103,7 @@ type steady struct {
 	closed chan struct{}
 }
 
+// Accept implements net.Listener.
 func (s *steady) Accept() (net.Conn, error) {
 	const first, longest = 5 * time.Millisecond, time.Second
 	for wait, bad := first, false; ; wait = min(2*wait, longest) {
@@ -112,7 +114,7 @@ func (s *steady) Accept() (net.Conn, error) {
 			}
 			return c, err
 		}
-		// One failure is a client that hung up; a second on its heels is a condition.
+		// One failure may be a client that hung up; the second in a row is logged.
 		if !bad && wait > first {
 			s.log.Error("admin endpoint takes no connection; it is tried again: look how many descriptors are open", "error", err)
 			bad = true
@@ -124,11 +126,13 @@ func (s *steady) Accept() (net.Conn, error) {
 	}
 }
 
+// Close implements net.Listener.
 func (s *steady) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	return s.Listener.Close()
 }
 
+// removeStale removes the Unix socket at path if nobody answers it.
 func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -145,7 +149,7 @@ func removeStale(path string) error {
 		conn.Close()
 		return fmt.Errorf("%s is served by another process: stop it, or set another listen", path)
 	}
-	// Only a refusal says that nobody is there; a full queue does not.
+	// Only ECONNREFUSED says that nobody listens; with a full queue somebody does.
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("ask socket: %w", err)
 	}

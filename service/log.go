@@ -19,7 +19,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// openLog returns the logger that s asks for, and what closes it.
+// openLog returns the logger that s asks for, and a func that closes it.
 func openLog(s LogSettings) (*slog.Logger, func() error, error) {
 	if s.To != "" && s.To != "auto" {
 		if err := writable(s.To); err != nil {
@@ -35,8 +35,8 @@ func openLog(s LogSettings) (*slog.Logger, func() error, error) {
 	return slog.New(s.handler(os.Stderr, true)), none, nil
 }
 
-// writable tries what the rotating file would do at its first line, whose failure
-// nobody would hear of.
+// writable returns an error if the log file cannot be opened for writing. The rotating
+// file would try that only at its first line, and nobody would see the error.
 func writable(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
@@ -48,8 +48,8 @@ func writable(path string) error {
 	return f.Close()
 }
 
-// handler writes records to w as text or JSON, the time left out where whoever
-// reads w notes it himself.
+// handler returns a handler that writes records to w as text or JSON. withTime is false
+// if the reader of w adds the time itself.
 func (s LogSettings) handler(w io.Writer, withTime bool) slog.Handler {
 	o := &slog.HandlerOptions{Level: s.Level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey && len(groups) == 0 && !withTime {
@@ -58,7 +58,7 @@ func (s LogSettings) handler(w io.Writer, withTime bool) slog.Handler {
 		if s.JSON {
 			return printableAttr(a, unprintable)
 		}
-		// The text handler itself quotes what is not printable, but for DEL.
+		// The text handler quotes all that is not printable except DEL.
 		return printableAttr(a, func(r rune) bool { return r == '\x7f' })
 	}}
 	if s.JSON {
@@ -67,9 +67,10 @@ func (s LogSettings) handler(w io.Writer, withTime bool) slog.Handler {
 	return slog.NewTextHandler(w, o)
 }
 
-// printableAttr quotes a value that holds what must reach no terminal or page,
-// which bad tells: paths, signatures and replies come from attackers, and JSON
-// passes bidirectional characters raw and loses bytes that are not UTF-8.
+// printableAttr quotes a value that holds a bad character or bytes that are not UTF-8.
+// Attackers choose paths, signatures and replies, and these must not reach a terminal or
+// a page as they are. JSON alone would not do: it passes bidirectional characters, and
+// loses bytes that are not UTF-8.
 func printableAttr(a slog.Attr, bad func(rune) bool) slog.Attr {
 	var text string
 	switch a.Value.Kind() {
@@ -93,8 +94,8 @@ func printableAttr(a slog.Attr, bad func(rune) bool) slog.Attr {
 	return a
 }
 
-// printable returns text as it is when each character can be shown, else quoted
-// in ASCII.
+// printable returns text as it is if each character can be shown. Otherwise it returns
+// it quoted in ASCII.
 func printable(text string) string {
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, unprintable) {
 		return text
@@ -104,8 +105,8 @@ func printable(text string) string {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// perRecord hands the text of each record to one call, for systems that want its
-// level told outside of the text.
+// perRecord calls a func with each record and its text. It is for systems that want the
+// level outside of the text.
 type perRecord struct {
 	slog.Handler // writes to sink
 	sink         *recordSink
@@ -113,13 +114,13 @@ type perRecord struct {
 
 // recordSink holds one record's text on its way to report.
 type recordSink struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // held while one record is reported; guards text
 	text   bytes.Buffer
 	report func(r slog.Record, text string) error
 }
 
-// each returns a handler of s that hands each record with its text, which ends in
-// a newline, to report. One at a time.
+// each returns a handler of s that calls report with each record and its text, which
+// ends in a newline. It reports one record at a time.
 func (s LogSettings) each(report func(r slog.Record, text string) error) slog.Handler {
 	sink := &recordSink{report: report}
 	return &perRecord{s.handler(&sink.text, false), sink}

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// hostile holds what a terminal, a log or a page would act upon.
+// hostile holds characters that a terminal, a log or a page would act upon.
 func hostile() []string {
 	return []string{
 		"a\nb", "a\rb", "\x1b[2J", "\u202egnp.exe", "\u2066x\u2069", "bad\xffbyte", "\u2028", "\u0085", "\x00", "\x7f", "\u200b", "tab\there", "<4>forged\nlevel=ERROR",

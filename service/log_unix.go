@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemLog returns a handler for journald when stderr leads there, else nil.
+// systemLog returns a handler for journald if standard error leads there, and nil
+// otherwise.
 func (s LogSettings) systemLog() slog.Handler {
 	if !leadsTo(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
 		return nil
@@ -22,7 +23,7 @@ func (s LogSettings) systemLog() slog.Handler {
 	return s.journald(os.Stderr)
 }
 
-// journald puts the level before each line as sd-daemon(3) has it.
+// journald returns a handler that writes the level before each line, as in sd-daemon(3).
 func (s LogSettings) journald(w io.Writer) slog.Handler {
 	return s.each(func(r slog.Record, text string) error {
 		priority := 7
@@ -39,10 +40,11 @@ func (s LogSettings) journald(w io.Writer) slog.Handler {
 	})
 }
 
-// lament does nothing: standard error is read, by the journal or at a terminal.
+// lament does nothing. Somebody reads standard error: journald, or a user at a terminal.
 func lament(error) {}
 
-// graded returns lines for standard error: the journal is to know them as errors.
+// graded returns text for standard error. If that leads to journald, each line has the
+// level of an error.
 func graded(text string) string {
 	if leadsTo(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
 		return "<3>" + strings.ReplaceAll(text, "\n", "\n<3>")
@@ -50,8 +52,8 @@ func graded(text string) string {
 	return text
 }
 
-// leadsTo reports whether f is the stream DEVICE:INODE: a child may have
-// inherited the variable with another stderr.
+// leadsTo reports whether f is the stream DEVICE:INODE. A process may have inherited the
+// variable, but have another standard error.
 func leadsTo(f *os.File, stream string) bool {
 	var st unix.Stat_t
 	return stream != "" && unix.Fstat(int(f.Fd()), &st) == nil && stream == fmt.Sprintf("%d:%d", st.Dev, st.Ino)

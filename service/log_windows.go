@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/windows/svc/eventlog"
 )
 
-// eventSource is under which the installation registered our events.
+// eventSource is the name under which the installation registered our events.
 const eventSource = "certpush"
 
-// systemLog returns a handler for the Event Log when the service manager started
-// us, else nil.
+// systemLog returns a handler for the Event Log if the service manager started us, and
+// nil otherwise.
 func (s LogSettings) systemLog() slog.Handler {
 	report := eventReport()
 	if report == nil {
@@ -22,9 +22,9 @@ func (s LogSettings) systemLog() slog.Handler {
 	return s.events(report)
 }
 
-// eventReport returns what writes one event, nil where no service manager
-// started us or the Event Log is not to be had. The handle is the process's own
-// and ends with it.
+// eventReport returns a func that writes one event. It returns nil if no service manager
+// started us, or if the Event Log cannot be opened. Its handle is open until the process
+// ends.
 func eventReport() func(slog.Level, uint32, string) error {
 	if is, err := svc.IsWindowsService(); err != nil || !is {
 		return nil
@@ -44,13 +44,13 @@ func eventReport() func(slog.Level, uint32, string) error {
 	}
 }
 
-// lament tells the Event Log why the process ends before its own log is open:
-// under the service manager nobody reads its standard error.
+// lament writes to the Event Log why the process ends before its log is open. Under the
+// service manager nobody reads standard error.
 func lament(err error) {
 	if report := eventReport(); report != nil {
-		_ = report(slog.LevelError, eventError, eventText(printable(err.Error()))) // the exit code says the rest
+		_ = report(slog.LevelError, eventError, eventText(printable(err.Error()))) // if it fails, the exit code is left
 	}
 }
 
-// graded returns lines for standard error: nobody sorts them.
+// graded returns text as it is: on Windows nobody sorts standard error by level.
 func graded(text string) string { return text }

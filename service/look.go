@@ -21,8 +21,9 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// look asks the running service, and where none runs looks itself, under the
-// state folder's locks. A look may take as long as it needs.
+// look asks the running service at path and returns its answer. If no service runs it
+// calls atRest, which takes the locks of the state folder; a nil atRest is not called. A
+// look has no time limit.
 func look[T any](ctx context.Context, f Flags, path string, atRest func(*pipeline.Pipeline) (T, error)) (T, error) {
 	var answer T
 	bodies, err := lookVia(ctx, f, path)
@@ -53,6 +54,7 @@ func look[T any](ctx context.Context, f Flags, path string, atRest func(*pipelin
 	return answer, nil
 }
 
+// lookVia asks the running service, without a time limit.
 func lookVia(ctx context.Context, f Flags, path string) ([][]byte, error) {
 	c, err := newClient(f)
 	if err != nil {
@@ -62,11 +64,12 @@ func lookVia(ctx context.Context, f Flags, path string) ([][]byte, error) {
 	return c.ask(ctx, http.MethodPost, path)
 }
 
-// What `why` takes as it is; anything else is a path.
+// whyKey matches a key of `why` that is an id, a SHA-256 or a place. Any other key is a
+// path.
 var whyKey = regexp.MustCompile(`^([0-9a-fA-F]{64}|[0-9a-fA-F]{16}|(live|backlog):[0-9]+:[0-9]+)$`)
 
-// Why prints a sample's story: key is a path, a SHA-256, an id, or a place in
-// the journal.
+// Why prints a sample's story. key is a path, a SHA-256, an id, or a place in the
+// journal.
 func Why(ctx context.Context, f Flags, key string, out io.Writer) error {
 	if whyKey.MatchString(key) {
 		key = strings.ToLower(key)
@@ -107,8 +110,7 @@ func Dead(ctx context.Context, f Flags, out io.Writer) error {
 	return w.Flush()
 }
 
-// Retry has dead letters pushed once more: the one that id names, or all when it
-// is empty.
+// Retry lets the dead letter id be pushed once more; "": all of them.
 func Retry(ctx context.Context, f Flags, id string, out io.Writer) error {
 	n, err := look[retried](ctx, f, "/api/v1/dead/retry?id="+url.QueryEscape(id), nil)
 	if err != nil {
@@ -121,7 +123,8 @@ func Retry(ctx context.Context, f Flags, id string, out io.Writer) error {
 	return nil
 }
 
-// Drop takes a dead letter off the list.
+// Drop takes the dead letters of the sample id off the list: one for each scanner that
+// gave it up.
 func Drop(ctx context.Context, f Flags, id string, out io.Writer) error {
 	n, err := look[int](ctx, f, "/api/v1/dead/drop?id="+url.QueryEscape(id), nil)
 	if err != nil {
@@ -131,13 +134,12 @@ func Drop(ctx context.Context, f Flags, id string, out io.Writer) error {
 	return err
 }
 
-// ErrUnproven is what Verify returns, after it printed the list, when a file is
-// not accounted for.
+// ErrUnproven is the error of Verify if a file is unaccounted, or a folder could not be
+// read. Verify has printed the list before.
 var ErrUnproven = errors.New("not every file has its outcome")
 
-// Verify proves that each file in the trees is journaled in its present version
-// and has its outcomes, and prints the numbers. With fix what is not accounted
-// for is journaled again.
+// Verify proves that each file in the trees is journaled in its present version and has
+// its outcomes, and prints the numbers. With fix it journals unaccounted files again.
 func Verify(ctx context.Context, f Flags, fix bool, out io.Writer) error {
 	v, err := look(ctx, f, fmt.Sprintf("/api/v1/verify?fix=%t", fix), func(p *pipeline.Pipeline) (pipeline.Proof, error) { return p.Verify(ctx, fix) })
 	if err != nil {

@@ -8,15 +8,16 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// retried is what became of `dead retry`.
+// retried is the answer to `dead retry`: how many samples wait again, and how many
+// cannot be pushed again.
 type retried struct {
 	Queued int `json:"queued"`
 	Unable int `json:"unable"`
 }
 
-// lookups adds what looks into journal and ledger, and what follows from it. All
-// of it needs the token: names of samples are nobody else's business, and looking
-// costs reading.
+// lookups adds the looks into journal and ledger, and the orders that follow from them.
+// All of them need the token: names of samples are confidential, and a look costs much
+// reading.
 func (a *admin) lookups(mux *http.ServeMux) {
 	add := func(path string, do func(p *pipeline.Pipeline, r *http.Request) (any, error)) {
 		mux.Handle("POST /api/v1/"+path, a.told(func(r *http.Request) (any, error) { return do(a.pipe(), r) }))

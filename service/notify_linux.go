@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notify tells the manager of our state in one datagram, as sd_notify(3) has
-// it. Without a manager that asks for it nothing is done.
+// notify sends lines to the manager in one datagram, as in sd_notify(3). Without
+// NOTIFY_SOCKET it does nothing.
 func notify(lines ...string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -29,8 +29,8 @@ func notify(lines ...string) error {
 	return nil
 }
 
-// monotonic is the line that must stand beside RELOADING=1: microseconds of
-// CLOCK_MONOTONIC.
+// monotonic returns the line that must come with RELOADING=1: CLOCK_MONOTONIC in
+// microseconds.
 func monotonic() string {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {

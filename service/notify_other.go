@@ -4,7 +4,7 @@
 
 package service
 
-// notify does nothing: only systemd asks for it.
+// notify does nothing: it is for systemd.
 func notify(...string) error { return nil }
 
 func monotonic() string { return "" }

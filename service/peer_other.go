@@ -6,5 +6,5 @@ package service
 
 import "net"
 
-// trustedPeer trusts no one: the token is asked for.
+// trustedPeer trusts nobody: each peer needs the token.
 func trustedPeer(net.Conn) bool { return false }

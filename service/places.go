@@ -11,24 +11,24 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// place is where a key and its value begin. Lines and columns count from 1,
-// columns in characters. The zero place is nowhere.
+// place is where a key or a value begins. Lines and columns count from 1; columns are
+// characters. The zero place is not in the file.
 type place struct{ line, col int }
 
 // spot holds the two places of one key.
 type spot struct{ key, value place }
 
-// places maps a key, written in full, to where it stands in the file. Array
-// tables and array values are counted from 1: the second [[watch]] is watch[2].
+// places maps a key, written in full, to its spot in the file. Array tables and array
+// values are counted from 1: the second [[watch]] is watch[2].
 type places map[string]spot
 
-// maxDepth bounds nested values: deeper ones have no place of their own.
+// maxDepth is how deep values may be nested. A deeper value ends the scan.
 const maxDepth = 64
 
-// scanPlaces finds the place of each key of a TOML text. The decoder knows the
-// places of bad syntax only; this knows those of unknown keys, wrong shapes and
-// refused values. It expects text that the decoder accepted; on anything else
-// the places are of no worth, but it always ends.
+// scanPlaces finds the place of each key of a TOML text. The decoder tells the places of
+// bad syntax only; we need those of unknown keys, wrong shapes and refused values too.
+// It expects a text that the decoder accepts. With any other text the places may be
+// wrong, but it always ends.
 func scanPlaces(text string) places {
 	s := &placeScanner{text: text, found: places{}, tables: map[string]int{}}
 	for i, c := range []byte(text) {
@@ -56,7 +56,7 @@ type placeScanner struct {
 	i      int
 	lines  []int // offsets of the newlines
 	found  places
-	tables map[string]int // how many [[NAME]] so far
+	tables map[string]int // how many [[NAME]] there were so far
 }
 
 // at returns the place of a byte offset.
@@ -75,7 +75,7 @@ func (s *placeScanner) note(key string, k, v int) {
 	}
 }
 
-// peek returns the byte at hand, 0 at the end.
+// peek returns the next byte, or 0 at the end.
 func (s *placeScanner) peek() byte {
 	if s.i < len(s.text) {
 		return s.text[s.i]
@@ -83,7 +83,7 @@ func (s *placeScanner) peek() byte {
 	return 0
 }
 
-// blank passes blanks, and with lines also newlines and comments.
+// blank passes over blanks. With lines it also passes over newlines and comments.
 func (s *placeScanner) blank(lines bool) {
 	for ; s.i < len(s.text); s.i++ {
 		switch c := s.text[s.i]; {
@@ -102,7 +102,7 @@ func (s *placeScanner) blank(lines bool) {
 	}
 }
 
-// header passes [NAME] or [[NAME]] and returns the key that what follows is below.
+// header passes over [NAME] or [[NAME]] and returns the key of that table.
 func (s *placeScanner) header() string {
 	begin := s.i
 	array := strings.HasPrefix(s.text[s.i:], "[[")
@@ -130,7 +130,7 @@ func (s *placeScanner) header() string {
 	return key
 }
 
-// pair passes KEY = VALUE.
+// pair passes over KEY = VALUE and notes its places. KEY is below prefix.
 func (s *placeScanner) pair(prefix string, depth int) {
 	begin := s.i
 	parts := s.dotted()
@@ -159,7 +159,7 @@ func (s *placeScanner) line() {
 	}
 }
 
-// dotted passes a.b."c d" and returns its parts.
+// dotted passes over a key such as a.b."c d" and returns its parts.
 func (s *placeScanner) dotted() []string {
 	var parts []string
 	for {
@@ -193,7 +193,7 @@ func unquoted(quoted string) string {
 	return strings.Trim(quoted, quoted[:1])
 }
 
-// value passes the value of key.
+// value passes over the value of key, and notes the places of keys and elements in it.
 func (s *placeScanner) value(key string, depth int) {
 	switch s.peek() {
 	case '"', '\'':
@@ -213,7 +213,8 @@ func (s *placeScanner) value(key string, depth int) {
 	}
 }
 
-// inside passes a bracketed list and calls each at the begin of each element.
+// inside passes over a list in brackets that ends with end. It calls each at the begin
+// of each element, with its number from 1.
 func (s *placeScanner) inside(end byte, depth int, each func(n int)) {
 	s.i++
 	if depth >= maxDepth {
@@ -241,7 +242,7 @@ func (s *placeScanner) inside(end byte, depth int, each func(n int)) {
 	}
 }
 
-// quoted passes one string of any of the four kinds.
+// quoted passes over one string of any of the four kinds.
 func (s *placeScanner) quoted() {
 	quote := s.text[s.i : s.i+1]
 	if triple := strings.Repeat(quote, 3); strings.HasPrefix(s.text[s.i:], triple) {
@@ -270,7 +271,7 @@ func (s *placeScanner) escape(quote string) {
 	}
 }
 
-// join writes key.name, the name quoted where it is not a bare key.
+// join returns key.name. The name is quoted if it is not a bare key.
 func join(key, name string) string {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
 		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
@@ -283,5 +284,5 @@ func join(key, name string) string {
 	return key + "." + name
 }
 
-// element writes key[n].
+// element returns key[n].
 func element(key string, n int) string { return key + "[" + strconv.Itoa(n) + "]" }

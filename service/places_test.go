@@ -57,8 +57,7 @@ v=""
 	}
 }
 
-// FuzzPlaces holds the scan against the decoder: each key that the decoder sees
-// has a place inside the text.
+// FuzzPlaces: each key that the decoder sees has a place inside the text.
 func FuzzPlaces(f *testing.F) {
 	f.Add(exampleConfig(f))
 	f.Add(short)
@@ -105,7 +104,7 @@ func everyKey(key string, v any, depth int, each func(string)) {
 	}
 }
 
-// FuzzLoad wants that no text makes the reader fail otherwise than by telling.
+// FuzzLoad: any text is either read, or refused with problems that have a place.
 func FuzzLoad(f *testing.F) {
 	f.Add(exampleConfig(f))
 	f.Add(short)

@@ -13,22 +13,21 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// hides are the directives of the unit that keep folders from us, with those
-// folders.
+// hides are the directives of the unit that hide folders from us, with those folders.
 var hides = []struct {
 	directive string
 	folders   []string
 }{
-	{"PrivateDevices=yes", []string{"/dev"}}, // but /dev/shm
+	{"PrivateDevices=yes", []string{"/dev"}}, // except /dev/shm
 	{"ProtectHome=", []string{"/home", "/root", "/run/user"}},
 }
 
-// underManager reports whether systemd started this process, with what it lets
-// through.
+// underManager reports whether systemd started this process, so that a unit restricts
+// it.
 func underManager() bool { return os.Getenv("INVOCATION_ID") != "" }
 
-// hidden names the trees that the unit keeps from us: certpush sees another file
-// system than a shell does.
+// hidden returns an error for each tree that the unit hides from us. A shell of the
+// operator sees that tree.
 func hidden(s Settings) []error {
 	if !underManager() {
 		return nil
@@ -59,8 +58,9 @@ func hidden(s Settings) []error {
 	return errs
 }
 
-// forbidden names the folders that are to be written, and that the unit lets us only
-// read. A disk that may only be read is none of these: it may come back.
+// forbidden returns an error for each folder that we have to write and that the unit
+// lets us only read. It leaves out folders on a disk that is read-only itself, because
+// that may change while we wait.
 func forbidden(s Settings) []error {
 	if !underManager() {
 		return nil
@@ -76,8 +76,8 @@ func forbidden(s Settings) []error {
 
 const strict = "ProtectSystem=strict in the unit lets certpush write below /var/lib/certpush and /var/log/certpush alone: certpush service dropin prints the ReadWritePaths= that this needs"
 
-// locked adds to an error of a write what in the unit forbids it; ok is false
-// where nothing does.
+// locked adds to the error of a write the directive of the unit that forbids it. ok is
+// false if the unit does not.
 func locked(err error) (_ error, ok bool) {
 	if underManager() && errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w: %s", err, strict), true
@@ -85,8 +85,7 @@ func locked(err error) (_ error, ok bool) {
 	return err, false
 }
 
-// mounts returns what is mounted where, as this process sees it. Without /proc there
-// is nothing to say.
+// mounts returns the mounts as this process sees them, or nil without /proc.
 func mounts() []*procfs.MountInfo {
 	all, err := procfs.GetMounts()
 	if err != nil {
@@ -95,8 +94,8 @@ func mounts() []*procfs.MountInfo {
 	return all
 }
 
-// mountOf returns the mount that path lies on, nil when none is known. Of two at one
-// place the later one hides the other.
+// mountOf returns the mount on which path lies, or nil if it is not known. Of two mounts
+// at one place the later one counts, because it hides the other.
 func mountOf(all []*procfs.MountInfo, path string) (at *procfs.MountInfo) {
 	for _, m := range all {
 		point := unescaped(m.MountPoint)
@@ -107,17 +106,17 @@ func mountOf(all []*procfs.MountInfo, path string) (at *procfs.MountInfo) {
 	return at
 }
 
-// unescaped undoes what mountinfo does to blanks in a path.
+// unescaped returns a path of mountinfo with its blanks as they are.
 func unescaped(path string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(path)
 }
 
-// sealed reports whether what is mounted could be written, and may not be here.
+// sealed reports whether the disk of a mount can be written, but this mount cannot.
 func sealed(m *procfs.MountInfo) bool {
 	_, here := m.Options["ro"]
 	_, disk := m.SuperOptions["ro"]
 	return here && !disk
 }
 
-// private reports whether this is a folder of systemd's that stands for /tmp.
+// private reports whether this is a folder that systemd put in place of /tmp.
 func private(m *procfs.MountInfo) bool { return strings.Contains(m.Root, "/systemd-private-") }

@@ -20,10 +20,9 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// Scan pushes what is at and below paths to the configured scanners now and
-// prints a line for each outcome: PATH: VERDICT SIGNATURE. The error is
-// ErrMalicious when something was malicious, and a *pipeline.DownError when a
-// scanner could not be reached.
+// Scan pushes the files at and below paths to the configured scanners now. It prints a
+// line for each outcome: PATH: VERDICT SIGNATURE. The error is ErrMalicious if a file was
+// malicious, and wraps a *pipeline.DownError if a scanner could not be reached.
 func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *os.File) error {
 	s, err := Load(f)
 	if err != nil {
@@ -34,8 +33,8 @@ func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *o
 			return fmt.Errorf("scan: %s: %w: name a file or a folder that is there", cmp.Or(printable(path), `""`), err)
 		}
 	}
-	// One that takes connections and says nothing would else hold a script up for
-	// as long as a try may take.
+	// Without this ping, a scanner that takes connections and says nothing would hold up
+	// a script for as long as a try may take.
 	for _, c := range s.Pipeline.Scanners {
 		if _, err := ping(ctx, c); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("scan: %w", err)
@@ -76,8 +75,8 @@ func Scan(ctx context.Context, f Flags, paths []string, out io.Writer, errOut *o
 	return nil
 }
 
-// there looks whether something is at path. Its error does not repeat the path,
-// which is not to be shown raw.
+// there returns an error if nothing is at path. The error does not hold the path, because
+// that must not be shown as it is.
 func there(path string) error {
 	_, err := os.Lstat(path)
 	var at *fs.PathError
@@ -87,8 +86,8 @@ func there(path string) error {
 	return err
 }
 
-// outcomeLine is PATH: VERDICT SIGNATURE, or the outcome and reason where there
-// is no verdict.
+// outcomeLine returns PATH: VERDICT SIGNATURE REASON. If there is no verdict the outcome
+// stands in its place. With named the scanner's name is in it too.
 func outcomeLine(o pipeline.Outcome, named bool) string {
 	words := []string{printable(o.Path) + ":"}
 	if named {
@@ -107,7 +106,8 @@ func outcomeLine(o pipeline.Outcome, named bool) string {
 	return strings.Join(words, " ")
 }
 
-// count counts the files for the progress bar; what cannot be read is not one.
+// count returns how many files there are, for the progress bar. It leaves out those in
+// folders that cannot be read.
 func count(paths []string) int {
 	n := 0
 	for _, path := range paths {

@@ -30,7 +30,7 @@ func convertScanners(in map[string]scannerTable, b *binder) []pipeline.Scanner {
 		if !scannerName.MatchString(name) {
 			b.odd(key, "the name %q becomes part of file names: use letters, digits, - and _", name)
 		}
-		// Cursors are files, and Windows does not tell clam from Clam.
+		// Cursors are files, and for Windows clam and Clam are one file.
 		if other, twice := seen[strings.ToLower(name)]; twice {
 			b.odd(key, "the name differs from %q in case only: give one of them another name", other)
 		}
@@ -74,6 +74,7 @@ func convertScanner(name string, t scannerTable, b *binder, key string) pipeline
 	return s
 }
 
+// addresses returns the addresses of a scanner, and notes each problem with them.
 func addresses(t scannerTable, b *binder, key string) []string {
 	_, one := b.places[join(key, "address")]
 	_, several := b.places[join(key, "addresses")]
@@ -121,7 +122,7 @@ func (f Flags) overrule(b *binder, scanners []pipeline.Scanner) []pipeline.Scann
 		}
 		scanners = []pipeline.Scanner{{Name: "clamd", Type: "clamd", Addresses: []string{string(a)}}}
 	}
-	// Without any scanner the built-in hash list judges; it takes -t and -q too.
+	// Without any scanner the built-in hash list judges. -t and -q are for it too.
 	if len(scanners) == 0 && (f.Workers > 0 || f.Queue > 0) {
 		scanners = []pipeline.Scanner{{Name: pipeline.DefaultScanner, Type: "hashlist"}}
 	}

@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package service is the process around the pipeline, under systemd, the
-// Windows service manager or a terminal.
+// Package service is the process around the pipeline, under systemd, the Windows service
+// manager or a terminal.
 //
-// It promises that an operator is told the truth in time: what is wrong with a
-// configuration, with its place and the next step, before anything starts; and
-// whether the service runs, by its exit code, its log and the admin endpoint.
+// It promises: an operator learns the truth in time. Before anything starts, each
+// mistake in a configuration is told with its place and the next step. Exit code, log
+// and admin endpoint say whether the service runs.
 //
 // Invariants:
 //
-//  1. A configuration is taken whole or not at all. One that is refused at a
-//     reload leaves the old one in force, also when only its start fails.
-//  2. Every problem of a file is told at once, each with file, line, column,
-//     key and next step.
-//  3. The process ends with 0 only after a stop that was asked for and after the
-//     pipeline gave everything back.
-//  4. A GET changes nothing; a POST needs the token or a trusted peer.
-//  5. No character that a terminal, a log or a page would act upon leaves here
-//     raw: names, signatures and replies come from attackers.
+//  1. A configuration is taken whole or not at all. If a reload refuses a new one, or
+//     its start fails, the old one stays in force.
+//  2. All problems of a file are told at once, each with file, line, column, key and
+//     next step.
+//  3. The process ends with 0 only after somebody asked for a stop and the pipeline
+//     stopped cleanly.
+//  4. A GET changes nothing. A POST needs the token or a trusted peer.
+//  5. No character that a terminal, a log or a page would act upon leaves this package
+//     as it is: names, signatures and replies come from attackers.
+//
+// Goroutines: process.work runs one configuration after the other, and is the only one
+// that changes which is in force. Beside it run tellManager, the pipeline, and the admin
+// endpoint with its connections. They share process.current, which is atomic. crowd.mu
+// guards the connections.
 package service
 
 import (
@@ -39,7 +44,7 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// ToldError is an error that is in the log already.
+// ToldError is an error that was logged or printed already.
 type ToldError struct{ err error }
 
 func (e *ToldError) Error() string { return e.err.Error() }
@@ -47,15 +52,14 @@ func (e *ToldError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *ToldError) Unwrap() error { return e.err }
 
-// Complain says on standard error why the process ends. What a user or a script typed
-// stands in it, names of files too.
+// Complain writes to standard error why the process ends. The text is made printable,
+// because it may hold names of files.
 func Complain(err error) {
 	fmt.Fprintln(os.Stderr, graded("certpush: "+Printable(err.Error())))
 }
 
-// Run runs the halves that f names until the manager or a signal asks to stop.
-// It returns nil after a clean stop. An error before the log was open is
-// returned as it is, a later one is a *ToldError.
+// Run runs the halves that f names until the manager or a signal asks for a stop. It
+// returns nil after a clean stop. An error after the log was opened is a *ToldError.
 func Run(f Flags, version string) error {
 	p := &process{
 		flags: f, version: version,
@@ -66,7 +70,7 @@ func Run(f Flags, version string) error {
 			Name: "certpush_config_reload_success", Help: "1 when the last reload of the configuration was taken over, 0 when it was refused.",
 		}),
 	}
-	// First of all: a hangup before this would kill the process.
+	// This comes first: a SIGHUP before it would kill the process.
 	signal.Notify(p.stops, stopSignals()...)
 	defer signal.Stop(p.stops)
 	if s := reloadSignals(); len(s) > 0 {
@@ -107,11 +111,11 @@ type process struct {
 	err    error
 }
 
-// reloadRequest asks for a reload. answer is told once how it went, and must not
+// reloadRequest asks for a reload. answer is called once with the result. It must not
 // block.
 type reloadRequest struct{ answer func(error) }
 
-// generation is one configuration in force.
+// generation is one configuration with the pipeline that runs by it.
 type generation struct {
 	settings Settings
 	pipe     *pipeline.Pipeline
@@ -134,7 +138,7 @@ func (p *process) Start(kardianos.Service) error {
 	return nil
 }
 
-// wait returns when the process has to stop.
+// wait returns when a signal asks for a stop, or when the work has ended.
 func (p *process) wait() {
 	select {
 	case <-p.stops:
@@ -142,7 +146,8 @@ func (p *process) wait() {
 	}
 }
 
-// Stop implements kardianos.Interface. It returns how the work ended.
+// Stop implements kardianos.Interface. It ends the work, waits for it up to stopLimit,
+// and returns its error.
 func (p *process) Stop(kardianos.Service) error {
 	p.cancel()
 	limit := time.NewTimer(stopLimit)
@@ -160,10 +165,10 @@ func (p *process) Stop(kardianos.Service) error {
 	}
 }
 
-// build makes a generation at rest.
+// build makes a generation. Its log is open, and its pipeline does not run yet.
 func (p *process) build(s Settings) (*generation, error) {
 	g := &generation{settings: s, registry: prometheus.NewRegistry()}
-	// Nothing but another unit lets it be written: no start is to wait for that.
+	// Only another unit can allow these folders, so it makes no sense to wait for them.
 	err := errors.Join(forbidden(s)...)
 	if err != nil {
 		return nil, configError(err)
@@ -179,8 +184,8 @@ func (p *process) build(s Settings) (*generation, error) {
 	return g, nil
 }
 
-// openError gives err its exit code: a place that the user may not write is not
-// the file's mistake.
+// openError returns the error of opening the log with its exit code. A place that the
+// user may not write is not a mistake of the configuration.
 func openError(err error) error {
 	err, _ = locked(err)
 	if errors.Is(err, fs.ErrPermission) {
@@ -202,12 +207,12 @@ func (p *process) work(ctx context.Context) error {
 	looking.Go(func() { p.tellManager(looks) })
 	defer looking.Wait()
 	defer stop()
-	var old *generation // what cur takes over from, until it has begun
+	var old *generation // the generation before cur, until cur has begun
 	nobody := func(error) {}
 	answer := nobody
 	for {
 		slow := func() {
-			if old == nil { // else the old one's is open, and may be needed again
+			if old == nil { // otherwise that of old is open, and may be needed again
 				d.open(cur, false)
 			}
 		}
@@ -251,7 +256,7 @@ func (p *process) work(ctx context.Context) error {
 	}
 }
 
-// advised adds the next step to an error that the pipeline ended with.
+// advised adds the next step to an error with which the pipeline ended.
 func advised(err error) error {
 	if err, ok := locked(err); ok {
 		return err
@@ -268,13 +273,15 @@ func advised(err error) error {
 	return err
 }
 
+// end closes the log.
 func (g *generation) end() {
 	if err := g.closeLog(); err != nil {
 		fmt.Fprintln(os.Stderr, "certpush: close log:", err)
 	}
 }
 
-// ending is how a generation's time ended: by a next one, or with err.
+// ending says how a generation ended: by a next one, or with err. begun says that its
+// pipeline had opened its folders.
 type ending struct {
 	next   *generation
 	answer func(error)
@@ -283,13 +290,14 @@ type ending struct {
 }
 
 const (
-	lookEvery = 20 * time.Millisecond // how often a starting pipeline is asked whether it has begun
-	slowStart = time.Second           // a start that lasts longer is told of: probes must see why
+	lookEvery = 20 * time.Millisecond // how often serve asks a starting pipeline whether it has begun
+	slowStart = time.Second           // after this the admin endpoint opens before the start is done, so that probes see why
 )
 
-// serve runs g until ctx ends, it fails, or a reload brings a next one. It calls
-// began once, when g's pipeline has opened its folders, and slow before that where
-// it takes long: no other process holds them, which would have ended it by then.
+// serve runs g until ctx ends, it fails, or a reload brings a next generation. It calls
+// began once, when the pipeline of g has opened its folders. If that takes longer than
+// slowStart it calls slow before. By then no other process holds the folders: that would
+// have ended g at once.
 func (p *process) serve(ctx context.Context, g *generation, slow, began func()) (e ending) {
 	p.current.Store(g)
 	p.announce(g)
@@ -301,7 +309,8 @@ func (p *process) serve(ctx context.Context, g *generation, slow, began func()) 
 	defer look.Stop()
 	late := time.NewTimer(slowStart)
 	defer late.Stop()
-	// No reload is heard before this one has begun: there is one to fall back to.
+	// No reload is taken before g has begun: until then work may fall back to the old
+	// generation.
 	var reloads chan reloadRequest
 	var hangups chan os.Signal
 	for e.next == nil {
@@ -339,8 +348,8 @@ func (p *process) serve(ctx context.Context, g *generation, slow, began func()) 
 	return e
 }
 
-// reload reads the configuration again. It returns nil when the new one is
-// refused, which it then logs and answers.
+// reload reads the configuration again and returns the next generation with its answer.
+// If the new configuration is refused it logs that, answers, and returns nil.
 func (p *process) reload(g *generation, answer func(error)) (*generation, func(error)) {
 	p.say("RELOADING=1", monotonic(), "STATUS=reloading")
 	s, err := Load(p.flags)
@@ -360,8 +369,8 @@ func (p *process) reload(g *generation, answer func(error)) (*generation, func(e
 	return next, answer
 }
 
-// fixed names what cannot change while the process runs: it holds the locks of
-// these folders, and knows what lies there.
+// fixed returns an error if the state or journal folder differs. They cannot change while
+// the process runs, because it holds their locks and works on their content.
 func fixed(old, s Settings) error {
 	for _, f := range []struct{ key, was, is string }{
 		{"state", old.Pipeline.State, s.Pipeline.State}, {"journal.dir", old.Pipeline.Journal.Dir, s.Pipeline.Journal.Dir},
@@ -373,12 +382,14 @@ func fixed(old, s Settings) error {
 	return nil
 }
 
+// refuse logs that a new configuration is refused.
 func (p *process) refuse(log *slog.Logger, err error) {
 	p.reloadOK.Set(0)
 	log.Error("the new configuration is refused, the old one stays in force", "error", err)
 }
 
-// announce logs what runs.
+// announce logs that g starts. It also logs trees that the unit hides, and that there is
+// no tree to watch.
 func (p *process) announce(g *generation) {
 	c := g.settings.Pipeline
 	g.log.Info("certpush starts", "version", p.version, "file", g.settings.File, "state", c.State, "trees", len(c.Trees), "scanners", len(c.Scanners))
@@ -394,7 +405,7 @@ func (p *process) idle(s Settings) bool {
 	return len(s.Pipeline.Trees) == 0 && p.flags.Half != pipeline.ConsumerOnly
 }
 
-// describe is the line that `systemctl status` shows.
+// describe returns the line that `systemctl status` shows.
 func (p *process) describe(s Settings) string {
 	switch {
 	case p.idle(s) && s.File != "":
@@ -405,21 +416,21 @@ func (p *process) describe(s Settings) string {
 	return headline(p.status(), time.Now())
 }
 
-// say tells the manager; that it cannot hear is logged, no more.
+// say sends lines to the manager. An error is only logged.
 func (p *process) say(lines ...string) {
 	if err := notify(lines...); err != nil {
 		p.current.Load().log.Warn("manager cannot be told", "error", err)
 	}
 }
 
-// status is the pipeline's, with our version.
+// status returns the status of the pipeline, with our version.
 func (p *process) status() pipeline.Status {
 	s := p.current.Load().pipe.Status()
 	s.Version = p.version
 	return s
 }
 
-// askReload hands a reload to the work loop and waits for its answer.
+// askReload asks process.work for a reload and waits for the answer.
 func (p *process) askReload(ctx context.Context) error {
 	answer := make(chan error, 1)
 	select {

@@ -11,24 +11,23 @@ import (
 	kardianos "github.com/kardianos/service"
 )
 
-// stopLimit is how long a stop may take, stopGrace how long workers have of it to
-// finish what they hold; after that they give it back. At a shutdown Windows
-// waits five seconds, and kardianos/service asks for no more. What is given back
-// is in the journal.
+// stopLimit is how long a stop may take. stopGrace is how long workers have to finish
+// their samples; after that the samples are pushed again at the next start. At a shutdown
+// Windows waits five seconds, and kardianos/service does not ask for more.
 const (
 	stopLimit = 4 * time.Second
 	stopGrace = 2 * time.Second
 )
 
-// stopSignals are Ctrl-C, and with SIGTERM a closed console, a logoff and a
-// shutdown, for who runs it by hand.
+// stopSignals are Ctrl-C, and SIGTERM, which stands for a closed console, a logoff and a
+// shutdown. They come only if a user runs the program by hand.
 func stopSignals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} }
 
 // reloadSignals is empty: `certpush reload` asks the admin endpoint.
 func reloadSignals() []os.Signal { return nil }
 
-// run runs the process until it is stopped or its work has ended. At a terminal
-// kardianos/service would hear Ctrl-C alone.
+// run runs the process until it is stopped or its work has ended. At a terminal it does
+// not use kardianos/service, which hears only Ctrl-C there.
 func (p *process) run() error {
 	if !kardianos.Interactive() {
 		return p.manager.Run()
@@ -48,15 +47,15 @@ func (p *process) run() error {
 	}
 }
 
-// errOverdue is in the log by then.
+// errOverdue is the error if a stop takes longer than stopLimit. Stop has logged it.
 var errOverdue = &ToldError{errors.New("the stop took too long")}
 
-// stopped keeps an error, which is logged, from the service manager: it would
-// take it for a failure and start again what it was told to stop.
+// stopped returns nil after a stop. The error is in the log. If the service manager saw
+// it, it would take it for a failure and start the service again.
 func stopped(error) error { return nil }
 
-// failed ends the process under the service manager: there run waits for a stop
-// that nobody sends, and only what died is started again.
+// failed ends the process under the service manager, with the code of err. There run
+// waits for a stop that nobody sends, and the manager starts only a process that ended.
 func failed(err error) {
 	if kardianos.Interactive() {
 		return

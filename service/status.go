@@ -14,8 +14,8 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// StatusText says for people what waits, how old it is, and how scanners and
-// trees do. now is what ages are counted to.
+// StatusText returns the status as text: how many samples wait, how old the oldest is,
+// and the state of scanners and trees. Ages are counted up to now.
 func StatusText(s pipeline.Status, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", headline(s, now))
@@ -48,7 +48,7 @@ func StatusText(s pipeline.Status, now time.Time) string {
 	return b.String()
 }
 
-// headline is the one sentence to read first.
+// headline returns the sentence to read first: what waits, and what is down.
 func headline(s pipeline.Status, now time.Time) string {
 	var waiting, dead int64
 	oldest := 0.0
@@ -85,7 +85,7 @@ func headline(s pipeline.Status, now time.Time) string {
 	return text
 }
 
-// number writes n and what it counts.
+// number returns n with the word for one, or for more.
 func number[N int | int64](n N, one, more string) string {
 	if n == 1 {
 		return "1 " + one
@@ -123,7 +123,7 @@ func age(seconds float64) string {
 
 func ago(d time.Duration) string { return span(d) + " ago" }
 
-// span writes a duration with as much detail as an operator needs.
+// span returns a duration as text, with as much detail as an operator needs.
 func span(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -136,8 +136,8 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }
 
-// Status asks the running service, both halves where they run apart, and prints
-// what it says.
+// Status asks the running service, or both halves if they run apart, and prints the
+// status, as text or as JSON.
 func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
 	c, err := newClient(f)
 	if err != nil {
@@ -161,7 +161,7 @@ func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
 		return e.Encode(all)
 	}
 	text := StatusText(all, time.Now())
-	// What keeps it from being ready is not in the status: no room, say.
+	// The status does not say why the service is not ready, for example for want of room.
 	_, refused, err := c.askBoth(ctx, "GET", "/readyz")
 	if err == nil && refused != nil {
 		text = "Not ready: " + refused.Error() + "\n" + text
@@ -170,7 +170,7 @@ func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
 	return err
 }
 
-// merged joins the status of two halves.
+// merged returns the status of two halves as one. With first there is only b.
 func merged(a, b pipeline.Status, first bool) pipeline.Status {
 	if first {
 		return b

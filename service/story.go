@@ -17,8 +17,8 @@ type chapter struct {
 	text string
 }
 
-// storyText tells a story for people: for each version of each path what
-// happened, in order of time.
+// storyText returns a story as text: for each version of each path all that happened, in
+// order of time.
 func storyText(s pipeline.Story) string {
 	told := map[string][]chapter{} // by version and path
 	var heads []string
@@ -76,7 +76,7 @@ func storyText(s pipeline.Story) string {
 	return b.String()
 }
 
-// outcomeText is one outcome of a story.
+// outcomeText returns one outcome of a story as text.
 func outcomeText(o pipeline.Outcome) string {
 	what := string(o.Verdict)
 	if o.Outcome != pipeline.Done {

@@ -10,14 +10,14 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// syntaxProblem gives a decoder's error its place and a next step.
+// syntaxProblem returns a decoder's error as a Problem with its place and a next step.
 func syntaxProblem(text string, err error) Problem {
 	var bad toml.ParseError
 	if !errors.As(err, &bad) {
 		return Problem{1, 1, "", "not TOML: " + firstLine(err.Error()) + ": save it as UTF-8 text"}
 	}
 	p := Problem{Line: max(bad.Position.Line, 1), Col: 1, What: "not TOML: " + firstLine(bad.Message) + ": " + syntaxHint(bad.Message)}
-	// The decoder's own column counts bytes and is off at a line's begin.
+	// The decoder's own column counts bytes, and is wrong at the begin of a line.
 	lines := strings.SplitAfter(text, "\n")
 	begin := 0
 	for _, line := range lines[:min(p.Line-1, len(lines))] {

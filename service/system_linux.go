@@ -11,8 +11,8 @@ import (
 func defaultFile() string  { return "/etc/certpush.toml" }
 func defaultState() string { return "/var/lib/certpush" }
 
-// trusted refuses a configuration that others than root may write, when root
-// runs with it: it would decide what root reads and sends.
+// trusted returns an error if we run as root and others than root may write the
+// configuration. They would decide what root reads and sends.
 func trusted(f *os.File) error {
 	st, err := f.Stat()
 	if err != nil {
@@ -24,7 +24,7 @@ func trusted(f *os.File) error {
 	return nil
 }
 
-// limit is one limit of the system that watching depends on.
+// limit is one limit of the system on which watching depends.
 type limit struct{ name, value string }
 
 func limits() []limit {

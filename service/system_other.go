@@ -9,10 +9,10 @@ import "os"
 func defaultFile() string  { return "/etc/certpush.toml" }
 func defaultState() string { return "/var/lib/certpush" }
 
-// trusted accepts: only Linux and Windows are built for service.
+// trusted accepts every file: as a service certpush runs only on Linux and Windows.
 func trusted(*os.File) error { return nil }
 
-// limit is one limit of the system that watching depends on.
+// limit is one limit of the system on which watching depends.
 type limit struct{ name, value string }
 
 func limits() []limit { return nil }

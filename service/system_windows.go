@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// programData never asks the environment, which differs inside services.
+// programData returns our folder in %ProgramData%. It does not use the environment, which
+// may be another one inside a service.
 func programData() string {
 	dir, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, windows.KF_FLAG_DEFAULT)
 	if err != nil {
-		dir = `C:\ProgramData` // where every Windows that we run on has it
+		dir = `C:\ProgramData` // its place on every Windows on which we run
 	}
 	return filepath.Join(dir, "certpush")
 }
@@ -20,7 +21,7 @@ func programData() string {
 func defaultFile() string  { return filepath.Join(programData(), "certpush.toml") }
 func defaultState() string { return programData() }
 
-// limit is one limit of the system that watching depends on.
+// limit is one limit of the system on which watching depends.
 type limit struct{ name, value string }
 
 func limits() []limit { return nil }

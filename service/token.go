@@ -15,11 +15,11 @@ import (
 
 const (
 	tokenFile  = "admin.token"
-	listenFile = "admin.listen" // where the running service listens, as [admin] listen has it
+	listenFile = "admin.listen" // where the running service listens, in the form of [admin] listen
 )
 
-// noteListen leaves word of where the service listens for a reload: the file that it
-// is to read may name another place by then. Nothing else rests on it.
+// noteListen writes to the state folder where the service listens. `certpush reload`
+// reads it if the configuration names another address by then. Nothing else uses it.
 func noteListen(state string, e endpoint) error {
 	path := filepath.Join(state, listenFile)
 	if e == (endpoint{}) {
@@ -34,7 +34,7 @@ func noteListen(state string, e endpoint) error {
 	return nil
 }
 
-// notedListen returns where a service with this state said that it listens.
+// notedListen returns the address that a service with this state noted.
 func notedListen(state string) (e endpoint, ok bool) {
 	text, err := os.ReadFile(filepath.Join(state, listenFile))
 	if err != nil {
@@ -44,8 +44,8 @@ func notedListen(state string) (e endpoint, ok bool) {
 	return e, err == nil && e != endpoint{}
 }
 
-// openToken returns the token in the state folder and makes it where it is
-// missing: 32 random bytes in hex. `watch` and `push` share one.
+// openToken returns the token in the state folder: 32 random bytes in hex. If it is
+// missing openToken makes it. `watch` and `push` share one.
 func openToken(state string) (string, error) {
 	if err := os.MkdirAll(state, 0o750); err != nil {
 		return "", fmt.Errorf("make state folder: %w", err)
@@ -68,7 +68,8 @@ func openToken(state string) (string, error) {
 	return token, nil
 }
 
-// readToken reads the token. A link or a token of another form is refused.
+// readToken reads the token. The error is not nil for a link, or for a token that is not
+// 64 hex digits.
 func readToken(state string) (string, error) {
 	path := filepath.Join(state, tokenFile)
 	st, err := os.Lstat(path)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/windows/svc"
 )
 
-// trusted refuses a configuration that every user may write, where we have more
-// rights than a user has: a folder made at a drive's root is like that.
+// trusted returns an error if we have more rights than a user, and every user may write
+// the configuration. That is so in a folder that was made at the root of a drive.
 func trusted(f *os.File) error {
 	if is, err := svc.IsWindowsService(); err == nil && !is && !windows.GetCurrentProcessToken().IsElevated() {
 		return nil
@@ -40,8 +40,8 @@ func trusted(f *os.File) error {
 const changes = windows.FILE_WRITE_DATA | windows.FILE_APPEND_DATA | windows.DELETE | windows.WRITE_DAC | windows.WRITE_OWNER |
 	windows.GENERIC_WRITE | windows.GENERIC_ALL
 
-// writers names the groups which hold each user of the machine and may change
-// what dacl guards. No list at all lets everyone.
+// writers returns the groups that may change the object of dacl and to which every user
+// of the machine belongs. A nil dacl lets everyone change it.
 func writers(dacl *windows.ACL) ([]string, error) {
 	if dacl == nil {
 		return []string{"Everyone"}, nil

@@ -14,9 +14,9 @@ func TestWhoMayWriteAConfiguration(t *testing.T) {
 	for sddl, want := range map[string][]string{
 		"D:PAI(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;S-1-5-80-1-2-3-4-5)": nil,
 		"D:(A;;FR;;;BU)(A;;FA;;;BA)":                                nil,
-		"D:(A;OICIIO;FA;;;WD)(A;;FA;;;BA)":                          nil, // for what is made below it
+		"D:(A;OICIIO;FA;;;WD)(A;;FA;;;BA)":                          nil, // only for files that are made below it
 		"D:(D;;FA;;;BU)(A;;FA;;;SY)":                                nil,
-		"D:(A;;FA;;;SY)(A;;0x1301bf;;;AU)":                          {"Authenticated Users"}, // below a drive's root
+		"D:(A;;FA;;;SY)(A;;0x1301bf;;;AU)":                          {"Authenticated Users"}, // as below the root of a drive
 		"D:(A;;FW;;;BU)(A;;GA;;;WD)":                                {"Users", "Everyone"},
 		"D:(A;;WD;;;IU)":                                            {"INTERACTIVE"},
 	} {

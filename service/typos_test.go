@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTypos seeds one mistake at a time and wants its place, its key and the
+// TestTypos makes one mistake at a time. The error must name its place, its key and the
 // next step.
 func TestTypos(t *testing.T) {
 	scanner := func(lines string) string { return "[scanner.c]\ntype = \"clamd\"\n" + lines }

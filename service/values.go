@@ -17,8 +17,8 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// setter is a value of the file that checks itself. The error says what is
-// wrong and what to write instead.
+// setter is a value of the file that checks itself. The error says what is wrong, and
+// what to write in its place.
 type setter interface{ set(v any) error }
 
 // Duration is a span of time in the file: "250ms", "10m", "0".
@@ -44,7 +44,7 @@ func (d *Duration) set(v any) error {
 	return nil
 }
 
-// unitless says what to write instead of a value without quotes and unit.
+// unitless returns the error for a value without quotes and unit.
 func unitless(v any, units ...string) error {
 	if n, ok := v.(int64); ok {
 		for i, u := range units {
@@ -107,7 +107,7 @@ func (s *Size) set(v any) error {
 	return nil
 }
 
-// splitNumber parts leading digits from the unit after them.
+// splitNumber splits text into its leading digits and the unit after them.
 func splitNumber(text string) (number, unit string) {
 	text = strings.TrimSpace(text)
 	unit = strings.TrimLeft(text, "0123456789")
@@ -272,7 +272,7 @@ func addressHint(text string) string {
 	return `write "unix:/path" or "tcp:host:port"`
 }
 
-// kind says what a decoded value is, for people.
+// kind returns the name of a decoded value's type, to be shown to people.
 func kind(v any) string {
 	switch v.(type) {
 	case string:

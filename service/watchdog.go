@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// tellEvery is how often the manager is told the one sentence, where no watchdog
-// asks for more.
+// tellEvery is how often the manager is told our sentence at least.
 const tellEvery = 5 * time.Second
 
-// watchdogEvery returns how often the manager's watchdog is to be fed, 0 when
-// none is set for this process.
+// watchdogEvery returns how often we have to feed the manager's watchdog: three times in
+// its limit. It returns 0 if none is set for this process.
 func watchdogEvery() time.Duration {
 	n, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
 	pid := os.Getenv("WATCHDOG_PID")
@@ -24,9 +23,9 @@ func watchdogEvery() time.Duration {
 	return time.Duration(n) * time.Microsecond / 3
 }
 
-// tellManager keeps the manager's sentence about us fresh, and feeds its watchdog
-// as long as the pipeline moves or has no reason to. Where it is stuck, or a lock
-// is never let go, the watchdog goes hungry and the manager starts us anew.
+// tellManager tells the manager each new sentence about us, and feeds its watchdog while
+// the pipeline is not stuck, until ctx ends. If the pipeline is stuck, or holds a lock
+// for ever, it does not feed the watchdog, and the manager starts the process anew.
 func (p *process) tellManager(ctx context.Context) {
 	every := watchdogEvery()
 	fed := every > 0
@@ -53,7 +52,7 @@ func (p *process) tellManager(ctx context.Context) {
 		hungry = err != nil
 		var lines []string
 		if g.pipe.Status().Started.IsZero() {
-			// A state that the disk does not let us open is waited for.
+			// The pipeline waits for a state that the disk does not let us open.
 			lines = append(lines, "EXTEND_TIMEOUT_USEC=60000000")
 		}
 		if fed && !hungry {
