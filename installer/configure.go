@@ -16,54 +16,55 @@ import (
 )
 
 const (
-	// account is the service's own. It has no password and few rights: an
-	// administrator grants it the trees it is to read.
+	// account is the service's own account. It has no password and few rights. An
+	// administrator lets it read the trees.
 	account = `NT SERVICE\certpush`
-	// sidUnrestricted puts the account's SID into the process's token, so that
-	// rights can be given to the service alone, also where it runs as another.
+	// sidUnrestricted puts the account's SID into the process's token. So rights can be
+	// given to the service alone, even if it runs under another account.
 	sidUnrestricted = 1
 )
 
 // errUnknown means that this Windows does not know a setting.
 var errUnknown = errors.New("this Windows does not know it")
 
-// recovery is what the service manager does when the service ends by itself: it
-// waits that long before it starts it the first, the second and any further time,
-// and counts from one again after reset without a failure.
+// recovery says how long the service manager waits before it starts a service that ended
+// by itself: the first, the second and any further time. After reset without a failure
+// it counts from one again.
 type recovery struct{ first, second, further, reset time.Duration }
 
 func (r recovery) String() string {
 	return fmt.Sprintf("restart after %s, %s, then %s each time; begin again after %s without a failure", r.first, r.second, r.further, r.reset)
 }
 
-// restarts are ours: a mistake in passing costs seconds, one that stays costs a
-// start a minute.
+// restarts returns our recovery. After a failure that passes the service is back within
+// seconds; with one that stays it starts once a minute.
 func restarts() recovery {
 	return recovery{5 * time.Second, 30 * time.Second, time.Minute, 24 * time.Hour}
 }
 
-// registered is a service as the service manager keeps it, and the rights of its
-// files. A setter or getter returns errUnknown for what the system lacks.
+// registered holds the settings of a service in the service manager, and the rights of
+// its files. The error of a getter or setter wraps errUnknown if the system lacks that
+// setting.
 type registered interface {
 	image() (string, error) // the command line that is started
 	setImage(string) error
 	account() (string, error)
 	setAccount(string) error
-	delayed() (bool, error) // is started two minutes after boot
+	delayed() (bool, error) // whether it starts two minutes after boot
 	setDelayed(bool) error
 	sidType() (uint32, error)
 	setSIDType(uint32) error
 	recovery() (recovery, error)
 	setRecovery(recovery) error
-	recoversExits() (bool, error) // recovery also after an exit with an error
+	recoversExits() (bool, error) // whether recovery also follows an exit with an error
 	setRecoversExits(bool) error
-	// sound tells if path belongs to an administrator, and inherits no rights.
+	// sound reports whether path belongs to an administrator and inherits no rights.
 	sound(path string) (bool, error)
 	setRights(path, sddl string) error
 }
 
-// configure sets what a registration alone does not, each on its own, so that
-// one that is refused leaves the others. Whoever runs it again changes nothing.
+// configure sets the settings that a registration alone does not. It sets each of them
+// even if another one fails, and joins the errors. A second run changes nothing.
 func configure(r registered, p paths, out io.Writer) error {
 	image := func(was string) string { return quotedImage(was, p.exe) }
 	// An account that an administrator chose stays.
@@ -80,8 +81,8 @@ func configure(r registered, p paths, out io.Writer) error {
 		rights(out, r, p.config, configRights()),
 		adjust(out, "account", own, r.account, r.setAccount),
 	}
-	// What an administrator made of these stays: a registration without our SID type
-	// is a new one.
+	// With our SID type the registration is not new: an administrator may have changed
+	// the following settings, and they stay.
 	if kind, err := r.sidType(); err != nil || kind != sidUnrestricted {
 		errs = append(errs,
 			adjust(out, "delayed start", always(true), r.delayed, r.setDelayed),
@@ -91,20 +92,21 @@ func configure(r registered, p paths, out io.Writer) error {
 	return errors.Join(append(errs, adjust(out, "SID type", always[uint32](sidUnrestricted), r.sidType, r.setSIDType))...)
 }
 
-// paths are what the service consists of.
+// paths are the files of the service.
 type paths struct{ exe, folder, config string }
 
+// always returns a func that wants the same value, whatever it was.
 func always[T any](want T) func(T) T { return func(T) T { return want } }
 
-// adjust sets one setting unless it is as wanted. A system that does not know it
-// is no error, but is said.
+// adjust sets one setting, unless it is as wanted. If the system does not know the
+// setting, that is not an error; adjust says so on out.
 func adjust[T comparable](out io.Writer, name string, wanted func(was T) T, get func() (T, error), set func(T) error) error {
 	was, err := get()
 	want := wanted(was)
 	if err == nil && was == want {
 		return nil
 	}
-	if err == nil || errors.Is(err, errUnknown) { // what cannot be asked may yet be told
+	if err == nil || errors.Is(err, errUnknown) { // it may be possible to set it, even if not to get it
 		err = set(want)
 	}
 	switch {
@@ -118,8 +120,8 @@ func adjust[T comparable](out io.Writer, name string, wanted func(was T) T, get 
 	return nil
 }
 
-// rights sets those of path unless they are sound already: what an administrator
-// granted beyond ours stays.
+// rights sets the rights of path, unless they are sound already. So rights that an
+// administrator added stay.
 func rights(out io.Writer, r registered, path, sddl string) error {
 	is, err := r.sound(path)
 	if err == nil && !is {
@@ -138,8 +140,8 @@ func rights(out io.Writer, r registered, path, sddl string) error {
 	return nil
 }
 
-// quotedImage puts the program of a command line into quotes. Without them
-// Windows tries C:\Program.exe first, and starts what a user left there.
+// quotedImage puts the program of a command line into quotes. Without them Windows tries
+// C:\Program.exe first, and a user may have put a program there.
 func quotedImage(image, exe string) string {
 	if len(image) < len(exe) || !strings.EqualFold(image[:len(exe)], exe) {
 		return image
@@ -147,24 +149,25 @@ func quotedImage(image, exe string) string {
 	return `"` + image[:len(exe)] + `"` + image[len(exe):]
 }
 
-// folderRights are those of %ProgramData%\certpush, where Windows lets every user
-// make files: the owner is the group of administrators, nothing is inherited,
-// SYSTEM and administrators have all rights, and the service may change what is
-// its own, but neither rights nor owner. The folder itself it may not rename or
-// delete: every user could make another in its place.
+// folderRights returns the rights of %ProgramData%\certpush. Windows lets every user
+// make files in %ProgramData%. So the owner is the group of administrators, and nothing
+// is inherited. SYSTEM and administrators have all rights. The service may change the
+// files in it, but not their rights and owner. It may not rename or delete the folder
+// itself: every user could make another one in its place.
 func folderRights() string {
 	sid := serviceSID("certpush")
 	return "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;;0x1201bf;;;" + sid + ")(A;OICIIO;0x1301bf;;;" + sid + ")"
 }
 
-// configRights let the service read its configuration, and not write it.
+// configRights returns rights by which the service may read its configuration, but not
+// write it.
 func configRights() string {
 	sid := serviceSID("certpush")
 	return "O:BAD:PAI(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;" + sid + ")"
 }
 
-// serviceSID is the SID of the account NT SERVICE\name, which Windows makes of
-// the SHA-1 of the name in capitals. It holds before the service is registered.
+// serviceSID returns the SID of the account NT SERVICE\name. Windows makes it from the
+// SHA-1 of the name in capitals. So it is known before the service is registered.
 func serviceSID(name string) string {
 	var text []byte
 	for _, u := range utf16.Encode([]rune(strings.ToUpper(name))) {

@@ -20,7 +20,7 @@ type fake struct {
 	exits     bool
 	rights    map[string]string
 	sets      int
-	lacks     string // what this Windows does not know, or refuses
+	lacks     string // the setting that this Windows does not know, or refuses
 	refusal   error
 }
 
@@ -85,15 +85,15 @@ func TestConfigureSetsAllOnce(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(f.rights)); !slices.Equal(got, []string{places().folder, places().config}) {
 		t.Errorf("rights of %q", got)
 	}
-	f.rights[places().folder] += "(A;OICI;FR;;;S-1-5-21-1)" // an administrator lets one more read
+	f.rights[places().folder] += "(A;OICI;FR;;;S-1-5-21-1)" // an administrator lets one more user read
 	was := *f
 	if err := configure(f, places(), io.Discard); err != nil || f.sets != was.sets || f.img != was.img || !strings.HasSuffix(f.rights[places().folder], "S-1-5-21-1)") {
 		t.Errorf("the second time: %v, %+v", err, f)
 	}
 }
 
-// A Windows without a setting, as Wine is, is told of it; a refusal of one
-// leaves the others.
+// If Windows does not know a setting, as under Wine, that is said and is not an error. If
+// it refuses one, the others are set.
 func TestConfigureLeavesOutWhatIsUnknownAndReportsWhatIsRefused(t *testing.T) {
 	for _, lacks := range []string{"image", "account", "delayed", "sid", "recovery", "exits"} {
 		f := fresh()
@@ -115,7 +115,7 @@ func TestConfigureLeavesOutWhatIsUnknownAndReportsWhatIsRefused(t *testing.T) {
 	}
 }
 
-// What an administrator set after the installation an upgrade leaves.
+// An upgrade keeps the settings that an administrator changed after the installation.
 func TestConfigureKeepsStartAndRecoveryThatWereChosen(t *testing.T) {
 	f := fresh()
 	if err := configure(f, places(), io.Discard); err != nil {
@@ -150,7 +150,7 @@ func TestImagePathIsQuoted(t *testing.T) {
 	}
 }
 
-// The SID of a service that every Windows has.
+// TrustedInstaller is a service that every Windows has, with this SID.
 func TestServiceSID(t *testing.T) {
 	if got := serviceSID("TrustedInstaller"); got != "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464" {
 		t.Error(got)

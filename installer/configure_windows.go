@@ -21,8 +21,8 @@ import (
 
 const name = "certpush"
 
-// Configure sets what a registration alone does not: account, rights, recovery,
-// delayed start. It says on out what it did; a second time it does nothing.
+// Configure sets the settings that a registration alone does not: account, rights,
+// recovery, delayed start. It says on out what it did. A second run changes nothing.
 func Configure(out io.Writer) error {
 	p, err := here()
 	if err != nil {
@@ -47,9 +47,9 @@ func Configure(out io.Writer) error {
 	return configure(scm{s}, p, out)
 }
 
-// adopt puts a configuration aside that no administrator made: until our rights
-// are on it every user may make files below %ProgramData%, also before the
-// installation. Ours takes its place.
+// adopt renames a configuration that no administrator made, and writes ours in its
+// place. Before our rights are on the folder every user may make files there, also
+// before the installation.
 func adopt(config string, out io.Writer) error {
 	sd, err := windows.GetNamedSecurityInfo(config, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,12 +76,12 @@ func adopt(config string, out io.Writer) error {
 	return put(out, defaultConfig(config), 0o600)
 }
 
-// defaultConfig is the packaged configuration as Windows' editors read it.
+// defaultConfig returns the packaged configuration with the line ends of Windows.
 func defaultConfig(path string) File {
 	return File{path, strings.ReplaceAll(packaging.WindowsConfig, "\n", "\r\n")}
 }
 
-// here is where the service's files are.
+// here returns the paths of the service's files.
 func here() (paths, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -95,11 +95,11 @@ func here() (paths, error) {
 	return paths{exe: exe, folder: folder, config: filepath.Join(folder, "certpush.toml")}, nil
 }
 
-// scm is a service of Windows' service control manager. What it keeps is asked
-// for by one call for each setting: one that the system lacks leaves the others.
+// scm is a service of Windows' service control manager. It makes one call for each
+// setting, so that a setting that the system lacks does not affect the others.
 type scm struct{ s *mgr.Service }
 
-// known turns the system's word for a setting that it lacks into ours.
+// known wraps errUnknown around the system's error for a setting that it lacks.
 func known(err error) error {
 	if errors.Is(err, windows.ERROR_INVALID_LEVEL) || errors.Is(err, windows.ERROR_CALL_NOT_IMPLEMENTED) {
 		return fmt.Errorf("%w: %w", errUnknown, err)
@@ -107,12 +107,12 @@ func known(err error) error {
 	return err
 }
 
-// query asks with a buffer that ask wants larger until it is large enough. The
-// answer points into it.
+// query calls ask with a buffer, and with a larger one if ask needs that. It returns the
+// buffer; pointers in the answer point into it.
 func query(ask func(buf *byte, size uint32, needed *uint32) error) ([]byte, error) {
 	size := uint32(1024)
 	for {
-		// Of words, for it holds structures.
+		// Words, so that the structures in it are aligned.
 		words := make([]uint64, (size+7)/8)
 		buf := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
 		err := ask(&buf[0], uint32(len(buf)), &size)
@@ -135,7 +135,7 @@ func (r scm) setLevel(level uint32, info unsafe.Pointer) error {
 	return known(windows.ChangeServiceConfig2(r.s.Handle, level, (*byte)(info)))
 }
 
-// base is what every Windows keeps of a service.
+// base returns the settings that every Windows has.
 func (r scm) base() (image, account string, err error) {
 	buf, err := query(func(buf *byte, size uint32, needed *uint32) error {
 		return windows.QueryServiceConfig(r.s.Handle, (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(buf)), size, needed)
@@ -147,7 +147,7 @@ func (r scm) base() (image, account string, err error) {
 	return windows.UTF16PtrToString(c.BinaryPathName), windows.UTF16PtrToString(c.ServiceStartName), nil
 }
 
-// setBase changes what is not nil.
+// setBase sets those of the two that are not nil.
 func (r scm) setBase(image, account *string) error {
 	var program, user, password *uint16
 	var err error
@@ -160,7 +160,7 @@ func (r scm) setBase(image, account *string) error {
 		if user, err = windows.UTF16PtrFromString(*account); err != nil {
 			return err
 		}
-		password = new(uint16) // such an account has an empty one
+		password = new(uint16) // the password of such an account is empty
 	}
 	return known(windows.ChangeServiceConfig(r.s.Handle, windows.SERVICE_NO_CHANGE, windows.SERVICE_NO_CHANGE, windows.SERVICE_NO_CHANGE,
 		program, nil, nil, nil, user, password, nil))
@@ -256,8 +256,7 @@ func (r scm) sound(path string) (bool, error) {
 	return err == nil && ofAdministrators(owner), err
 }
 
-// ofAdministrators tells if what owner owns was made by an administrator or by
-// Windows.
+// ofAdministrators reports whether owner is the group of administrators or SYSTEM.
 func ofAdministrators(owner *windows.SID) bool {
 	return owner != nil && (owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid))
 }

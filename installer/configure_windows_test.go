@@ -13,9 +13,8 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// TestConfigureOfTheServiceManager configures a service that is registered for
-// it. Under Wine most settings are unknown; packaging/msi/acceptance.ps1 looks at
-// each of them on Windows.
+// TestConfigureOfTheServiceManager registers a service and configures it. Wine does not
+// know most settings; packaging/msi/acceptance.ps1 checks each of them on Windows.
 func TestConfigureOfTheServiceManager(t *testing.T) {
 	m, err := mgr.Connect()
 	if err != nil {
@@ -42,7 +41,7 @@ func TestConfigureOfTheServiceManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := scm{s}
-	// Without quotes, as an installer may leave it.
+	// Without quotes, as an installer may write it.
 	if err := r.setImage(exe + ` run`); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +58,7 @@ func TestConfigureOfTheServiceManager(t *testing.T) {
 	if now, err := r.account(); err != nil || now != account {
 		t.Errorf("account %s, %v", now, err)
 	}
-	// Our own file is none that somebody planted.
+	// Our own file stays: nobody planted it.
 	if err := os.WriteFile(p.config, []byte("# ours"), 0o600); err != nil {
 		t.Fatal(err)
 	}

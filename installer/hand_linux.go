@@ -20,7 +20,7 @@ import (
 	"github.com/certpush/certpush/packaging"
 )
 
-// Rights is what to do where the system refuses.
+// Rights is the next step for an error for want of rights.
 const Rights = "run it as root"
 
 const (
@@ -28,14 +28,14 @@ const (
 	usersPath  = "/etc/sysusers.d/certpush.conf"
 	limitsPath = "/etc/sysctl.d/00-certpush.conf"
 	handUnit   = "/etc/systemd/system/certpush.service"
-	ours       = "Description=certpush: push dropped files to scanners" // in it
+	ours       = "Description=certpush: push dropped files to scanners" // is in our unit
 )
 
-// packagedUnits are where a package puts the unit.
+// packagedUnits are the paths at which a package puts the unit.
 var packagedUnits = []string{"/usr/lib/systemd/system/certpush.service", "/lib/systemd/system/certpush.service"}
 
-// packaged says by its error that a package installed certpush: a unit of ours
-// would shadow the package's.
+// packaged returns an error if a package installed certpush: our unit would shadow the
+// package's.
 func packaged() error {
 	for _, path := range packagedUnits {
 		if _, err := os.Lstat(path); err == nil {
@@ -45,12 +45,12 @@ func packaged() error {
 	return nil
 }
 
-// unit is the packaged unit for the program at exe.
+// unit returns the packaged unit for the program at exe.
 func unit(exe string) string {
 	return strings.ReplaceAll(packaging.Unit, "/usr/bin/certpush", exe)
 }
 
-// manager reaches systemd through kardianos/service, with our own unit.
+// manager returns systemd, by kardianos/service, with our own unit.
 func manager() (kardianos.Service, error) {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return nil, errors.New("systemd does not run here: start certpush run by other means")
@@ -68,8 +68,9 @@ func manager() (kardianos.Service, error) {
 	return kardianos.New(nil, &kardianos.Config{Name: "certpush", Option: kardianos.KeyValue{"SystemdScript": unit(exe)}})
 }
 
-// Install registers the program where no package did: user, limits,
-// configuration where there is none, the hardened unit. It starts nothing.
+// Install makes the user, raises limits, writes the configuration if there is none, and
+// registers the hardened unit. It refuses if a package installed certpush. It starts
+// nothing.
 func Install(out io.Writer) error {
 	if err := packaged(); err != nil {
 		return err
@@ -116,8 +117,8 @@ func forGroup(path string) error {
 	return nil
 }
 
-// raise sets each limit that is lower now. What the kernel refuses is said: a
-// container may not set it.
+// raise sets each kernel limit in text that is lower now. If the kernel refuses, as in a
+// container, it says so on out.
 func raise(out io.Writer, text string) {
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), " = ")
@@ -140,8 +141,8 @@ func raise(out io.Writer, text string) {
 	}
 }
 
-// Uninstall takes the unit away. Configuration, state and user stay. Where a package
-// came later its unit is in force then.
+// Uninstall removes the unit. Configuration, state and user stay. If a package was
+// installed later, its unit is in force then.
 func Uninstall(out io.Writer) error {
 	if err := packaged(); err != nil {
 		text, no := os.ReadFile(handUnit)
@@ -167,7 +168,7 @@ func Uninstall(out io.Writer) error {
 	return nil
 }
 
-// unshadow takes our unit from before the package's.
+// unshadow removes our unit, so that the package's is in force.
 func unshadow(out io.Writer) error {
 	enabled := exec.Command("systemctl", "--quiet", "is-enabled", "certpush").Run() == nil
 	if err := remove(handUnit, usersPath, limitsPath); err != nil {
@@ -195,7 +196,7 @@ func remove(paths ...string) error {
 	return nil
 }
 
-// Control starts, stops or restarts the service, whoever installed it.
+// Control starts, stops or restarts the service, also if a package installed it.
 func Control(action string) error {
 	m, err := manager()
 	if err != nil {
@@ -204,7 +205,7 @@ func Control(action string) error {
 	return kardianos.Control(m, action)
 }
 
-// Status says in a word whether the service runs.
+// Status returns whether the service runs: running, stopped or not installed.
 func Status() (string, error) {
 	m, err := manager()
 	if err != nil {
@@ -227,14 +228,14 @@ func Configure(io.Writer) error {
 	return errors.New("on Linux the unit says it all: see systemctl cat certpush")
 }
 
-// groupOf returns the group that a socket is for: empty where it is for all, or for
-// its owner alone.
+// groupOf returns the group that may connect to a socket, or "" if everybody may, or
+// only its owner.
 func groupOf(socket string) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(socket, &st); err != nil {
 		return "", err
 	}
-	if st.Mode&0o022 != 0o020 { // to connect is to write
+	if st.Mode&0o022 != 0o020 { // connecting needs the right to write
 		return "", nil
 	}
 	g, err := user.LookupGroupId(strconv.Itoa(int(st.Gid)))

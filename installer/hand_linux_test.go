@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The whole of it runs under a real systemd: packaging/test-install.sh.
+// packaging/test-install.sh tests the whole installation under a real systemd.
 func TestUnitByHandIsThePackagedOne(t *testing.T) {
 	text := unit("/opt/certpush/certpush")
 	for _, want := range []string{"\nExecStart=/opt/certpush/certpush run -c /etc/certpush.toml\n", "\nExecPaths=/opt/certpush/certpush ", "\nUser=certpush\n", "\nNoNewPrivileges=yes\n"} {
@@ -23,8 +23,8 @@ func TestUnitByHandIsThePackagedOne(t *testing.T) {
 	}
 }
 
-// A socket's group is asked of the socket: one that is for all needs none, and of one
-// that is not there nobody knows.
+// A drop-in names the group of a socket. A socket for everybody needs no group; for a
+// socket that is not there the drop-in says so.
 func TestDropInNamesTheGroupOfASocket(t *testing.T) {
 	dir, err := os.MkdirTemp("/run", "certpush-test")
 	if err != nil {

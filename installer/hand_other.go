@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// Rights is what to do where the system refuses.
+// Rights is the next step for an error for want of rights.
 const Rights = "run it as root"
 
 var errHand = errors.New("there is no service manager that certpush knows on this system: start certpush run by other means")

@@ -16,23 +16,23 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// Rights is what to do where the system refuses.
+// Rights is the next step for an error for want of rights.
 const Rights = "run it in a console that was started as administrator"
 
-// packagedKey is what the MSI writes.
+// packagedKey is the registry key that the MSI writes.
 const packagedKey = `SOFTWARE\certpush`
 
-// packaged says by its error that the MSI installed certpush.
+// packaged returns an error if the MSI installed certpush.
 func packaged() error {
 	k, err := registry.OpenKey(registry.LOCAL_MACHINE, packagedKey, registry.QUERY_VALUE)
 	if err != nil {
-		return nil //nolint:nilerr // without the key it did not
+		return nil //nolint:nilerr // without the key the MSI did not install it
 	}
 	k.Close()
 	return errors.New("the MSI installed certpush: remove it in Settings, Apps, or by msiexec /x")
 }
 
-// manager registers and unregisters through kardianos/service.
+// manager returns the service manager, by kardianos/service, to register the service.
 func manager(p paths) (kardianos.Service, error) {
 	return kardianos.New(nil, &kardianos.Config{
 		Name: name, DisplayName: name, Description: "Pushes each file dropped in a watched tree to the scanners.",
@@ -40,8 +40,8 @@ func manager(p paths) (kardianos.Service, error) {
 	})
 }
 
-// Install registers the program where no MSI did: configuration where there is
-// none, the service with its account and its rights. It starts nothing.
+// Install writes the configuration if there is none, and registers the service with its
+// account and its rights. It refuses if the MSI installed certpush. It starts nothing.
 func Install(out io.Writer) error {
 	if err := packaged(); err != nil {
 		return err
@@ -53,7 +53,8 @@ func Install(out io.Writer) error {
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	// Before anything in it is trusted: every user may make files in a new one.
+	// Every user may make files in a new folder, so set its rights before we trust
+	// anything in it.
 	if err := (scm{}).setRights(p.folder, folderRights()); err != nil {
 		return fmt.Errorf("set rights of %s: %w", p.folder, err)
 	}
@@ -74,7 +75,7 @@ func Install(out io.Writer) error {
 	return nil
 }
 
-// Uninstall takes the service away. Configuration and state stay.
+// Uninstall stops the service and removes it. Configuration and state stay.
 func Uninstall(out io.Writer) error {
 	if err := packaged(); err != nil {
 		return err
@@ -87,7 +88,7 @@ func Uninstall(out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reach service manager: %w", err)
 	}
-	// One that runs would only be marked for deletion.
+	// Windows would only mark a service that runs for deletion.
 	if err := Control("stop"); err != nil {
 		return err
 	}
@@ -98,8 +99,8 @@ func Uninstall(out io.Writer) error {
 	return nil
 }
 
-// Control starts, stops or restarts the service, whoever installed it, and waits
-// until it runs or has stopped.
+// Control starts, stops or restarts the service, also if the MSI installed it. It waits
+// until the service runs or has stopped, up to controlLimit.
 func Control(action string) error {
 	s, done, err := open(windows.SERVICE_START | windows.SERVICE_STOP | windows.SERVICE_QUERY_STATUS)
 	if err != nil {
@@ -123,8 +124,8 @@ func Control(action string) error {
 	return await(s, svc.Running)
 }
 
-// open opens the service with the rights that are needed, and no more: stopping
-// may be granted to who may not configure.
+// open opens the service with the rights of access and no more, so that a user who may
+// only start and stop it can do that. The caller calls the func at the end.
 func open(access uint32) (*mgr.Service, func(), error) {
 	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT)
 	if err != nil {
@@ -148,6 +149,7 @@ func open(access uint32) (*mgr.Service, func(), error) {
 // controlLimit is how long a start or stop may take.
 const controlLimit = 30 * time.Second
 
+// await waits until the service is in the state want, up to controlLimit.
 func await(s *mgr.Service, want svc.State) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -171,7 +173,7 @@ func await(s *mgr.Service, want svc.State) error {
 	}
 }
 
-// Status says in a word whether the service runs.
+// Status returns whether the service runs: running, stopped or not installed.
 func Status() (string, error) {
 	s, done, err := open(windows.SERVICE_QUERY_STATUS)
 	if errors.Is(err, kardianos.ErrNotInstalled) {

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package installer is what runs on the target to fit certpush into it, where
-// no package did.
+// Package installer installs certpush on a machine by hand, where no package did.
 //
-// It promises to leave alone what a package or an administrator put there: it
-// writes where nothing is, and takes away what it wrote itself.
+// It promises: it changes nothing that a package or an administrator put there. It
+// writes only files that are missing, and removes only files that it wrote.
 //
 // Invariants:
 //
-//  1. Where a package installed certpush nothing is installed, for a unit of ours
-//     would shadow the package's, and nothing uninstalled but such a unit.
-//  2. The unit is the packaged one, with the program's own path; the service of
-//     Windows is registered and configured as the MSI has it.
-//  3. Configuration and state outlive it.
-//  4. A drop-in loosens the unit only as far as the configuration needs, with
-//     the reason beside each line.
+//  1. If a package installed certpush, Install refuses, because our unit would shadow
+//     the package's. Uninstall then removes only such a unit.
+//  2. The unit is the packaged one, with the program's own path. On Windows the service
+//     is registered and configured as by the MSI.
+//  3. Uninstall keeps configuration and state.
+//  4. A drop-in loosens the unit only as far as the configuration needs. The reason
+//     stands beside each line.
+//
+// The package starts no goroutine.
 package installer
 
 import (
@@ -34,16 +35,16 @@ type File struct {
 	Path, Text string
 }
 
-// Needs is what a configuration asks of the unit.
+// Needs are the paths that the unit must allow for a configuration. All are absolute.
 type Needs struct {
-	Trees   []string // watched folders, absolute
-	Reads   []string // files that are read, absolute
-	Sockets []string // Unix sockets of scanners, absolute
-	Writes  []string // folders that are written, absolute
+	Trees   []string // watched folders
+	Reads   []string // files that certpush reads
+	Sockets []string // Unix sockets of scanners
+	Writes  []string // folders in which certpush writes
 }
 
-// DropIn returns the systemd drop-in for n, with where to put it. certpush never
-// alters a sample, so a tree needs no right to write.
+// DropIn returns the text of the systemd drop-in for n. It begins with a comment that
+// says where to put it. A tree gets no right to write: certpush never alters a sample.
 func DropIn(n Needs) string {
 	var lines []string
 	for _, socket := range n.Sockets {
@@ -79,7 +80,7 @@ func DropIn(n Needs) string {
 		"# Then: systemctl daemon-reload && systemctl restart certpush\n[Service]\n" + strings.Join(lines, "\n") + "\n"
 }
 
-// quoted writes a path as a unit's list of paths has it.
+// quoted returns a path in the form of a unit's list of paths.
 func quoted(path string) string {
 	return strconv.Quote(strings.ReplaceAll(path, "%", "%%"))
 }
@@ -89,7 +90,7 @@ func below(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// put writes a file where there is none.
+// put writes f if there is no file at its path, and says on out what it did.
 func put(out io.Writer, f File, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
