@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// analyzed runs systemd-analyze on the unit as it is packaged, with certpush
-// where the unit looks for it.
+// analyzed runs systemd-analyze on the packaged unit, with /bin/true in place of
+// certpush, and returns its output.
 func analyzed(t *testing.T, args ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("systemd-analyze")
@@ -24,7 +24,7 @@ func analyzed(t *testing.T, args ...string) string {
 	}
 	dir := t.TempDir()
 	unit := filepath.Join(dir, "certpush.service")
-	// verify wants the program to be there.
+	// `systemd-analyze verify` wants the program to be there.
 	text := strings.ReplaceAll(Unit, "/usr/bin/certpush", "/bin/true")
 	if err := os.WriteFile(unit, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
