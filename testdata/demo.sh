@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Shows the main job in a folder of its own: watch, drop files, read the verdicts.
-# The scanner is the built-in hash list, which knows EICAR and nothing else.
+# demo.sh [PROGRAM] shows the main job in a temporary folder: it watches a tree, drops
+# files and prints the verdicts. The scanner is the built-in hash list, which knows only
+# EICAR.
 set -euo pipefail
 
 bin=$(realpath "${1:-./certpush}")
@@ -37,7 +38,7 @@ echo "watching $dir/samples; dropping three files"
 echo "just a note" > samples/note.txt
 mkdir -p samples/mail/2026
 head -c 100000 /dev/urandom > samples/mail/2026/attachment.bin
-# The EICAR test file, in two parts so that no scanner takes this script away.
+# The EICAR test file stands here in two parts, so that no scanner takes this script away.
 printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR' '-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*' > samples/mail/eicar.com
 
 ledger=state/ledger/verdicts.log

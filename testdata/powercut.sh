@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# powercut.sh PROGRAM [ROUNDS] cuts the power of a machine in which PROGRAM runs:
-# a virtual one (qemu without KVM), whose process is killed while files come in.
-# What the guest had not synced is gone then. After each cut the machine boots
-# again, and at the end it is held against what was seen before the cuts:
+# powercut.sh PROGRAM [ROUNDS] runs PROGRAM in a virtual machine (qemu without KVM) and
+# cuts its power ROUNDS times: it kills qemu while files come in. All that the guest had
+# not synced is lost then. After each cut the machine boots again. At the end the script
+# compares the ledger with the files and outcomes that it saw before the cuts:
 #
-#   lost        files that were synced in the tree, and have no outcome    must be 0
-#   unrecorded  outcomes that were in the ledger before a cut, and are not must be 0
-#   repeated    samples with two outcomes or more: at most cuts x workers
+#   lost        files that were synced in the tree and have no outcome       must be 0
+#   unrecorded  outcomes that were in the ledger before a cut and are gone   must be 0
+#   repeated    samples with two outcomes or more          at most ROUNDS x workers
 #
-# Needs root for its packages: qemu-system-x86, busybox-static, cpio, e2fsprogs.
+# It needs these packages: qemu-system-x86, busybox-static, cpio, e2fsprogs.
 set -euo pipefail
 program=$(realpath "$1") rounds=${2:-5} workers=2
 dir=$(mktemp -d)
@@ -67,7 +67,7 @@ i=0
 while :; do
 	i=$((i + 1))
 	name=/data/tree/$phase-$i
-	# Durable is what its writer synced, name and all.
+	# A file counts as written when it and its name are synced.
 	echo "$phase $i" | dd of=$name conv=fsync 2>/dev/null && sync /data/tree && echo "WROTE $name"
 done
 EOF
@@ -75,7 +75,7 @@ chmod 755 root/init
 (cd root && find . | cpio -o -H newc --quiet | gzip -1) >initrd
 truncate -s 1G disk && mkfs.ext4 -q disk
 
-# boot PHASE LOG starts the machine.
+# boot PHASE LOG starts the machine; its serial line goes to LOG.
 boot() {
 	qemu-system-x86_64 -m 512 -smp 1 -nographic -no-reboot -nodefaults -serial "file:$2" \
 		-kernel kernel/boot/vmlinuz-* -initrd initrd -append "console=ttyS0 quiet panic=-1 phase=$1" \
@@ -83,7 +83,7 @@ boot() {
 	qemu=$!
 }
 
-# until LOG PATTERN waits for a line.
+# until_line LOG PATTERN waits until a line of LOG matches PATTERN.
 until_line() {
 	for _ in $(seq 1200); do
 		grep -aq "$2" "$1" 2>/dev/null && return
@@ -103,7 +103,7 @@ boot check check.log
 until_line check.log 'END OF CHECK'
 wait "$qemu" || true
 
-# A line that the cut tore off on the serial line is not whole.
+# The last line of a log may be torn: only lines that match whole count.
 cat cut*.log | tr -d '\r' | sed -n 's/^.*WROTE \(\/data\/tree\/[a-z0-9-]*\)$/\1/p' | sort -u >wrote
 cat cut*.log | tr -d '\r' | sed -n 's/^.*SEEN \({.*}\)$/\1/p' | grep -o '"at":"[^"]*"' | sort -u >seen
 tr -d '\r' <check.log | sed -n 's/^.*LEDGER \({.*}\)$/\1/p' >ledger

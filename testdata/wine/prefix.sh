@@ -1,5 +1,5 @@
 #!/bin/sh
-# prefix.sh DIR: makes a Wine prefix in which Go programs and services run.
+# prefix.sh DIR makes a Wine prefix in DIR, in which Go programs and services run.
 set -eu
 here=$(dirname "$(realpath "$0")")
 WINEPREFIX=$(realpath -m "$1")
@@ -10,19 +10,19 @@ dll=$(mktemp)
 trap 'rm -f "$dll"' EXIT
 x86_64-w64-mingw32-gcc -shared -nostdlib -Os -s -Wall -Werror -Wl,--no-insert-timestamp -o "$dll" "$here/shim.c" -lkernel32 -ladvapi32
 
-# Wine never gets a pipe as its output here: its services would inherit it, and
-# who reads it never sees its end.
+# The output of Wine is never a pipe here: its services would inherit the pipe, and the
+# reader would wait for its end for ever.
 quiet() { "$@" </dev/null >/dev/null 2>&1; }
 
 quiet $wine wineboot -i
 install -m644 "$dll" "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
 quiet $wine winecfg -v win10
-# An uninstall takes the key away if nothing else is in it, and then no service
-# can be installed any more.
+# This value keeps the key. An uninstall removes an empty key, and then no service can be
+# installed any more.
 quiet $wine reg add 'HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application' /v MaxSize /t REG_DWORD /d 1 /f
-# Written down and ended before the server is told to stay, or two service
-# managers run side by side.
+# The server must write the registry and end before it is started to stay. Otherwise two
+# service managers run side by side.
 $server -w
-# It stays: a start of it for each program takes three seconds.
+# The server stays, because a start of it takes three seconds for each program.
 $server -p
 quiet $wine wineboot
