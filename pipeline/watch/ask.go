@@ -39,9 +39,9 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 // otherwise tells if what lies at path is written in another way, and has it looked
 // at under that.
 func (w *Watcher) otherwise(t *tree, path string) bool {
-	real, same := t.real(path)
-	if !same && real != "" {
-		t.touch(real)
+	written, same := t.real(path)
+	if !same && written != "" {
+		t.touch(written)
 	}
 	return !same
 }

@@ -33,7 +33,7 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 		}
 		if t.engages("fsnotify") {
 			t.w.log.Warn("the tree's file system does not tell of all below a folder, so each folder is watched; if events stay away sweep more often",
-				"tree", t.Name, "err", err)
+				"tree", t.Name, "error", err)
 		}
 		engine = "fsnotify"
 	}

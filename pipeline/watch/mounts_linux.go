@@ -41,19 +41,19 @@ func (m *mounts) close() {
 
 // changed tells if any mount came or went since the last call, and if the mounts
 // at and below dir are others than before.
-func (m *mounts) changed(dir string) (below, any bool) {
+func (m *mounts) changed(dir string) (below, some bool) {
 	if m == nil {
 		return false, false
 	}
 	first := m.last == nil
 	fds := []unix.PollFd{{Fd: int32(m.fd), Events: unix.POLLPRI}}
 	n, err := unix.Poll(fds, 0)
-	if any = err == nil && n > 0; !any && !first {
+	if some = err == nil && n > 0; !some && !first {
 		return false, false
 	}
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return false, any
+		return false, some
 	}
 	now, told := []string{}, true
 	for line := range bytes.Lines(text) {
@@ -70,7 +70,7 @@ func (m *mounts) changed(dir string) (below, any bool) {
 		below, m.unsure = true, time.Now()
 	}
 	m.last = now
-	return below, any
+	return below, some
 }
 
 // mountID returns a number that no mount had before; ok is false where the kernel

@@ -12,4 +12,4 @@ func openMounts() *mounts { return nil }
 
 func (*mounts) close() {}
 
-func (*mounts) changed(string) (below, any bool) { return false, false }
+func (*mounts) changed(string) (below, some bool) { return false, false }

@@ -20,8 +20,9 @@ type desk struct {
 	when []time.Duration
 }
 
-func newDesk(settle, limit time.Duration) *desk {
-	d := &desk{t: &tree{Tree: Tree{Settle: settle, SettleLimit: limit}}}
+// newDesk returns a desk whose files settle after a second.
+func newDesk(limit time.Duration) *desk {
+	d := &desk{t: &tree{Tree: Tree{Settle: time.Second, SettleLimit: limit}}}
 	d.settler = newSettler(&Watcher{})
 	d.settler.nap = time.Sleep // on the test's clock
 	d.settler.ask = func(_ *tree, _ string, _ *Stat) (finding, Stat) {
@@ -67,7 +68,7 @@ func (d *desk) received() (Calm, bool) {
 
 func TestScheduleUnderAWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(time.Second, time.Hour)
+		d := newDesk(time.Hour)
 		d.answer(written, 1)
 		d.start(t)
 		d.touch(d.t, "/f")
@@ -114,7 +115,7 @@ func TestScheduleUnderAWriter(t *testing.T) {
 
 func TestEventWhileTakenSettlesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(time.Second, time.Hour)
+		d := newDesk(time.Hour)
 		d.answer(settled, 1)
 		d.start(t)
 		d.touch(d.t, "/f")
@@ -138,7 +139,7 @@ func TestEventWhileTakenSettlesAgain(t *testing.T) {
 
 func TestTouchedInTheQueueIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(time.Second, time.Hour)
+		d := newDesk(time.Hour)
 		d.answer(settled, 1)
 		d.start(t)
 		d.touch(d.t, "/first") // is offered to the receiver, who does not come yet
@@ -159,7 +160,7 @@ func TestTouchedInTheQueueIsAskedAgain(t *testing.T) {
 
 func TestLimitThenSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(time.Second, time.Minute)
+		d := newDesk(time.Minute)
 		d.answer(written, 1)
 		d.start(t)
 		d.touch(d.t, "/f")
@@ -187,7 +188,7 @@ func TestLimitThenSettled(t *testing.T) {
 
 func TestQuietWhereTheSystemCannotTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(time.Second, time.Hour)
+		d := newDesk(time.Hour)
 		d.answer(unsure, 1)
 		d.start(t)
 		d.touch(d.t, "/f")
@@ -211,7 +212,7 @@ func TestQuietWhereTheSystemCannotTell(t *testing.T) {
 
 func TestHandedBackSlowsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(time.Second, time.Hour)
+		d := newDesk(time.Hour)
 		d.answer(settled, 1)
 		d.start(t)
 		d.touch(d.t, "/f")
@@ -228,7 +229,7 @@ func TestHandedBackSlowsDown(t *testing.T) {
 }
 
 func TestTooManyAreRefused(t *testing.T) {
-	d := newDesk(time.Second, time.Hour)
+	d := newDesk(time.Hour)
 	d.most = 2
 	if !d.touch(d.t, "/a") || !d.touch(d.t, "/b") || d.touch(d.t, "/c") || !d.touch(d.t, "/a") {
 		t.Error("the bound does not hold")

@@ -42,18 +42,17 @@ func Fstat(f *os.File) (Stat, error) {
 }
 
 func statPath(path string, flags uint32) (Stat, error) {
-	fail := func(err error) (Stat, error) { return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err} }
 	h, err := openHandle(path, windows.FILE_READ_ATTRIBUTES, shareAll, flags)
 	if Taken(err) {
 		return listed(path)
 	}
 	if err != nil {
-		return fail(err)
+		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	defer windows.CloseHandle(h)
 	st, err := statHandle(h)
 	if err != nil {
-		return fail(err)
+		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	return st, nil
 }

@@ -190,7 +190,7 @@ func (t *tree) inspect(ctx context.Context, readers *sync.WaitGroup) {
 	if err != nil {
 		if t.begins(&t.saidMissing) {
 			t.w.log.Warn("tree is missing, waiting for it; create or mount it",
-				"tree", t.Name, "path", t.Path, "err", err)
+				"tree", t.Name, "path", t.Path, "error", err)
 		}
 		return
 	}
@@ -262,7 +262,7 @@ func (t *tree) unarmed(err error) {
 		if instanceLimit(err) {
 			next = moreInstances()
 		}
-		t.w.log.Error("tree cannot be watched, it is swept each minute", "tree", t.Name, "err", err, "next", next)
+		t.w.log.Error("tree cannot be watched, it is swept each minute", "tree", t.Name, "error", err, "next", next)
 	}
 	if first {
 		t.doubt(t.Path, WhyStart)
@@ -281,7 +281,7 @@ func (t *tree) disarm() {
 		return
 	}
 	if err := source.Close(); err != nil {
-		t.w.log.Warn("giving watches back failed; restart the service if it happens again", "tree", t.Name, "err", err)
+		t.w.log.Warn("giving watches back failed; restart the service if it happens again", "tree", t.Name, "error", err)
 	}
 }
 
@@ -383,10 +383,10 @@ func (t *tree) trouble(source source, err error) {
 	if t.begins(&t.saidLost) {
 		t.leave(func() {
 			if errors.Is(err, errDeaf) {
-				t.w.log.Warn("events of the tree have ended; it is watched anew and swept; if that goes on see to its disk or server", "tree", t.Name, "err", err)
+				t.w.log.Warn("events of the tree have ended; it is watched anew and swept; if that goes on see to its disk or server", "tree", t.Name, "error", err)
 				return
 			}
-			t.w.log.Warn("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "tree", t.Name, "err", err)
+			t.w.log.Warn("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "tree", t.Name, "error", err)
 		})
 	}
 }
