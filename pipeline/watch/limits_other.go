@@ -10,9 +10,6 @@ import (
 	"syscall"
 )
 
-// Limits tells what the system allows: here it sets no limit of its own.
-func Limits() Limit { return Limit{} }
-
 // watchLimit tells if err means that no more directories can be watched.
 func watchLimit(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
