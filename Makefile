@@ -5,6 +5,8 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
 # Held at a version, so that a new linter breaks no build.
 GOLANGCI := golangci-lint@v2.5.0
+DEADCODE := deadcode@v0.49.0
+GOVULNCHECK := govulncheck@v1.9.0
 # What the tests run: a C compiler for -race, the real scanner and its own client, the
 # shells that complete our verbs.
 INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
@@ -27,7 +29,10 @@ ARCHS ?= amd64 arm64
 SUITES ?= bookworm trixie
 CUTS ?= 10
 
-.PHONY: help build demo test deps lint bench fuzz soak packages repos msi test-install test-windows
+# What takes longest of the tests that need nothing: `make test` runs these too.
+SLOW := Kill9|VerifyFixQueues|StoppedProcess|TouchedWhileItIsHashed|ManyFilesInOneFolder|DiskMayOnlyBeRead|HoldsACursorBackIsSaid|BeyondTheWatchLimit|StopDoesNotWaitForTheDisk|ThousandsOfLevels|NestedFoldersInABurst|FinePrint08|MinFreeIsReached|FolderSwappedForALink
+
+.PHONY: help build demo check test deps lint vuln bench fuzz soak weekly packages repos msi test-install test-windows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +42,10 @@ build: ## build ./certpush
 
 demo: build ## watch a folder, drop files, show their verdicts; needs no scanner
 	@./testdata/demo.sh
+
+# Asks for no root, no C compiler and no scanner: tests that want one skip.
+check: build lint ## build, vet, lint and the quick tests; installs nothing, for each change
+	CGO_ENABLED=0 CI= $(GO) test -short -parallel 8 -timeout 5m -skip '$(SLOW)' ./...
 
 test: deps lint ## install what the tests need (root on Debian), then run every test
 	$(GO) test -race -parallel 8 -timeout 20m ./...
@@ -56,17 +65,33 @@ deps:
 	@mkdir -p .tools/prometheus && cd .tools/prometheus && \
 		apt-get -q -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool .. && cd .. && rm -r prometheus
 
-lint: .tools/$(GOLANGCI) ## gofmt, vet for Linux and Windows, golangci-lint
+lint: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## gofmt, vet for Linux and Windows, golangci-lint, functions that nothing calls
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
 	.tools/$(GOLANGCI) run
 	GOOS=windows CGO_ENABLED=0 .tools/$(GOLANGCI) run
+	./testdata/deadcode.sh .tools/$(DEADCODE)
 
+# Built without cgo, so that no C compiler is asked for.
 .tools/$(GOLANGCI):
-	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(GOLANGCI)
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(GOLANGCI)
 	mv .tools/golangci-lint $@
+
+.tools/$(DEADCODE):
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools $(GO) install golang.org/x/tools/cmd/$(DEADCODE)
+	mv .tools/deadcode $@
+
+# Not in CI: it asks a database in the network, which CI may not reach, and its
+# answer changes without a change of ours. Run it before a release.
+vuln: .tools/$(GOVULNCHECK) ## ask the database of known vulnerabilities about what we call; needs the network
+	.tools/$(GOVULNCHECK) ./...
+	GOOS=windows CGO_ENABLED=0 .tools/$(GOVULNCHECK) ./...
+
+.tools/$(GOVULNCHECK):
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools $(GO) install golang.org/x/vuln/cmd/$(GOVULNCHECK)
+	mv .tools/govulncheck $@
 
 bench: deps ## measure, beside the peers' programs in the same run, and print a table
 	@(nproc; uname -sr; awk -F ': ' '/^model name/ {print $$2; exit}' /proc/cpuinfo; $(GO) version; clamdscan --version) 2>/dev/null | paste -sd ';' | sed 's/;/; /g'
@@ -84,13 +109,15 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-soak: deps fuzz build ## what takes longer: each fuzz target, power cuts of a virtual machine, and for SOAK each kill -9 and steady memory
+soak: deps build ## what takes longer: power cuts of a virtual machine, and for SOAK each kill -9 and steady memory
 	@dpkg -s $(SOAK_PACKAGES) >/dev/null 2>&1 || \
 		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(SOAK_PACKAGES)
 	./testdata/powercut.sh ./certpush $(CUTS)
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
 	SOAK=$(SOAK) $(GO) test -run 'StoppedProcess|NestedFolders|WatchLimit|SwappedForALink|ThousandsOfLevels|ManyFiles|Burst' -timeout 0 -v ./pipeline ./pipeline/watch
 	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
+
+weekly: fuzz soak ## fuzz and soak: run it once a week, and before a release
 
 packages: ## build .deb and .rpm for amd64 and arm64 into dist/
 	@rm -rf dist && mkdir -p dist/completion
