@@ -14,7 +14,8 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-var update = flag.Bool("update", false, "write what is rendered from packaging/doc/configuration.toml")
+// update has the documents written that are rendered from a source of this package.
+var update = flag.Bool("update", false, "write the documents on keys and on log messages from their sources")
 
 const (
 	configurationSource = "../packaging/doc/configuration.toml"

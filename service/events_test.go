@@ -3,7 +3,6 @@
 package service
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -17,8 +16,6 @@ import (
 	"strings"
 	"testing"
 )
-
-var update = flag.Bool("update", false, "write docs/event-ids.md from events.tsv")
 
 // messages returns each constant message that the program logs above debug, with
 // the levels at which it does: "" is a level that is known only as it runs.
