@@ -173,7 +173,7 @@ func (t *tree) ensure(path string, at place) bool {
 	return true
 }
 
-// beyond tells if the path of a folder above path is too long for the system
+// beyond reports whether the path of a folder above path is too long for the system
 // already, as path's is: the first of them stands for all below. Their paths
 // would take gigabytes in a tree that is deep enough. The caller holds mu.
 func (t *tree) beyond(path string, err error) bool {
@@ -181,7 +181,7 @@ func (t *tree) beyond(path string, err error) bool {
 	return errors.Is(err, syscall.ENAMETOOLONG) && (above == nil || errors.Is(above.failed, syscall.ENAMETOOLONG))
 }
 
-// vanished tells if err means that a path leads to nothing any more.
+// vanished reports whether err means that a path leads to nothing any more.
 func vanished(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

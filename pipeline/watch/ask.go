@@ -36,7 +36,7 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 	return what, st
 }
 
-// otherwise tells if what lies at path is written in another way, and has it looked
+// otherwise reports whether what lies at path is written in another way, and has it looked
 // at under that.
 func (w *Watcher) otherwise(t *tree, path string) bool {
 	written, same := t.real(path)

@@ -72,7 +72,7 @@ func lease(fd int, st Stat) (finding, Stat) {
 	return what, st
 }
 
-// remote tells if fd lies on a file system that answers EAGAIN to a lease for
+// remote reports whether fd lies on a file system that answers EAGAIN to a lease for
 // reasons of its own, without anybody writing.
 func remote(fd int) bool {
 	var s unix.Statfs_t

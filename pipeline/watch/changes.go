@@ -121,7 +121,7 @@ func narrow(wide []byte) string {
 	return string(b)
 }
 
-// below tells if name is a clean path of elements divided by backslashes, and the
+// below reports whether name is a clean path of elements divided by backslashes, and the
 // stream of no file.
 func below(name string) bool {
 	if strings.ContainsAny(name, "/:\x00") {

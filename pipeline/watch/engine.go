@@ -48,7 +48,7 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 	return perFolder{f}, nil
 }
 
-// engages notes the engine that is at work, and tells if another one was.
+// engages notes the engine that is at work, and reports whether another one was.
 func (t *tree) engages(engine string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

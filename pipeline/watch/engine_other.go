@@ -19,5 +19,5 @@ func bestEngine(context.Context, string) (engine, why string) {
 	return automatic, "it is the only one here"
 }
 
-// unsupported tells if err says that the file system cannot do what the engine needs.
+// unsupported reports whether err says that the file system cannot do what the engine needs.
 func unsupported(error) bool { return false }

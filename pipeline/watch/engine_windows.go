@@ -102,7 +102,7 @@ func scratchFolder(scratch string) (string, error) {
 	return dir, nil
 }
 
-// unsupported tells if err says that the file system cannot do what the engine needs.
+// unsupported reports whether err says that the file system cannot do what the engine needs.
 func unsupported(err error) bool {
 	for _, e := range []error{windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED,
 		windows.ERROR_CALL_NOT_IMPLEMENTED, windows.ERROR_INVALID_PARAMETER} {

@@ -25,7 +25,7 @@ func newGlobs(t Tree) globs {
 	return g
 }
 
-// excluded tells if the file rel, below the tree, is left out.
+// excluded reports whether the file rel, below the tree, is left out.
 func (g globs) excluded(rel string) bool {
 	if len(g.include) == 0 && len(g.exclude) == 0 {
 		return false
@@ -47,7 +47,7 @@ func (g globs) excluded(rel string) bool {
 	return true
 }
 
-// barren tells if the directory rel cannot hold a wanted file: an exclude that
+// barren reports whether the directory rel cannot hold a wanted file: an exclude that
 // ends in /** covers all of it. Such a directory is neither watched nor swept.
 func (g globs) barren(rel string) bool {
 	if len(g.exclude) == 0 {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// refused tells if Open refuses rel, and with which reason.
+// refused reports whether Open refuses rel, and with which reason.
 func refused(root, rel string) (string, error) {
 	f, _, err := Open(root, rel)
 	if f != nil {

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchLimit tells if err means that no more directories can be watched.
+// watchLimit reports whether err means that no more directories can be watched.
 func watchLimit(err error) bool { return errors.Is(err, unix.ENOSPC) }
 
-// instanceLimit tells if err means that no more trees can be watched.
+// instanceLimit reports whether err means that no more trees can be watched.
 func instanceLimit(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
 // moreWatches is what the operator does about watchLimit.

@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// watchLimit tells if err means that no more directories can be watched.
+// watchLimit reports whether err means that no more directories can be watched.
 func watchLimit(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// instanceLimit tells if err means that no more trees can be watched.
+// instanceLimit reports whether err means that no more trees can be watched.
 func instanceLimit(err error) bool { return watchLimit(err) }
 
 // moreWatches is what the operator does about watchLimit.

@@ -31,7 +31,7 @@ func (t *tree) remounted(m *mounts) {
 	}
 }
 
-// deaf tells if a directory that is there has lost its watch, and if one that had
+// deaf reports whether a directory that is there has lost its watch, and whether one that had
 // lost it is another by now.
 func (t *tree) deaf() (deaf, moved bool) {
 	t.mu.Lock()

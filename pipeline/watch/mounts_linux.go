@@ -39,7 +39,7 @@ func (m *mounts) close() {
 	}
 }
 
-// changed tells if any mount came or went since the last call, and if the mounts
+// changed reports whether any mount came or went since the last call, and whether the mounts
 // at and below dir are others than before.
 func (m *mounts) changed(dir string) (below, some bool) {
 	if m == nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// real returns path as it is written in its folders below the tree, and tells if it
+// real returns path as it is written in its folders below the tree, and reports whether it
 // is path. A file can be told of in other letters, as after a rename that changes
 // nothing else, and by its short name (FOLDER~1): without this it would come out
 // twice. It is empty when path is gone.
@@ -47,7 +47,7 @@ func (t *tree) real(path string) (string, bool) {
 	return whole, false
 }
 
-// begins tells if path begins with dir, whatever letters either is written in.
+// begins reports whether path begins with dir, whatever letters either is written in.
 func begins(path, dir string) bool {
 	return len(path) >= len(dir) && strings.EqualFold(path[:len(dir)], dir)
 }

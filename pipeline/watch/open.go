@@ -16,7 +16,7 @@ var ErrBusy = errors.New("file is held by another program; try again later")
 // it from being opened or read, or has removed it.
 var ErrTaken = errors.New("another anti-virus on this host keeps the file from being read")
 
-// Taken tells if err, of Open or of reading what it opened, is ErrTaken or what the
+// Taken reports whether err, of Open or of reading what it opened, is ErrTaken or what the
 // system says in its place.
 func Taken(err error) bool { return errors.Is(err, ErrTaken) || takenAway(err) }
 
@@ -37,7 +37,7 @@ func (r *Refusal) Error() string {
 // Unwrap returns what the system said.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// linked tells if err is the refusal of a link.
+// linked reports whether err is the refusal of a link.
 func linked(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r) && r.Reason == "symlink"

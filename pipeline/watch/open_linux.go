@@ -55,7 +55,7 @@ func Open(root, rel string) (*os.File, Stat, error) {
 	return os.NewFile(uintptr(fd), path), st, nil
 }
 
-// stays tells if rel, by its own text, names something below its root.
+// stays reports whether rel, by its own text, names something below its root.
 func stays(rel string) bool { return filepath.IsLocal(rel) }
 
 // refuse puts an error of the system into the words of Open.

@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// stays tells if rel, by its own text, names something below its root.
+// stays reports whether rel, by its own text, names something below its root.
 func stays(rel string) bool { return filepath.IsLocal(rel) }
 
 // Open opens the file rel below root for reading. No link below root is

@@ -48,7 +48,7 @@ func Open(root, rel string) (*os.File, Stat, error) {
 	return os.NewFile(uintptr(h), path), st, nil
 }
 
-// stays tells if rel, by its own text, names something below its root.
+// stays reports whether rel, by its own text, names something below its root.
 func stays(rel string) bool {
 	if rel == "" || os.IsPathSeparator(rel[0]) || strings.ContainsAny(rel, ":\x00") {
 		return false
@@ -79,7 +79,7 @@ func refuse(path string, err error) error {
 	return &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
-// absent tells if err says that nothing is there: no such name, a file where a
+// absent reports whether err says that nothing is there: no such name, a file where a
 // folder should be, a name that no file can have, or one that is being removed.
 func absent(err error) bool {
 	for _, e := range []error{fs.ErrNotExist, syscall.ENOTDIR, windows.ERROR_DIRECTORY, windows.ERROR_INVALID_NAME,
@@ -122,7 +122,7 @@ func openBelow(root, rel string, access, share uint32) (windows.Handle, error) {
 	return 0, err
 }
 
-// plain tells if root lies on a drive or a share; what else the system has names
+// plain reports whether root lies on a drive or a share; what else the system has names
 // for are devices and pipes.
 func plain(root string) bool {
 	for _, long := range []string{`\\?\UNC\`, `\\?\`} {
@@ -133,7 +133,7 @@ func plain(root string) bool {
 	return drive(root) || strings.HasPrefix(root, `\\`) && !strings.HasPrefix(root, `\\.`)
 }
 
-// drive tells if path begins with a drive and its root.
+// drive reports whether path begins with a drive and its root.
 func drive(path string) bool {
 	return len(path) > 2 && path[1] == ':' && os.IsPathSeparator(path[2])
 }

@@ -162,7 +162,7 @@ func (r *recursive) aloft() bool {
 	return r.flying > 0
 }
 
-// landed notes that a read came back, and tells if the source is closed.
+// landed notes that a read came back, and reports whether the source is closed.
 func (r *recursive) landed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

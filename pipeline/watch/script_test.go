@@ -133,7 +133,7 @@ func (r *receiver) doubted(why string) bool {
 	return slices.ContainsFunc(r.doubts, func(d Doubt) bool { return d.Why == why })
 }
 
-// idle tells if nothing settles, nothing is to be looked at, and every doubt was swept.
+// idle reports whether nothing settles, nothing is to be looked at, and every doubt was swept.
 func (r *receiver) idle() bool {
 	for _, t := range r.w.trees {
 		t.mu.Lock()

@@ -20,7 +20,7 @@ type Stat struct {
 	Mode         fs.FileMode
 }
 
-// Same tells if s and o are the same version of the same file: size, mtime,
+// Same reports whether s and o are the same version of the same file: size, mtime,
 // inode and ctime are equal.
 func (s Stat) Same(o Stat) bool {
 	return s.Size == o.Size && s.Mtime == o.Mtime && s.Inode == o.Inode && s.Ctime == o.Ctime

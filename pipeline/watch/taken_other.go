@@ -4,6 +4,6 @@
 
 package watch
 
-// takenAway tells if err is how the system says that another anti-virus is at it:
+// takenAway reports whether err is how the system says that another anti-virus is at it:
 // here none has a word for it, a refusal looks like any other.
 func takenAway(error) bool { return false }

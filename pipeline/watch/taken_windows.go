@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// takenAway tells if err is how the system says that another anti-virus is at it.
+// takenAway reports whether err is how the system says that another anti-virus is at it.
 func takenAway(err error) bool {
 	return errors.Is(err, windows.ERROR_VIRUS_INFECTED) || errors.Is(err, windows.ERROR_VIRUS_DELETED)
 }

@@ -108,7 +108,7 @@ func (t *tree) doubt(under, why string) {
 	t.w.doubts.raise(Doubt{Tree: t.at, Under: under, Why: why})
 }
 
-// begins sets a flag and tells if it was not set before.
+// begins sets a flag and reports whether it was not set before.
 func (t *tree) begins(said *bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,7 +117,7 @@ func (t *tree) begins(said *bool) bool {
 	return !was
 }
 
-// ends clears a flag and tells if it was set before.
+// ends clears a flag and reports whether it was set before.
 func (t *tree) ends(said *bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -340,7 +340,7 @@ func (t *tree) event(source source, e fsnotify.Event) {
 	}
 }
 
-// elsewhere tells if path lies below another tree in this one, or below a folder
+// elsewhere reports whether path lies below another tree in this one, or below a folder
 // that is excluded with all in it: an engine that tells of all below the tree tells
 // of these, too.
 func (t *tree) elsewhere(path string) bool {

@@ -201,14 +201,14 @@ func (w *Watcher) Again(path string) {
 	}
 }
 
-// Settling tells if path waits to settle, or was settled and is not yet Done.
+// Settling reports whether path waits to settle, or was settled and is not yet Done.
 func (w *Watcher) Settling(path string) bool { return w.settle.has(path) }
 
 // Done tells that the receiver of a Calm has indexed or dropped path. If path
 // was touched since, it goes on settling.
 func (w *Watcher) Done(path string) { w.settle.done(path) }
 
-// Excluded tells if the tree's include and exclude leave the file path out.
+// Excluded reports whether the tree's include and exclude leave the file path out.
 func (w *Watcher) Excluded(tree int, path string) bool {
 	return w.trees[tree].globs.excluded(w.trees[tree].below(path))
 }
@@ -243,7 +243,7 @@ func (w *Watcher) owner(path string) *tree {
 	return best
 }
 
-// within tells if path is dir or lies below it. Both are clean.
+// within reports whether path is dir or lies below it. Both are clean.
 func within(path, dir string) bool {
 	if !begins(path, dir) {
 		return false
