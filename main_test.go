@@ -40,7 +40,9 @@ func TestMain(m *testing.M) {
 //	freeport VAR                       VAR and the port after it are free on loopback
 //	get, post ADDRESS PATH [HEADER]... an HTTP request to HOST:PORT or unix:/path: its status and body are stdout
 //	scantest real|fake|mute VAR        start a clamd, VAR is its address; where a real one is not installed the script is skipped
-//	inits TIME PROGRAM ARG...          what GODEBUG=inittrace=1 tells of it adds up to less than TIME
+//	inits ALL BYTES OURS BYTES PROGRAM ARG...
+//	                                   what GODEBUG=inittrace=1 tells of it: all packages make at most ALL allocations
+//	                                   of BYTES bytes, each package of ours at most OURS
 //	send SIGNAL VERB                   TERM or HUP to each certpush in the background that runs VERB
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -97,29 +99,35 @@ func run(ts *testscript.TestScript, args []string) int {
 	return 0
 }
 
-// inits runs the program until initialisation took less than the limit: what a
-// busy machine adds is not ours.
+// inits counts what initialisation allocates, for the whole program and for each
+// package of ours. It takes no time: a busy machine would decide about that.
 func inits(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2)
-	limit, err := time.ParseDuration(args[0])
-	ts.Check(err)
-	best := time.Hour
-	for end := time.Now().Add(awaitLimit); best >= limit && time.Now().Before(end); {
-		ts.Check(ts.Exec(args[1], args[2:]...))
-		var sum time.Duration
-		for _, clock := range regexp.MustCompile(`(?m)^init .*, ([0-9.]+ ms) clock,`).FindAllStringSubmatch(ts.ReadFile("stderr"), -1) {
-			d, err := time.ParseDuration(strings.ReplaceAll(clock[1], " ", ""))
-			ts.Check(err)
-			sum += d
-		}
-		if sum == 0 {
-			ts.Fatalf("nothing is told of initialisation")
-		}
-		best = min(best, sum)
+	need(ts, neg, args, 5)
+	var most [4]int
+	for i := range most {
+		n, err := strconv.Atoi(args[i])
+		ts.Check(err)
+		most[i] = n
 	}
-	ts.Logf("initialisation takes %s", best)
-	if best >= limit {
-		ts.Fatalf("initialisation takes %s: see which package, with GODEBUG=inittrace=1", best)
+	ts.Check(ts.Exec(args[4], args[5:]...))
+	var allocs, bytes int
+	told := regexp.MustCompile(`(?m)^init (\S+) @.*, ([0-9]+) bytes, ([0-9]+) allocs`).FindAllStringSubmatch(ts.ReadFile("stderr"), -1)
+	if len(told) == 0 {
+		ts.Fatalf("nothing is told of initialisation")
+	}
+	for _, t := range told {
+		b, err := strconv.Atoi(t[2])
+		ts.Check(err)
+		a, err := strconv.Atoi(t[3])
+		ts.Check(err)
+		allocs, bytes = allocs+a, bytes+b
+		if strings.HasPrefix(t[1], module) && (a > most[2] || b > most[3]) {
+			ts.Fatalf("initialisation of %s takes %d allocations and %d bytes: make it where it is used", t[1], a, b)
+		}
+	}
+	ts.Logf("initialisation takes %d allocations and %d bytes", allocs, bytes)
+	if allocs > most[0] || bytes > most[1] {
+		ts.Fatalf("see which package takes them, with GODEBUG=inittrace=1")
 	}
 }
 
