@@ -2,7 +2,7 @@
  *
  * A bcryptprimitives.dll for Wine 8, which lets Go programs start there and lets
  * a Go service be one. For tests; nothing of it is shipped. The program under
- * test is the released one to the byte. What it does to it, in three calls:
+ * test is the released one to the byte. What it does to it, in four calls:
  *
  *  - ProcessPrng is there. Wine 8 lacks it, and Go's runtime ends without it.
  *  - NtSetInformationFile says STATUS_INVALID_INFO_CLASS where Wine says
@@ -11,7 +11,16 @@
  *  - NtQuerySystemInformation puts services.exe into session 0. Wine has it in
  *    1, and x/sys/windows/svc takes a service for a program in a console then.
  *
- * A test that passes here says nothing of these three calls on Windows.
+ *  - CreateProcessW is tried again where Wine says ERROR_INTERNAL_ERROR, which on a
+ *    busy machine ended a test with "fork/exec ...: Internal error". Wine says it in
+ *    one place, NtCreateUserProcess: the new Unix process ended, with exit code 0,
+ *    before it told wineserver that it is there. Wine forks twice and looks at
+ *    neither the second fork nor the exec after it, so want of processes or memory
+ *    for a moment ends there, and so does a loader that gets no memory where it must
+ *    lie. Nothing of the program has run by then, so another try repeats nothing.
+ *    The server is not the cause: prefix.sh starts it once, and it stays.
+ *
+ * A test that passes here says nothing of these four calls on Windows.
  */
 #include <windows.h>
 #include <winternl.h>
@@ -38,10 +47,13 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE p, SIZE_T n)
 typedef NTSTATUS (NTAPI *set_file)(HANDLE, PIO_STATUS_BLOCK, PVOID, ULONG, int);
 typedef NTSTATUS (NTAPI *query_system)(int, PVOID, ULONG, PULONG);
 typedef FARPROC (WINAPI *get_proc)(HMODULE, LPCSTR);
+typedef BOOL (WINAPI *create_process)(LPCWSTR, LPWSTR, LPSECURITY_ATTRIBUTES, LPSECURITY_ATTRIBUTES, BOOL, DWORD, LPVOID, LPCWSTR, LPSTARTUPINFOW,
+                                      LPPROCESS_INFORMATION);
 
 static set_file real_set_file;
 static query_system real_query_system;
 static get_proc real_get_proc;
+static create_process real_create_process;
 
 static NTSTATUS NTAPI our_set_file(HANDLE h, PIO_STATUS_BLOCK io, PVOID buf, ULONG n, int class)
 {
@@ -71,6 +83,17 @@ static NTSTATUS NTAPI our_query_system(int class, PVOID buf, ULONG len, PULONG r
     }
 }
 
+static BOOL WINAPI our_create_process(LPCWSTR app, LPWSTR line, LPSECURITY_ATTRIBUTES ps, LPSECURITY_ATTRIBUTES ts, BOOL inherit, DWORD flags,
+                                      LPVOID env, LPCWSTR dir, LPSTARTUPINFOW start, LPPROCESS_INFORMATION info)
+{
+    int tries;
+    for (tries = 1;; tries++) {
+        if (real_create_process(app, line, ps, ts, inherit, flags, env, dir, start, info)) return TRUE;
+        if (GetLastError() != ERROR_INTERNAL_ERROR || tries == 5) return FALSE;
+        Sleep(100 * tries);
+    }
+}
+
 static FARPROC WINAPI our_get_proc(HMODULE m, LPCSTR name)
 {
     FARPROC f = real_get_proc(m, name);
@@ -78,6 +101,10 @@ static FARPROC WINAPI our_get_proc(HMODULE m, LPCSTR name)
     if (!lstrcmpA(name, "NtSetInformationFile")) {
         real_set_file = (set_file)f;
         return (FARPROC)our_set_file;
+    }
+    if (!lstrcmpA(name, "CreateProcessW")) {
+        real_create_process = (create_process)f;
+        return (FARPROC)our_create_process;
     }
     if (!lstrcmpA(name, "NtQuerySystemInformation")) {
         real_query_system = (query_system)f;
