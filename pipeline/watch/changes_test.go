@@ -182,10 +182,10 @@ func (i *injected) pump(event func(fsnotify.Event), trouble func(error)) {
 func inject(t *testing.T, r *receiver) *injected {
 	i := &injected{root: r.w.trees[0].Path, reads: make(chan completion), ended: make(chan bool)}
 	tree := r.w.trees[0]
-	tree.mu.Lock()
-	old := tree.source
-	tree.source = i
-	tree.mu.Unlock()
+	tree.watches.mu.Lock()
+	old := tree.watches.source
+	tree.watches.source = i
+	tree.watches.mu.Unlock()
 	if old != nil {
 		if err := old.Close(); err != nil {
 			t.Fatal(err)
@@ -229,7 +229,7 @@ func TestInjectedErrorArmsAgain(t *testing.T) {
 	// The error and the new source doubt the same scope: the later may be merged.
 	eventually(t, "the doubt", func() bool { return r.doubted(WhyArmed) || r.doubted(WhyError) })
 	eventually(t, "the file", func() bool { return r.has(filepath.Join(tree.Path, "f")) })
-	at := r.w.trees[0]
+	at := r.w.trees[0].watches
 	eventually(t, "a new source", func() bool {
 		at.mu.Lock()
 		defer at.mu.Unlock()

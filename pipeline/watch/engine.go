@@ -28,16 +28,16 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 	if engine == "windows" {
 		s, err := newRecursive(t.Path, st.place())
 		if err == nil || t.Engine != "auto" || !unsupported(err) {
-			t.engages(engine)
+			t.watches.engages(engine)
 			return s, err
 		}
-		if t.engages("fsnotify") {
+		if t.watches.engages("fsnotify") {
 			t.w.log.Warn("the tree's file system does not tell of all below a folder, so each folder is watched; if events stay away sweep more often",
 				"tree", t.Name, "error", err)
 		}
 		engine = "fsnotify"
 	}
-	t.engages(engine)
+	t.watches.engages(engine)
 	if engine == "sweep" {
 		return nil, nil
 	}
@@ -46,13 +46,4 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 		return nil, fmt.Errorf("watch tree: %w", err)
 	}
 	return perFolder{f}, nil
-}
-
-// engages notes the engine that is at work, and reports whether another one was.
-func (t *tree) engages(engine string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	was := t.engine
-	t.engine = engine
-	return was != engine
 }

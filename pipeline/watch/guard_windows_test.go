@@ -242,9 +242,9 @@ func TestShortNameIsTheSameFile(t *testing.T) {
 		t.Skip("the volume makes no short names")
 	}
 	at := r.w.trees[0]
-	at.mu.Lock()
-	source := at.source
-	at.mu.Unlock()
+	at.watches.mu.Lock()
+	source := at.watches.source
+	at.watches.mu.Unlock()
 	at.event(source, hint(tree.Path, fsnotify.Write, strings.TrimPrefix(short, tree.Path+`\`)))
 	at.event(source, hint(tree.Path, fsnotify.Create, filepath.Base(folder)))
 	r.upToDate(t, tree.Path)

@@ -9,8 +9,8 @@ const lookAfter = 3
 // remounted looks for watches that went with an unmount. The system takes them
 // away without an event, and what is mounted again in the same place can look as
 // if it had never been away.
-func (t *tree) remounted(m *mounts) {
-	below, changed := m.changed(t.Path)
+func (t *tender) remounted() {
+	below, changed := t.mounts.changed(t.Path)
 	if below {
 		t.doubt(t.Path, WhyArmed)
 	}
@@ -21,11 +21,9 @@ func (t *tree) remounted(m *mounts) {
 		return
 	}
 	t.unsure--
-	switch deaf, moved := t.deaf(); {
+	switch deaf, moved := t.watches.deaf(); {
 	case deaf: // a new source trusts none of the old watches
-		t.mu.Lock()
-		t.broken = true
-		t.mu.Unlock()
+		t.watches.spoil()
 	case moved:
 		t.doubt(t.Path, WhyArmed)
 	}
@@ -33,28 +31,28 @@ func (t *tree) remounted(m *mounts) {
 
 // deaf reports whether a directory that is there has lost its watch, and whether one that had
 // lost it is another by now.
-func (t *tree) deaf() (deaf, moved bool) {
-	t.mu.Lock()
-	source := t.source
-	t.mu.Unlock()
+func (a *watches) deaf() (deaf, moved bool) {
+	a.mu.Lock()
+	source := a.source
+	a.mu.Unlock()
 	if source == nil {
 		return false, false
 	}
 	// Ours first: one that is set meanwhile is in the source's list.
-	t.mu.Lock()
+	a.mu.Lock()
 	ours := map[string]place{}
-	for path, e := range t.set.byPath {
+	for path, e := range a.set.byPath {
 		if e.watched && e.failed == nil {
 			ours[path] = e.place
 		}
 	}
-	t.mu.Unlock()
+	a.mu.Unlock()
 	for _, path := range source.WatchList() {
 		delete(ours, path)
 	}
 	for path, at := range ours {
 		// One that is gone has its event, or had it.
-		if st, err := t.lstat(path); err == nil && st.Mode.IsDir() {
+		if st, err := a.lstat(path); err == nil && st.Mode.IsDir() {
 			deaf = deaf || st.place() == at
 			moved = moved || st.place() != at
 		}

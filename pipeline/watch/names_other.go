@@ -8,7 +8,7 @@ import "strings"
 
 // real returns path as it is written in its folders, and reports whether it is path: here
 // there is one way to write it.
-func (t *tree) real(path string) (string, bool) { return path, true }
+func (*ground) real(path string) (string, bool) { return path, true }
 
 // begins reports whether path begins with dir.
 func begins(path, dir string) bool { return strings.HasPrefix(path, dir) }

@@ -13,9 +13,9 @@ import (
 // is path. A file can be told of in other letters, as after a rename that changes
 // nothing else, and by its short name (FOLDER~1): without this it would come out
 // twice. It is empty when path is gone.
-func (t *tree) real(path string) (string, bool) {
+func (g *ground) real(path string) (string, bool) {
 	var names []string
-	for at := path; len(at) > len(t.Path) && within(at, t.Path); at = filepath.Dir(at) {
+	for at := path; len(at) > len(g.Path) && within(at, g.Path); at = filepath.Dir(at) {
 		name, err := windows.UTF16PtrFromString(long(at))
 		if err != nil {
 			return "", false
@@ -29,7 +29,7 @@ func (t *tree) real(path string) (string, bool) {
 		_ = windows.FindClose(h)
 		names = append(names, windows.UTF16ToString(found.FileName[:]))
 	}
-	whole := t.Path
+	whole := g.Path
 	for i := len(names) - 1; i >= 0; i-- {
 		whole = join(whole, names[i])
 	}

@@ -136,9 +136,12 @@ func (r *receiver) doubted(why string) bool {
 // idle reports whether nothing settles, nothing is to be looked at, and every doubt was swept.
 func (r *receiver) idle() bool {
 	for _, t := range r.w.trees {
-		t.mu.Lock()
-		busy := len(t.jobs) > 0 || t.looking || !t.ever
-		t.mu.Unlock()
+		t.watches.mu.Lock()
+		busy := !t.watches.ever
+		t.watches.mu.Unlock()
+		t.looks.mu.Lock()
+		busy = busy || len(t.looks.order) > 0 || t.looks.looking
+		t.looks.mu.Unlock()
 		if busy {
 			return false
 		}

@@ -22,7 +22,7 @@ type desk struct {
 
 // newDesk returns a desk whose files settle after a second.
 func newDesk(limit time.Duration) *desk {
-	d := &desk{t: &tree{Tree: Tree{Settle: time.Second, SettleLimit: limit}}}
+	d := &desk{t: &tree{ground: ground{Tree: Tree{Settle: time.Second, SettleLimit: limit}}}}
 	d.settler = newSettler(&Watcher{})
 	d.settler.nap = time.Sleep // on the test's clock
 	d.settler.ask = func(_ *tree, _ string, _ *Stat) (finding, Stat) {

@@ -220,7 +220,7 @@ func TestOverflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the watches", func() bool { return r.w.State()[0].Directories == 3 })
-	r.w.trees[0].mu.Lock()
+	r.w.trees[0].watches.mu.Lock()
 	for i := range limit + buffered + 10_000 {
 		// Two files in turn: the kernel merges events that are alike.
 		if _, err := files[i%2].WriteString("x"); err != nil {
@@ -236,7 +236,7 @@ func TestOverflow(t *testing.T) {
 	must(os.Rename(filepath.Join(tree.Path, "a"), filepath.Join(tree.Path, "b")))
 	must(os.MkdirAll(filepath.Join(tree.Path, "a", "x"), 0o755))
 	must(os.WriteFile(filepath.Join(tree.Path, "a", "x", "lost"), nil, 0o644))
-	r.w.trees[0].mu.Unlock()
+	r.w.trees[0].watches.mu.Unlock()
 
 	eventually(t, "the doubt", func() bool { return r.doubted(WhyLost) })
 	lost := filepath.Join(tree.Path, "a", "x", "lost")

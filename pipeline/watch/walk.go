@@ -63,7 +63,7 @@ func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) e
 	if !within(under, t.Path) {
 		return fmt.Errorf("walk %q: it is not in the tree", under)
 	}
-	own := tree{Tree: t}
+	own := ground{Tree: t}
 	g := newGlobs(t)
 	return walk(ctx, t.Path, own.below(under), walker{
 		watch: func(string, place) bool { return true },
@@ -73,12 +73,10 @@ func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) e
 }
 
 func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error) error {
-	t.mu.Lock()
-	age := t.age
-	t.mu.Unlock()
+	age := t.watches.grown()
 	failed := false
 	err := walk(ctx, t.Path, t.below(under), walker{
-		watch: t.ensure,
+		watch: t.watches.ensure,
 		skip: func(path, rel string) bool {
 			_, other := t.w.root(path)
 			return other || t.globs.barren(rel)
@@ -93,7 +91,7 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 	})
 	whole := err == nil && !failed && under == t.Path
 	if whole {
-		t.purge(age)
+		t.watches.purge(age)
 	}
 	t.report(whole)
 	return err
@@ -103,30 +101,12 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 func (t *tree) unread(f Folder) {
 	if vanished(f.Err) || linked(f.Err) {
 		if f.Path != t.Path {
-			t.forget(f.Path)
+			t.watches.forget(f.Path)
 		}
 		return
 	}
-	t.mu.Lock()
-	e := t.set.get(f.Path)
-	first := e == nil || e.failed == nil
-	if t.armed {
-		t.set.fail(t.set.put(f.Path), f.Err)
-	}
-	t.mu.Unlock()
-	if first && errors.Is(f.Err, ErrTooLong) {
+	if t.watches.fail(f.Path, f.Err) && errors.Is(f.Err, ErrTooLong) {
 		t.w.skipped(t, f.Path, "path_too_long")
-	}
-}
-
-// purge forgets the directories that a sweep of the whole tree, begun at age, did
-// not come past: their end was among the lost events.
-func (t *tree) purge(age uint64) {
-	t.mu.Lock()
-	stale := t.set.older(age)
-	t.mu.Unlock()
-	for _, path := range stale {
-		t.forget(path)
 	}
 }
 

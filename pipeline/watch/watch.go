@@ -26,6 +26,22 @@
 //     opened.
 //
 // A path belongs to the deepest tree that holds it. Paths are raw bytes.
+//
+// The goroutines, all of which Run starts and waits for, and what each owns:
+//
+//   - The tender of a tree (tend.go) makes and closes the tree's source, looks each
+//     second whether the root is still the one that it armed, and logs what others
+//     left for it. Its own state has no lock.
+//   - The reader of a source, started by the tender, hands events and errors to its
+//     tree (tree.go). It takes only locks that nobody holds over a call to the system.
+//   - The looker of a tree works off its looks: directories that came, went or were
+//     replaced.
+//   - The settler (settle.go) has one goroutine that waits for what is due, four that
+//     ask, and one that sends on Calm.
+//   - One goroutine sends on Doubts (doubts.go).
+//
+// A sweep runs in its caller's goroutine. So three may want to set or give back
+// watches at once: tender, looker and sweep. They take watches.arming in turn.
 package watch
 
 import (
@@ -173,8 +189,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	all.Go(func() { w.settle.run(ctx) })
 	all.Go(func() { w.doubts.run(ctx) })
 	for _, t := range w.trees {
-		all.Go(func() { t.tend(ctx) })
-		all.Go(func() { t.look(ctx) })
+		all.Go(func() { (&tender{tree: t}).run(ctx) })
+		all.Go(func() { t.looks.run(ctx, t.rearm) })
 	}
 	all.Wait()
 	return nil

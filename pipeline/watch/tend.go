@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// every is how often a tree's own path is looked at.
+	every = time.Second
+	// retry is how often a scope that is not watched is to be swept.
+	retry = time.Minute
+)
+
+// tender keeps one tree armed. Its goroutine alone has it, so nothing here is locked.
+type tender struct {
+	*tree
+	readers sync.WaitGroup // one goroutine for each source
+	mounts  *mounts
+	unsure  int       // how often to look for lost watches yet
+	brief   int       // how many sources in a row went deaf soon
+	pause   time.Time // no new source is made before
+}
+
+// run keeps the tree armed until ctx ends.
+func (t *tender) run(ctx context.Context) {
+	defer t.readers.Wait()
+	defer t.disarm()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	swept := time.Now()
+	t.mounts = openMounts()
+	defer t.mounts.close()
+	for {
+		t.said.speak()
+		t.remounted()
+		t.inspect(ctx)
+		if time.Since(swept) >= retry {
+			swept = time.Now()
+			t.doubtUnwatched()
+		}
+		select {
+		case <-tick.C:
+		case <-t.check:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// inspect arms, disarms or re-arms the tree, whatever its path asks for.
+func (t *tender) inspect(ctx context.Context) {
+	st, err := follow(t.Path)
+	if err == nil && !st.Mode.IsDir() {
+		err = errors.New("it is not a directory")
+	}
+	was := t.watches.standing()
+	if was.armed && (err != nil || was.broken || was.place != st.place()) {
+		t.disarm()
+		was.armed = false
+		t.rest(was.deafAt, was.since)
+	}
+	if err != nil {
+		if t.said.begins(&t.said.missing) {
+			t.w.log.Warn("tree is missing, waiting for it; create or mount it",
+				"tree", t.Name, "path", t.Path, "error", err)
+		}
+		return
+	}
+	if t.said.ends(&t.said.missing) {
+		t.w.log.Info("tree is there", "tree", t.Name, "path", t.Path)
+	}
+	if !was.armed && !time.Now().Before(t.pause) {
+		t.arm(ctx, st)
+	}
+}
+
+// rest puts off the next source after one that went deaf soon, but for the first
+// in a row: each costs a sweep of the whole tree.
+func (t *tender) rest(deafAt, since time.Time) {
+	if deafAt.IsZero() || deafAt.Sub(since) > retry {
+		t.brief, t.pause = 0, time.Time{}
+		return
+	}
+	t.pause = time.Now()
+	if t.brief > 0 {
+		t.pause = t.pause.Add(min(every<<min(t.brief, 10), retry))
+	}
+	t.brief++
+}
+
+// arm watches the root and asks for a sweep, which sets the other watches.
+func (t *tender) arm(ctx context.Context, st Stat) {
+	source, err := t.open(ctx, st)
+	if vanished(err) || errors.Is(err, errMoved) {
+		return // between the look and the open; the next look tells
+	}
+	if err != nil {
+		t.unarmed(err)
+		return
+	}
+	why := WhyArmed
+	if t.watches.take(source, st.place()) {
+		why = WhyStart
+	}
+	if t.said.ends(&t.said.full) {
+		t.w.log.Info("tree can be watched again", "tree", t.Name)
+	}
+	if source != nil {
+		t.readers.Go(func() {
+			source.pump(func(e fsnotify.Event) { t.event(source, e) }, func(err error) { t.trouble(source, err) })
+		})
+		t.watches.ensure(t.Path, st.place())
+	}
+	if ctx.Err() == nil {
+		t.doubt(t.Path, why)
+	}
+}
+
+// unarmed says that the system gives no further source.
+func (t *tender) unarmed(err error) {
+	first := t.watches.refused(err)
+	if t.said.begins(&t.said.full) {
+		next := "see the error"
+		if instanceLimit(err) {
+			next = moreInstances()
+		}
+		t.w.log.Error("tree cannot be watched, it is swept each minute", "tree", t.Name, "error", err, "next", next)
+	}
+	if first {
+		t.doubt(t.Path, WhyStart)
+	}
+}
+
+func (t *tender) disarm() {
+	if err := t.watches.disarm(); err != nil {
+		t.w.log.Warn("giving watches back failed; restart the service if it happens again", "tree", t.Name, "error", err)
+	}
+}
