@@ -315,6 +315,87 @@ func TestHouseRules(t *testing.T) {
 	}
 }
 
+// TestTypesStaySmall: a type with behaviour that has over 20 fields or 25 methods does
+// more than one thing. A struct without methods is plain data and may have more.
+func TestTypesStaySmall(t *testing.T) {
+	const mostFields, mostMethods = 20, 25
+	fields, methods := map[string]int{}, map[string]map[string]bool{}
+	for _, s := range sources(t) {
+		if s.test() || s.dir == "pipeline" || strings.HasPrefix(s.dir, "pipeline/internal") {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if name := receiver(d); name != "" {
+					name = s.dir + "." + name
+					if methods[name] == nil {
+						methods[name] = map[string]bool{}
+					}
+					methods[name][d.Name.Name] = true // a twin on another system has the same name
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					if name, n := fieldsOf(spec); name != "" {
+						name = s.dir + "." + name
+						fields[name] = max(fields[name], n)
+					}
+				}
+			}
+		}
+	}
+	if len(methods) < 50 || len(fields) < 50 {
+		t.Fatalf("%d types with methods and %d structs are found", len(methods), len(fields))
+	}
+	for name, has := range methods {
+		if len(has) > mostMethods {
+			t.Errorf("%s has %d methods: let a part of it be a type of its own", name, len(has))
+		}
+		if fields[name] > mostFields {
+			t.Errorf("%s has %d fields: let a part of it be a type of its own", name, fields[name])
+		}
+	}
+}
+
+// receiver returns the name of the type that f is a method of, "" if it is none.
+func receiver(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return ""
+	}
+	at := f.Recv.List[0].Type
+	for {
+		switch e := at.(type) {
+		case *ast.StarExpr:
+			at = e.X
+		case *ast.IndexExpr:
+			at = e.X
+		case *ast.IndexListExpr:
+			at = e.X
+		case *ast.Ident:
+			return e.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// fieldsOf returns the name of a struct and how many fields it has, an embedded type
+// being one.
+func fieldsOf(spec ast.Spec) (name string, n int) {
+	typed, is := spec.(*ast.TypeSpec)
+	if !is {
+		return "", 0
+	}
+	st, is := typed.Type.(*ast.StructType)
+	if !is {
+		return "", 0
+	}
+	for _, f := range st.Fields.List {
+		n += max(1, len(f.Names))
+	}
+	return typed.Name.Name, n
+}
+
 // TestNothingOfOursStartsAProgram, so no sample is ever run. An installation by hand
 // calls one that is named in its source.
 func TestNothingOfOursStartsAProgram(t *testing.T) {
