@@ -27,12 +27,14 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 ARCHS ?= amd64 arm64
 SUITES ?= bookworm trixie
+# The Debian that this machine is not, 12 or 13.
+OTHER_DEBIAN ?= $(shell . /etc/os-release 2>/dev/null; [ "$$VERSION_CODENAME" = bookworm ] && echo trixie || echo bookworm)
 CUTS ?= 10
 
 # What takes longest of the tests that need nothing: `make test` runs these too.
 SLOW := Kill9|VerifyFixQueues|StoppedProcess|TouchedWhileItIsHashed|ManyFilesInOneFolder|DiskMayOnlyBeRead|HoldsACursorBackIsSaid|BeyondTheWatchLimit|StopDoesNotWaitForTheDisk|ThousandsOfLevels|NestedFoldersInABurst|FinePrint08|MinFreeIsReached|FolderSwappedForALink
 
-.PHONY: help build demo check test deps lint vuln bench fuzz soak weekly packages repos msi test-install test-windows
+.PHONY: help build demo check test deps lint vuln bench fuzz soak weekly packages repos msi test-install test-debian test-windows
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -48,7 +50,7 @@ check: build lint ## build, vet, lint and the quick tests; installs nothing, for
 	CGO_ENABLED=0 CI= $(GO) test -short -parallel 8 -timeout 5m -skip '$(SLOW)' ./...
 
 test: deps lint ## install what the tests need (root on Debian), then run every test
-	$(GO) test -race -parallel 8 -timeout 20m ./...
+	$(GO) test -race -parallel 8 -timeout 20m $(TESTFLAGS) ./...
 
 # As root on Debian; elsewhere the tests with real components skip and say why.
 deps:
@@ -59,11 +61,12 @@ deps:
 	fi
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ ! -x .tools/promtool ]; then $(MAKE) --no-print-directory .tools/promtool; fi
 
-# The program alone: its package would start a server.
+# The program alone: the package that it is in up to Debian 12 would start a server.
 .tools/promtool:
 	@apt-get -o DPkg::Lock::Timeout=300 -q update
-	@mkdir -p .tools/prometheus && cd .tools/prometheus && \
-		apt-get -q -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool .. && cd .. && rm -r prometheus
+	@rm -rf .tools/prometheus && mkdir -p .tools/prometheus && cd .tools/prometheus && \
+		package=$$(apt-cache show promtool >/dev/null 2>&1 && echo promtool || echo prometheus) && \
+		apt-get -q -o APT::Sandbox::User=root download $$package && dpkg-deb -x $${package}_*.deb . && mv usr/bin/promtool .. && cd .. && rm -r prometheus
 
 lint: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## gofmt, vet for Linux and Windows, golangci-lint, functions that nothing calls
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these: $$unformatted"; exit 1; fi
@@ -165,6 +168,14 @@ test-install: ## install, upgrade, kill and remove the packages under a real sys
 	@lintian --allow-root --fail-on error,warning dist/*.deb
 	@./packaging/repos.sh dist .install/new
 	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done
+
+# Root on Debian: it makes a base system and enters it.
+test-debian: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## check, demo, deps and the quick tests with -race, on the bare Debian that this one is not
+	@if ! dpkg -s mmdebstrap >/dev/null 2>&1; then \
+		apt-get -o DPkg::Lock::Timeout=300 -q update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends mmdebstrap >/dev/null; \
+	fi
+	@./testdata/debian.sh $(OTHER_DEBIAN)
 
 test-windows: ## run the tests of the Windows program under Wine, and install its MSI there; UPDATE=1 writes the golden tables
 	@if ! dpkg -s $(WINDOWS_PACKAGES) >/dev/null 2>&1; then \
