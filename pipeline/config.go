@@ -37,6 +37,7 @@ type Config struct {
 	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
 	Outcome  func(sample.Outcome)  // told of each outcome after it is recorded; must not block; may be nil
 
+	nap     func(time.Duration)                                      // the system's, but in tests
 	disk    store.Disk                                               // the machine's, but in tests
 	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner, but in tests
 }

@@ -83,7 +83,7 @@ func (o *opening) openProducer(ctx context.Context) error {
 	}
 	o.prod, err = producer.New(ctx, producer.Config{
 		State: c.State, Trees: c.Trees, Journal: c.Journal, Scanners: c.Scanners, Half: c.Half,
-		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.taken, Log: c.Log,
+		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.taken, Log: c.Log, Nap: c.nap,
 	})
 	if err != nil {
 		return err

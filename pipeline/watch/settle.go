@@ -47,10 +47,14 @@ type settler struct {
 }
 
 func newSettler(w *Watcher) *settler {
+	naps := nap
+	if w.config.Nap != nil {
+		naps = w.config.Nap
+	}
 	return &settler{
 		ask:   w.ask,
 		found: func(t *tree, path string, at time.Duration) { t.examine(path, at) },
-		nap:   nap,
+		nap:   naps,
 		most:  most,
 		out:   make(chan Calm),
 		epoch: time.Now(),

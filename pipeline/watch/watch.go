@@ -84,6 +84,7 @@ type Config struct {
 	Log     *slog.Logger                        // nil: nothing is logged
 	Lost    func(tree int)                      // each time that events were lost
 	Skipped func(tree int, path, reason string) // symlink, fifo, socket, device or excluded
+	Nap     func(time.Duration)                 // sleeps for less than a millisecond; nil: by the system's clock, finer than the runtime's
 }
 
 // Calm is one settled path.

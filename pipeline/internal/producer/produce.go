@@ -41,6 +41,7 @@ type Config struct {
 	Cursors journal.Folder
 	Metrics *Metrics
 	Log     *slog.Logger
+	Nap     func(time.Duration) // as watch.Config has it
 }
 
 // Producer turns settled paths into journal lines:
@@ -75,7 +76,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 	for _, t := range c.Trees {
 		p.m.lost.WithLabelValues(t.Name) // shown as 0 before the first
 	}
-	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees)}
+	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees), Nap: c.Nap}
 	w.Lost = func(i int) { p.m.lost.WithLabelValues(c.Trees[i].Name).Inc() }
 	w.Skipped = func(i int, _, reason string) { p.m.skipped.WithLabelValues(c.Trees[i].Name, reason).Inc() }
 	var err error
