@@ -87,7 +87,7 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 			file.part = r
 			return errInterrupted
 		}
-		n, err := file.f.ReadAt(buf[:min(int64(len(buf)), file.stat.Size-r.read)], r.read)
+		n, err := o.readAt(file.f, buf[:min(int64(len(buf)), file.stat.Size-r.read)], r.read)
 		r.hash.Write(buf[:n]) // it never fails
 		r.read += int64(n)
 		if errors.Is(err, io.EOF) && r.read < file.stat.Size {

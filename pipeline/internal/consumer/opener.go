@@ -38,8 +38,9 @@ type opener struct {
 	bufs    chan []byte // those that are free
 
 	// The system's, but in tests.
-	from  func(root, rel string) (*os.File, watch.Stat, error)
-	taken func(error) bool
+	from   func(root, rel string) (*os.File, watch.Stat, error)
+	taken  func(error) bool
+	readAt func(f *os.File, b []byte, off int64) (int, error)
 }
 
 // tick is how long two changes of a file may have the same ctime: a tick of the
@@ -47,7 +48,7 @@ type opener struct {
 const tick = 20 * time.Millisecond
 
 func newOpener(trees []config.Tree, careful bool) *opener {
-	return &opener{trees: trees, careful: careful, from: watch.Open, taken: watch.Taken, bufs: make(chan []byte, sessionsAtOnce)}
+	return &opener{trees: trees, careful: careful, from: watch.Open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
 }
 
 // tree returns the tree beneath which path is opened. Without any that is the root
