@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// The scripts in testdata/push show what becomes of a push. A script is a row of blocks.
+// A block is some commands, then "----", then what they led to. An empty line ends it,
+// and # begins a comment. `go test ./pipeline/internal/consumer -run PushScripts
+// -rewrite` writes what came out in place of what was expected; read the difference.
+//
+// A script begins at 0s with nothing running. Time is that of testing/synctest: a
+// command takes none but wait. All that a command leads to without waiting has happened
+// before the next one. Workers, turns, trials, health, opener and files are real; the
+// lines, the scanner and the source of samples are scripted.
+//
+// Before the start:
+//
+//	scanner workers=1 tries=3 backoff=1s backoff_max=5m grace=8s cache=0s canary=yes
+//	                          the scanner's settings; these are the defaults
+//	tree settle_limit=1h      the tree with all files; tree other/ has its own folder
+//	apart                     the producer is another process
+//
+// The run:
+//
+//	start                     begins to push
+//	stop                      asks for a stop; a script that has none ends with one
+//	wait 2s                   lets time pass
+//	forget fails              the index cannot forget a file; forget works: it can
+//
+// Lines and files:
+//
+//	file a some text          writes file a, with another mtime each time
+//	touch a                   changes the ctime of a and nothing else
+//	remove a                  removes it
+//	line a b                  hands out lines for a and b as they lie there now
+//	line a lane=backlog via=limit bare
+//	                          the same in another lane, or in another way
+//
+// What is done to a file; the last command for a file counts:
+//
+//	hold a                    another program holds it
+//	unreadable a              the disk says no
+//	taken a                   another anti-virus on this host keeps it
+//	release a                 it can be opened again
+//	slow a 200ms              a read brings one byte and takes this long
+//	ends a 3                  it ends after 3 bytes, whatever its size says
+//	descriptors none          no file can be opened; descriptors some: they can again
+//
+// The scanner:
+//
+//	answer a refused clean    what it answers of a, in turn, the last one again and
+//	                          again: a verdict or a kind of failure. "void" voids the
+//	                          whole session. Without a word of it all is clean
+//	takes a 5s                how long it has a before it takes the next file; 1ms
+//	ping down                 it does not answer pings; ping up: it does. A ping is
+//	                          answered at the next full second, for the pace of pings is
+//	                          drawn by lot. After four seconds the lot shows all the
+//	                          same. Only another answer than the last one is shown
+//	canary blind              how the canary fares: well, blind, alarm or a failure
+//	pause                     an operator pauses it; resume lets it go on
+//
+// The trace has the time, and one of:
+//
+//	scan a: clean, b: void    a session has ended: what was in it, and its answers
+//	open a: held              a file could not be opened, or not be read to its end
+//	try 1 of a: ...           a failed try that counts, with its reason
+//	outcome a: ...            an outcome is recorded
+//	forget a                  the source is asked to forget it
+//	ping down                 and canary well
+//	log WARN: ...             a message, without its keys
+//	stopped                   no push is in hand any more
+//
+// Last in each block are the pushes without an outcome and their states. The doc of the
+// package draws the states.
+var rewrite = flag.Bool("rewrite", false, "write what came out into testdata/push")
+
+// block is some commands and what they lead to.
+type block struct {
+	text     string // with comments
+	commands [][]string
+	want     string
+}
+
+const ruler = "----\n"
+
+// parseScript cuts a script into its blocks.
+func parseScript(text string) (blocks []block, err error) {
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	for strings.TrimSpace(text) != "" {
+		before, rest, ok := strings.Cut(text, ruler)
+		if !ok {
+			return nil, fmt.Errorf("no ---- after %q", before)
+		}
+		b := block{text: before}
+		b.want, text, _ = strings.Cut("\n"+rest, "\n\n")
+		b.want = strings.Trim(b.want, "\n")
+		for _, line := range strings.Split(before, "\n") {
+			if words := strings.Fields(line); len(words) > 0 && words[0][0] != '#' {
+				b.commands = append(b.commands, words)
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks, nil
+}
+
+// scripts returns the scripts of a push by their names.
+func scripts(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", "testdata", "push", "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		all[strings.TrimSuffix(filepath.Base(f), ".txt")] = f
+	}
+	return all
+}
+
+// TestPushScripts runs each testdata/push/*.txt. A new file there is a new test.
+func TestPushScripts(t *testing.T) {
+	for name, file := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			must(t, err)
+			blocks, err := parseScript(string(text))
+			must(t, err)
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			must(t, err)
+			var got strings.Builder
+			synctest.Test(t, func(t *testing.T) { play(t, newStage(dir), blocks, &got) })
+			if *rewrite && !t.Failed() {
+				must(t, os.WriteFile(file, []byte(got.String()), 0o644))
+			}
+		})
+	}
+}
+
+// play runs the blocks on s, and writes the script as it came out.
+func play(t *testing.T, s *stage, blocks []block, out *strings.Builder) {
+	defer s.end()
+	for i, b := range blocks {
+		for _, words := range b.commands {
+			if err := s.do(words); err != nil {
+				t.Errorf("%s: %v", strings.Join(words, " "), err)
+				return
+			}
+			synctest.Wait()
+		}
+		got := s.show()
+		if got != b.want && !*rewrite {
+			t.Errorf("%s%sgot\n%s\nwant\n%s", b.text, ruler, got, b.want)
+		}
+		if i > 0 {
+			out.WriteString("\n")
+		}
+		out.WriteString(b.text + ruler)
+		if got != "" {
+			out.WriteString(got + "\n")
+		}
+	}
+}
