@@ -16,42 +16,48 @@
 //
 // # The states of a push
 //
-//	         next               opened and hashed          verdict
-//	queued --------> open ----------------------> in session ------------+
-//	                  | |                          |                     |
-//	                  | +-- an outcome already ----------------------->  |
-//	                  |                            |                     |
-//	  held   <--------+-- another program has it   |                     |
-//	  parked <--------+-- the hash gives way       |                     |
-//	  tried  <--------+-- it cannot be read        |                     |
-//	                                               |                     v
-//	  void   <-- the session did not count --------+                 recorded
-//	  alone  <-- no verdict, among others ---------+                     ^
-//	  tried  <-- no verdict, alone ----------------+                     |
-//	  sick   <-- the scanner gives all an error ---+                     |
-//	  later  <-- the scanner is busy or down ------+                     |
-//	                                                                     |
-//	  tried --- it counts, and it was the last try: dead ----------------+
-//	  held ---- longer than settle_limit: skipped, or dead --------------+
-//	  parked -- a newer line of the same path: changed ------------------+
+// Each arrow has the names of the scripts in testdata/push that show it.
 //
-// A push in one of the states at the left holds no worker. It is in the turns, and the
-// next session that takes it opens it again:
+//	queued
+//	  |
+//	  |  its turn: live-first, good-ones-go-on, paused
+//	  v
+//	open
+//	  +-- gone, changed, taken, cached ---------------------------------> recorded
+//	  +-- held ---------------------------> held ---- held-too-long ----> recorded
+//	  +-- parked -------------------------> parked -- parked-outdated --> recorded
+//	  +-- unread -------------------------> tried --- unread -----------> recorded
+//	  +-- short --------------------------> later
+//	  |
+//	  |  it is hashed: verdict
+//	  v
+//	session
+//	  +-- verdict, changed, restless -----------------------------------> recorded
+//	  +-- void ---------------------------> void
+//	  +-- alone --------------------------> alone
+//	  +-- sick ---------------------------> sick
+//	  +-- dead, unproven, unread, sick ---> tried --- dead -------------> recorded
+//	  +-- busy, down, changed-bare, stop -> later
 //
-//	queued   its line was read and not tried yet
+// A push in one of the states void, alone, sick, tried, held, parked and later holds no
+// worker. It is in the turns, and the session that takes it next opens it again.
+//
+// The states:
+//
+//	queued   its line was read, and it was not tried yet
 //	open     a session opens and hashes its file
 //	session  the scanner has it
 //	void     its session did not count; it goes alone from now on
-//	alone    it was not judged among others; it goes alone from now on
+//	alone    it got no verdict among others; it goes alone from now on
 //	sick     the scanner gave an error that it gives for every file; a canary brings
 //	         the scanner back, and only the same error right after that, alone, counts
 //	tried    a try failed; it counts once something else proves that it was not the
-//	         scanner's fault, nor the tree's
-//	parked   its hash takes long and gave way to others
-//	held     another program holds its file
+//	         scanner's fault, nor the tree's, and after the last one the push is dead
+//	parked   its hash takes long and gave way to others; a newer line of its path ends it
+//	held     another program holds its file, for settle_limit at most
+//	later    the scanner is busy or down, there are no descriptors, a bare path changed,
+//	         or a stop gave the push back: no try is used up
 //	recorded it has its outcome, and its line is finished
-//
-// testdata/push has a script for each arrow.
 //
 // # Invariants
 //

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -168,6 +169,45 @@ func play(t *testing.T, s *stage, blocks []block, out *strings.Builder) {
 		out.WriteString(b.text + ruler)
 		if got != "" {
 			out.WriteString(got + "\n")
+		}
+	}
+}
+
+// TestTheDrawingOfAPushIsTrue: each label of the drawing in the package doc is the name
+// of a script, each script belongs to a label, and each state occurs in a trace.
+func TestTheDrawingOfAPushIsTrue(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(doc), "# The states of a push")
+	drawing, rest, _ := strings.Cut(rest, "The states:")
+	states, _, _ := strings.Cut(rest, "# Invariants")
+	all, traces := scripts(t), ""
+	labels := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?:--|:) ((?:[a-z-]+, )*[a-z-]+)(?: -+>|\n)`).FindAllStringSubmatch(drawing, -1) {
+		for label := range strings.SplitSeq(m[1], ", ") {
+			if labels[label] = true; all[label] == "" {
+				t.Errorf("the drawing has %s, and there is no script of that name", label)
+			}
+		}
+	}
+	for name, file := range all {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		traces += string(text)
+		for at := len(name); at > 0 && !labels[name[:at]]; {
+			if at = strings.LastIndexByte(name[:at], '-'); at < 0 {
+				t.Errorf("script %s belongs to no label of the drawing", name)
+			}
+		}
+	}
+	words := regexp.MustCompile(`(?m)^//\t([a-z]+) `).FindAllStringSubmatch(states, -1)
+	if len(labels) < 15 || len(words) < 10 {
+		t.Fatalf("%d labels and %d states are found in the drawing", len(labels), len(words))
+	}
+	for _, m := range words {
+		told := regexp.MustCompile(`(?m)(?: is |^# .*)(?:in )?` + m[1] + `\b`)
+		if !strings.Contains(drawing, m[1]) || !told.MatchString(traces) {
+			t.Errorf("state %s is not in the drawing, or in no script", m[1])
 		}
 	}
 }
