@@ -197,8 +197,10 @@ func (h *health) recover(ctx context.Context) {
 	pace.InitialInterval, pace.MaxInterval = pingFirst, pingMax
 	for ctx.Err() == nil {
 		version, err := h.ping(ctx)
+		sick := false
 		if err == nil && (h.state().sick || !h.c.NoCanary) {
 			err = h.tryCanary(ctx)
+			sick = answers(err)
 		}
 		if err == nil {
 			h.raise(version)
@@ -207,7 +209,7 @@ func (h *health) recover(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.fail(err, false)
+		h.fail(err, sick)
 		t := time.NewTimer(pace.NextBackOff())
 		select {
 		case <-t.C:
@@ -304,8 +306,15 @@ func (h *health) canary(ctx context.Context) {
 		h.mu.Unlock()
 	}
 	if err := h.tryCanary(ctx); err != nil && ctx.Err() == nil {
-		h.fail(err, false)
+		h.fail(err, answers(err))
 	}
+}
+
+// answers reports whether err, with which a canary failed, came from a scanner that
+// answers all the same: it is sick, not down.
+func answers(err error) bool {
+	var f *scan.Failure
+	return errors.As(err, &f) && f.Kind != scan.Down
 }
 
 // tryCanary judges the canary. A scanner that answers but does not detect stays
@@ -355,8 +364,7 @@ func (h *health) proven(ctx context.Context, n uint64) bool {
 	}
 	if err := h.tryCanary(ctx); err != nil {
 		if ctx.Err() == nil {
-			var f *scan.Failure
-			h.fail(err, errors.As(err, &f) && f.Kind != scan.Down)
+			h.fail(err, answers(err))
 		}
 		return false
 	}
