@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ledger is the record of outcomes, and what a start reads back from it.
+// Package ledger is the record of outcomes. A start reads back from it which lines are
+// finished.
 //
-// It promises: an outcome is durable when Record returns. From any mark on, ReadBack
-// tells each line that has an outcome since.
+// It promises: an outcome is durable when Record returns. ReadBack finds each line that
+// got an outcome at or after a mark.
 //
 // Invariants:
 //
 //  1. A ledger line that cannot be read finishes nothing: its sample is pushed again.
-//  2. A Mark names its segment by the first line, for the segments of the ledger have
-//     no number. A mark that names none means the whole ledger.
-//  3. No segment is pruned while a mark on disk names it, or names one before it.
-//  4. Finished passes over no line that has no outcome, however the outcomes were
-//     told.
-//  5. No promise rests on the failed tries beside it.
+//  2. A Mark names its segment by the first line, because segments of the ledger have
+//     no number. A mark that names no segment means the whole ledger.
+//  3. If a mark on disk names a segment, neither that segment nor a later one is
+//     pruned.
+//  4. Finished never passes over a line without an outcome, in whatever order the
+//     outcomes were recorded.
+//  5. No promise rests on the failed tries that lie beside the ledger.
 //
-// Goroutines: Run cuts and prunes. Any goroutine may call Record, Tried and End; Tend
-// has one caller at a time. Ledger.mu guards what is known of the segments' heads.
+// Goroutines: Run cuts and prunes. Any goroutine may call Record, Tried, End and
+// Before. Tend has one caller at a time. Ledger.mu guards the names of the segments
+// that this process saw.
 package ledger

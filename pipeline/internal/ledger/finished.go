@@ -13,8 +13,7 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// span is a stretch of one segment: every line that begins at from or behind it,
-// and before to.
+// span is a part of one segment: the lines that begin at from or later, and before to.
 type span struct{ from, to int64 }
 
 // stretches are the spans of one segment, in order.
@@ -23,18 +22,21 @@ type stretches struct {
 	spans   []span
 }
 
-// Finished is which lines ahead of a lane's cursor had their outcome before this
-// start: as many spans as there are gaps between them, however many lines they
-// are. The lane is read in order, so they are used up from the front; were a
-// reader to jump back behind what is used up, those lines would be pushed again.
+// Finished holds the lines ahead of a lane's cursor that had their outcome before this
+// start. It needs one span for each stretch of finished lines, however many lines are
+// in it.
 //
-// A line in a gap is never passed over, for it may have no outcome.
+// The lane is read in order, and spans are used up from the front. If a reader jumped
+// back to lines that are used up, they would be pushed again.
+//
+// A line in a gap between spans may have no outcome, so it is never passed over.
 type Finished struct {
-	front []stretches // by segment
-	Until journal.Pos // before this place there may be one
+	front []stretches // in order of segment
+	Until journal.Pos // no finished line begins at or after this place
 }
 
-// Take tells if a line is finished, and forgets all up to its end.
+// Take reports whether a line is finished. It forgets all spans that end at or before
+// the end of the line.
 func (f *Finished) Take(line journal.Line) bool {
 	for len(f.front) > 0 {
 		s := &f.front[0]
@@ -56,29 +58,32 @@ func (f *Finished) Take(line journal.Line) bool {
 	return false
 }
 
-// foldAt is how many places are gathered before they are made spans of: 8 MiB.
+// FoldAt is how many places a Gathering holds before it folds them into spans: 8 MiB.
 const FoldAt = 1 << 20
 
-// Gathering makes spans of what the ledger tells. The ledger names where a line
-// begins and not where it ends, so the journal is read for that: each gap that a
-// line is told of in, up to that line.
+// Gathering makes spans from the places of finished lines. The ledger says where a line
+// begins, and not where it ends. To find where each finished line ends, we read the
+// journal through the gap that contains it, up to that line. A Gathering is for one
+// goroutine.
 type Gathering struct {
 	scanner string
 	cursor  journal.Pos
-	lines   *journal.Reader // a third of the lane: told where to read
-	limit   int             // foldAt
+	lines   *journal.Reader // a reader of its own; fold seeks in it
+	limit   int             // fold after this many places; FoldAt
 
-	places map[uint64][]int64 // told and not folded, by segment, in no order
-	n      int                // of them
-	next   int                // at so many they are folded
+	places map[uint64][]int64 // by segment, unsorted: added, and not folded yet
+	n      int                // how many places there are
+	next   int                // fold when n reaches it
 	spans  map[uint64][]span
 }
 
+// NewGathering returns an empty Gathering for one scanner and lane. Lines before cursor
+// do not count. The caller closes lines after End.
 func NewGathering(scanner string, cursor journal.Pos, lines *journal.Reader, limit int) *Gathering {
 	return &Gathering{scanner: scanner, cursor: cursor, lines: lines, limit: limit, next: limit, places: map[uint64][]int64{}, spans: map[uint64][]span{}}
 }
 
-// Add takes the place of a line that has its outcome.
+// Add adds the place of a line that has its outcome.
 func (g *Gathering) Add(at journal.Pos) {
 	if at.Before(g.cursor) {
 		return
@@ -89,9 +94,9 @@ func (g *Gathering) Add(at journal.Pos) {
 	}
 }
 
-// fold makes spans of what was gathered. Where a segment cannot be read now its
-// places stay as they are, for the next fold: it is no reason to push their lines
-// again, and who reads the lane comes to the error and tells of it.
+// fold makes spans from the places. If a segment cannot be read now, its places stay
+// for the next fold: that is no reason to push their lines again. The reader of the
+// lane meets the same error and reports it.
 func (g *Gathering) fold() {
 	g.n = 0
 	for _, segment := range slices.Sorted(maps.Keys(g.places)) {
@@ -112,7 +117,8 @@ func (g *Gathering) fold() {
 	g.next = g.n + g.limit
 }
 
-// foldIn returns the spans of a segment with those of places, which are in order.
+// foldIn returns the spans of a segment: the old ones, and those of places, which are
+// sorted.
 func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []span, err error) {
 	gap := int64(0)
 	if segment == g.cursor.Segment {
@@ -123,7 +129,7 @@ func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []
 		if i < len(old) {
 			end = old[i].from
 		}
-		first, _ := slices.BinarySearch(places, gap) // those before are in a span already
+		first, _ := slices.BinarySearch(places, gap) // the places before gap are in a span already
 		last, _ := slices.BinarySearch(places, end)
 		if first < last {
 			if spans, err = g.walk(journal.Pos{Segment: segment, Offset: gap}, places[first:last], spans); err != nil {
@@ -137,9 +143,10 @@ func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []
 	return spans, nil
 }
 
-// walk reads a gap from its begin, and appends the spans of places in it. Where no
-// line begins at a place nobody will come to it: it is dropped. That holds for a
-// whole segment that is not there, too: no new one gets its number.
+// walk reads a gap from its beginning, and appends a span for each of places in it. It
+// drops a place at which no line begins, because the lane's reader never comes to it.
+// So it drops all places of a segment that is not there: no new segment gets its
+// number.
 func (g *Gathering) walk(from journal.Pos, places []int64, spans []span) ([]span, error) {
 	g.lines.Seek(from)
 	for {
@@ -162,18 +169,18 @@ func (g *Gathering) walk(from journal.Pos, places []int64, spans []span) ([]span
 	}
 }
 
-// passed tells if a line is surely another scanner's: it gets no outcome of this
-// one, and is passed over like a finished one.
+// passed reports whether a line is surely for another scanner. Such a line gets no
+// outcome of this scanner, and is passed over like a finished one.
 func (g *Gathering) passed(line journal.Line) bool {
 	if !bytes.Contains(line.Text, []byte(`"for":`)) {
-		return false // it costs less than to parse it
+		return false // cheaper than to parse the line
 	}
 	s, err := sample.ParseLine(line.Text)
 	return err == nil && sample.Passes(s, g.scanner)
 }
 
-// join appends a span to those before it: to the last of them where no line is in
-// between.
+// join appends a span. If no line lies between it and the last span, it makes that one
+// longer instead.
 func join(spans []span, s span) []span {
 	if n := len(spans); n > 0 && spans[n-1].to >= s.from {
 		spans[n-1].to = max(spans[n-1].to, s.to)
@@ -182,8 +189,8 @@ func join(spans []span, s span) []span {
 	return append(spans, s)
 }
 
-// End returns all that was gathered. A place that could not be folded is a span of
-// that line alone.
+// End folds, and returns all finished lines. A place that could not be folded becomes a
+// span of that line alone.
 func (g *Gathering) End() (f Finished) {
 	g.fold()
 	for segment, places := range g.places {

@@ -17,7 +17,7 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// refusing is a folder none of whose files can be opened, while it says so.
+// refusing is a folder. While now is true none of its files can be opened.
 type refusing struct {
 	journal.Folder
 	now bool
@@ -30,15 +30,15 @@ func (r *refusing) Open(name string, flag int) (journal.File, error) {
 	return r.Folder.Open(name, flag)
 }
 
-// telling is a lane, what a ledger tells of it in whatever order, and beside it
-// each finished line one by one.
+// telling is a lane, with the outcomes that a ledger tells of it in some order. Beside
+// them it notes each finished line one by one.
 type telling struct {
 	t     *testing.T
 	draw  *rand.Rand
 	s     *journal.Series
 	dir   *refusing
-	lines []journal.Pos // that may get an outcome and are not told of
-	holes []journal.Pos // that get none
+	lines []journal.Pos // may get an outcome, and have none yet
+	holes []journal.Pos // never get one
 	told  map[journal.Pos]bool
 	now   time.Time
 	n     int
@@ -48,7 +48,7 @@ func newTelling(t *testing.T, seed uint64) (*telling, func() journal.Tail) {
 	t.Helper()
 	k := &telling{t: t, draw: rand.New(rand.NewPCG(seed, 2)), told: map[journal.Pos]bool{}, now: time.Unix(1800000000, 0)}
 	cfg := journal.Config{Disk: disktest.New(), Dir: "/journal", Base: journal.Base(journal.Live), Lane: journal.Live, CutSize: 3000}
-	apart := seed%20 == 0 // as `push` reads what `watch` writes
+	apart := seed%20 == 0 // read as `push` reads the lines of `watch`
 	if apart {
 		cfg.Disk, cfg.Dir = journal.OS, t.TempDir()
 	}
@@ -66,7 +66,7 @@ func newTelling(t *testing.T, seed uint64) (*telling, func() journal.Tail) {
 	}
 }
 
-// append adds a line of any kind.
+// append appends a line of a random kind.
 func (k *telling) append() {
 	k.n++
 	s := anEvent(fmt.Sprintf("/t/%d%s", k.n, strings.Repeat("x", k.draw.IntN(60))), int64(k.n), watch.Time{Sec: 1})
@@ -80,7 +80,7 @@ func (k *telling) append() {
 	text := sample.AppendLine(nil, s)
 	switch kind {
 	case 3:
-		text[10] ^= 1 // the id fits no more
+		text[10] ^= 1 // the id does not fit any more
 	case 4:
 		text = []byte(s.Path + "\n")
 	case 5:
@@ -103,8 +103,8 @@ func (k *telling) append() {
 	}
 }
 
-// tell tells of one of the oldest lines, now and then of a much later one or of a
-// place that is none.
+// tell tells g of one of the oldest lines; sometimes of a much later one, or of a place
+// at which no line begins.
 func (k *telling) tell(g *Gathering) {
 	if len(k.lines) == 0 {
 		return
@@ -127,9 +127,9 @@ func (k *telling) tell(g *Gathering) {
 	k.lines = append(k.lines[:i:i], k.lines[i+1:]...)
 }
 
-// TestRangesHoldWhatIsToldOneByOne: whatever the order in which outcomes are told,
-// lines are appended and segments are cut, and however often what was gathered is
-// folded, a finished line is passed over and no line without an outcome is.
+// TestRangesHoldWhatIsToldOneByOne: finished lines are passed over, and lines without
+// an outcome are not. That holds in whatever order outcomes are told, lines are
+// appended, segments are cut and places are folded.
 func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
@@ -178,7 +178,8 @@ func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
 	}
 }
 
-// hold reads the lane on from its cursor as a consumer does.
+// hold reads the lane from its cursor on, as a consumer does, and compares each line
+// with what was told.
 func (k *telling) hold(f *Finished, cursor journal.Pos, tail journal.Tail, folded bool) (taken, left int) {
 	k.t.Helper()
 	r, err := journal.NewReader(k.s.Folder(), journal.Base(journal.Live), cursor, tail, slog.New(slog.DiscardHandler))
@@ -203,7 +204,7 @@ func (k *telling) hold(f *Finished, cursor journal.Pos, tail journal.Tail, folde
 		} else {
 			left++
 		}
-		// One that cannot be read now may be the disk's mistake, and readable the next time.
+		// A line that cannot be read now may be readable the next time.
 		passes := err == nil && !line.Long && sample.Passes(s, "one")
 		if is != k.told[line.At] && !(is && passes) {
 			k.t.Errorf("line %v: passed over is %v, it has an outcome is %v", line.At, is, k.told[line.At])
@@ -231,9 +232,9 @@ func count(f Finished) (n int) {
 	return n
 }
 
-// TestOutcomesAheadOfACursorAreRanges: a ledger with many outcomes ahead of a few
-// lines that have none leaves a range for each stretch of them, by segment, and
-// never are more held one by one than are gathered at a time.
+// TestOutcomesAheadOfACursorAreRanges: many outcomes ahead of a few lines without one
+// leave one range for each stretch and segment. Never more places are held one by one
+// than the limit says.
 func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
@@ -259,7 +260,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 			next.Offset += int64(len(b))
 		}
 	}
-	// Workers end in their own order.
+	// Workers finish in random order.
 	draw := rand.New(rand.NewPCG(1, 1))
 	var batch []sample.Outcome
 	for n := 0; n < lines; n += workers {
@@ -304,7 +305,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// inMemory leaves a test out where it runs a second time, on another system: its
+// inMemory skips a test when the tests run for a second time, on another system: its
 // disk is in memory and the same everywhere.
 func inMemory(t *testing.T) {
 	t.Helper()
@@ -313,7 +314,7 @@ func inMemory(t *testing.T) {
 	}
 }
 
-// anEvent returns a sample as an event brings it.
+// anEvent returns a sample that an event noticed.
 func anEvent(path string, size int64, mtime watch.Time) sample.Sample {
 	s := sample.OfFile(path, size, mtime)
 	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), sample.ViaEvent

@@ -28,13 +28,12 @@ func ledgerWith(t *testing.T, text []byte) journal.Folder {
 	return d
 }
 
-// FuzzReadBack: a ledger of arbitrary bytes finishes nothing but what a whole
-// line in it names.
+// FuzzReadBack: in a ledger of arbitrary bytes only whole lines finish something.
 func FuzzReadBack(f *testing.F) {
 	f.Add([]byte("{\"scanner\":\"clamav\",\"at\":\"live:1:40\"}\n"), int64(0))
 	f.Fuzz(func(t *testing.T, text []byte, from int64) {
 		if from < 0 {
-			return // a mark never says so: see FuzzMark
+			return // no mark has a negative offset: see FuzzMark
 		}
 		d := ledgerWith(t, text)
 		if err := readOutcomes(d, Base, from, func(_ string, at sample.At) {
@@ -49,8 +48,8 @@ func FuzzReadBack(f *testing.F) {
 	})
 }
 
-// FuzzMark: whatever lies in a mark file, a mark comes out that is written the
-// same way again; what is none is the beginning.
+// FuzzMark: a mark that was read from any text is written and read back as the same
+// mark. A text that is not a mark is the beginning.
 func FuzzMark(f *testing.F) {
 	f.Add("0123456789abcdef:40\n")
 	f.Fuzz(func(t *testing.T, text string) {

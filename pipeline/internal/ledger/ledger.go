@@ -27,25 +27,28 @@ const (
 	ledgerCut = 64 << 20 // bytes
 )
 
-// Ledger is the append-only record of outcomes, and beside it of the failed tries
-// on the way there.
+// Ledger is the append-only record of outcomes, and beside it of the failed tries.
 type Ledger struct {
 	Dir    journal.Folder
-	keep   int
+	keep   int // sealed segments behind every mark that stay
 	series *journal.Series
-	tries  *journal.Series // nil: its file is not ours
+	tries  *journal.Series // nil: its file cannot be used
 	log    *slog.Logger
-	day    string // of the last cut or the start; tend has one caller
+	day    string // of the last cut, or of the start, UTC; Tend's own
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the fields below
 	headSeg uint64
-	head    string // first line's hash of the active segment headSeg
-	// While the active segment, emptySeg, is empty: the end of the one before it.
+	head    string // the hash of the first line of the active segment headSeg
+	// If emptySeg is the active segment and still empty, sealed is the end of the
+	// segment before it.
 	emptySeg uint64
 	sealed   Mark
-	order    []string // of the heads that this process saw
+	order    []string // the heads that this process saw, oldest first
 }
 
+// Open opens the ledger in dir. If the file of the failed tries cannot be used, it logs
+// that and goes on without it. But if its disk refuses, or for want of permission, it
+// returns an error, and the caller tries again.
 func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, error) {
 	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut}, log)
 	if err != nil {
@@ -53,7 +56,7 @@ func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, erro
 	}
 	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: TriesBase, CutSize: ledgerCut}, log)
 	if store.Refuses(err) || errors.Is(err, fs.ErrPermission) {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close()) // it is waited for
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close()) // the caller waits and tries again
 	}
 	if err != nil {
 		log.Error("failed tries are not on record, for their file cannot be used; all else goes on: move it away and start certpush again", "error", err)
@@ -62,20 +65,23 @@ func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, erro
 	return &Ledger{Dir: s.Folder(), keep: keep, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
 }
 
-// Record appends outcomes and returns when they are durable.
+// Record appends outcomes and returns when they are durable. After an error none of
+// them counts as recorded.
 func (l *Ledger) Record(all []sample.Outcome) error {
 	lines := make([][]byte, len(all))
 	for i, o := range all {
 		lines[i] = sample.AppendLine(make([]byte, 0, 512), o)
 	}
-	// A crash before this returns: the samples in hand are pushed again. After it:
-	// the ledger's tail says that they are finished.
+	// A crash before Append returns: these samples are pushed again. A crash after it:
+	// at the next start the ledger's tail says that they are finished.
 	_, _, err := l.series.Append(lines...)
 	return err
 }
 
-// End returns the mark of all that is recorded now: while the active segment is
-// empty the end of the one before it. It is zero while nothing is recorded.
+// End returns the mark behind all outcomes that are recorded now. While the active
+// segment is empty it is the end of the segment before it. It is the zero Mark, which
+// means the whole ledger, while nothing is recorded, or if the place cannot be named
+// now.
 func (l *Ledger) End() Mark {
 	p := l.series.Durable()
 	l.mu.Lock()
@@ -105,7 +111,8 @@ func (l *Ledger) End() Mark {
 	return l.sealed
 }
 
-// sealedEnd returns the end of the newest sealed segment, zero when there is none.
+// sealedEnd returns the end of the newest sealed segment. It is the zero Mark if there
+// is none.
 func (l *Ledger) sealedEnd() (Mark, error) {
 	names, err := journal.Segments(l.Dir, Base)
 	if err != nil || len(names) < 2 {
@@ -123,15 +130,15 @@ func (l *Ledger) sealedEnd() (Mark, error) {
 	return Mark{head, st.Size()}, nil
 }
 
-// saw notes a head, for before.
+// saw notes a head, for Before. The caller holds l.mu.
 func (l *Ledger) saw(head string) {
 	if head != "" && !slices.Contains(l.order, head) {
 		l.order = append(l.order, head)
 	}
 }
 
-// Before reports whether a lies before b, as far as this process saw them; what
-// it did not see is older.
+// Before reports whether a lies before b. A mark in a segment that this process did not
+// see counts as older than all that it saw.
 func (l *Ledger) Before(a, b Mark) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,9 +146,10 @@ func (l *Ledger) Before(a, b Mark) bool {
 	return i < j || i == j && a.offset < b.offset
 }
 
-// ReadBack calls each for every finished line recorded from m on. When m's
-// segment cannot be found the whole ledger is read. That may be long: it ends with
-// ctx.
+// ReadBack calls each for every finished line that was recorded from m on. If m's
+// segment is not found, it reads the whole ledger. That may take long: it ends with
+// ctx's error. It logs and passes over a segment that it may not read; the lines in it
+// are pushed again.
 func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At)) error {
 	names, err := journal.Segments(l.Dir, Base)
 	if err != nil {
@@ -181,6 +189,7 @@ func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string,
 	return nil
 }
 
+// readOutcomes calls each for every finished line in one segment, from an offset on.
 func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at sample.At)) error {
 	f, err := d.Open(name, os.O_RDONLY)
 	if err != nil {
@@ -190,7 +199,7 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 	in := bufio.NewReaderSize(io.NewSectionReader(f, from, math.MaxInt64-from), journal.MaxLine)
 	for whole := true; ; {
 		line, err := in.ReadSlice('\n')
-		// An unreadable line, as one that is too long, finishes nothing: its sample is
+		// A line that is too long or cannot be read finishes nothing: its sample is
 		// pushed again.
 		if whole && err == nil {
 			if scanner, at, ok := sample.ParseFinished(line); ok {
@@ -207,7 +216,7 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 	}
 }
 
-// Run cuts and prunes the ledger once a minute, until ctx ends. marks tells the marks
+// Run cuts and prunes the ledger once a minute, until ctx ends. marks returns the marks
 // that are on disk.
 func (l *Ledger) Run(ctx context.Context, marks func() []Mark) error {
 	t := time.NewTicker(time.Minute)
@@ -236,8 +245,9 @@ func (l *Ledger) Cut(now time.Time) error {
 	return nil
 }
 
-// Tend cuts the ledger when the day changed, and prunes the segments that are more
-// than keep and before every mark of need.
+// Tend cuts the ledger if the day (UTC) changed. Then it prunes the sealed segments
+// before the first one that a mark of need names; the newest keep of them stay. If a
+// mark of need is zero, it prunes no outcomes. Failed tries are pruned by keep alone.
 func (l *Ledger) Tend(now time.Time, keep int, need []Mark) error {
 	if day := now.UTC().Format(time.DateOnly); day != l.day {
 		if err := l.Cut(now); err != nil {
@@ -263,6 +273,7 @@ func (l *Ledger) Tend(now time.Time, keep int, need []Mark) error {
 	return err
 }
 
+// Close closes the files of outcomes and of failed tries.
 func (l *Ledger) Close() error {
 	err := l.series.Close()
 	if l.tries != nil {
@@ -271,10 +282,11 @@ func (l *Ledger) Close() error {
 	return err
 }
 
-// Tried notes a failed try.
+// Tried records a failed try, durably. It does nothing if the file of the tries cannot
+// be used.
 func (l *Ledger) Tried(t sample.Try) error {
 	if l.tries == nil {
-		return nil // said at the start
+		return nil // Open logged it
 	}
 	_, _, err := l.tries.Append(sample.AppendLine(nil, t))
 	return err

@@ -12,19 +12,20 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// A Mark is a place in the ledger such that all outcomes before it are behind
-// every cursor: read-back begins there. It names its segment by the first line,
-// for sealed segments of the ledger have no number:
+// A Mark is a place in the ledger. All lines whose outcomes lie before it are behind
+// every cursor, so ReadBack begins there. It names its segment by the first line,
+// because sealed segments of the ledger have no number:
 //
 //	SHA256(first line)[:8] in hex : OFFSET
 //
-// The zero mark is the beginning.
+// The zero Mark is the beginning.
 type Mark struct {
 	head   string
 	offset int64
 }
 
-// headOf returns how a mark names a segment: empty while it has no whole line.
+// headOf returns the name that a mark gives to a segment, or "" while the segment has
+// no whole line.
 func headOf(d journal.Folder, name string) (string, error) {
 	line, whole, err := journal.FirstLine(d, name)
 	if err != nil || !whole {
@@ -33,14 +34,17 @@ func headOf(d journal.Folder, name string) (string, error) {
 	return headOfLine(line), nil
 }
 
+// headOfLine returns the name of a segment with this first line (without its newline).
 func headOfLine(line []byte) string {
 	sum := sha256.Sum256(line)
 	return hex.EncodeToString(sum[:8])
 }
 
-// String is the text form.
+// String returns the text of the mark's file, with a newline.
 func (m Mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) }
 
+// LoadMark reads a mark's file. If it is missing or cannot be read, it returns the zero
+// Mark: a start then reads the whole ledger.
 func LoadMark(d journal.Folder, name string) Mark {
 	text, err := journal.LoadText(d, name)
 	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
