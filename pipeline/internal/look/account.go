@@ -10,8 +10,8 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// account counts a file at each scanner. It returns false, and counts nothing,
-// when the file is not accounted for at one of them.
+// account counts a file once for each scanner. If one of them has neither an outcome
+// for it nor a line that waits, it counts nothing and returns false.
 func (c *verify) account(path string, st watch.Stat) bool {
 	if c.files.settling(path) {
 		c.proof.Waiting += int64(len(c.reach))
@@ -33,6 +33,7 @@ func (c *verify) account(path string, st watch.Stat) bool {
 	return true
 }
 
+// count counts one outcome; any other text counts as waiting.
 func (c *verify) count(outcome string) {
 	switch outcome {
 	case sample.Done:
@@ -48,29 +49,29 @@ func (c *verify) count(outcome string) {
 	}
 }
 
-// lost reports whether a scanner has no outcome for a line, and never will.
+// lost reports whether a line has no outcome at some scanner, and will never get one.
 func (c *verify) lost(at sample.At) bool {
 	return slices.ContainsFunc(c.reach, func(r reach) bool { return c.outcome(r, at) == "" })
 }
 
-// waiting stands beside the outcomes.
+// waiting is what outcome returns for a line that has no outcome yet and will get one.
 const waiting = "waiting"
 
-// outcome returns what became of a line at a scanner: an outcome, waiting, or ""
-// when neither is certain.
+// outcome returns what became of a line at a scanner: an outcome, waiting, or "" if
+// neither is certain.
 func (c *verify) outcome(r reach, at sample.At) string {
 	if o, ok := c.ended[outcomeKey{r.scanner, at}]; ok {
 		return o
 	}
 	switch {
 	case c.hurt(at):
-		return "" // behind the cursor it may be, but nobody could read it
+		return "" // it may be behind the cursor, but the consumer could not read it
 	case at.Pos.Before(r.cursor[at.Lane]):
 		return sample.Done
 	case at.Segment > c.kept[at.Lane].newest || c.kept[at.Lane].numbers[at.Segment]:
 		return waiting
 	case r.cursor[at.Lane] == (journal.Pos{}) && at.Segment < c.kept[at.Lane].oldest:
-		return sample.Done // a new scanner begins at the oldest segment that is kept
+		return sample.Done // a new scanner begins at the oldest segment that is there
 	}
-	return "" // its segment is gone, and the cursor is not past it
+	return "" // its segment is pruned, but the cursor is not past it
 }

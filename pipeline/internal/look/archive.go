@@ -18,7 +18,7 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// Config says where the state lies that is looked into.
+// Config says where the state lies that an Archive reads.
 type Config struct {
 	State, Journal string // folders, absolute
 	Trees          []config.Tree
@@ -27,19 +27,18 @@ type Config struct {
 	Log            *slog.Logger
 }
 
-// Archive is journal and ledger as they lie on disk, to look things up: it
-// changes nothing.
+// Archive is journal and ledger as they lie on disk. It only reads them.
 type Archive struct {
 	c                        Config
-	journal, ledger, cursors journal.Folder // ledger and cursors are nil while nothing was pushed yet
-	locks                    []func() error
-	surveys                  map[string][]journal.Segment // of the lanes, as of the last question
+	journal, ledger, cursors journal.Folder               // ledger and cursors are nil if nothing was pushed yet
+	locks                    []func() error               // each gives back a lock
+	surveys                  map[string][]journal.Segment // by lane, as line listed them last
 }
 
-// Open opens what lies in the state and journal folders. At rest, while no pipeline
-// runs, both locks are held until Close, so that nobody moves the files; else they are
-// read as they are. ErrLocked says that another process runs it, store.ErrNoState that
-// there is no state.
+// Open opens what lies in the state and journal folders. Set atRest if no pipeline runs
+// in this process: then Open takes both locks and holds them until Close, so that
+// nobody moves the files. The error wraps journal.ErrLocked if another process holds
+// one of them, and store.ErrNoState if there is no state yet.
 func Open(c Config, atRest bool) (_ *Archive, err error) {
 	for _, dir := range []string{c.State, c.Journal} {
 		d, err := c.Disk.FindFolder(dir)
@@ -75,7 +74,7 @@ func Open(c Config, atRest bool) (_ *Archive, err error) {
 	return a, nil
 }
 
-// Close gives back the locks.
+// Close closes the folders and gives back the locks.
 func (a *Archive) Close() error {
 	var errs []error
 	for _, d := range []journal.Folder{a.journal, a.ledger, a.cursors} {
@@ -89,13 +88,14 @@ func (a *Archive) Close() error {
 	return errors.Join(errs...)
 }
 
-// lines calls told for the journal's samples that q is for; it says whether it
-// took one.
+// lines calls told for the samples of the journal lines that q selects. told reports
+// whether it took the line.
 func (a *Archive) lines(ctx context.Context, q query, told func(sample.At, sample.Sample) bool) error {
 	for _, lane := range sample.Lanes {
 		err := each(ctx, a.journal, journal.Base(lane), q, func(s journal.Segment, offset int64, text []byte) bool {
 			l, err := sample.ParseLine(text)
-			// Else a header, or what the consumer passes over too.
+			// Lines that cannot be parsed are headers, or lines that the consumer
+			// passes over too.
 			return err == nil && told(sample.At{Lane: lane, Pos: journal.Pos{Segment: s.Number, Offset: offset}}, l)
 		})
 		if err != nil {
@@ -105,8 +105,8 @@ func (a *Archive) lines(ctx context.Context, q query, told func(sample.At, sampl
 	return nil
 }
 
-// cursorsOf returns a scanner's cursor in each lane. One that is missing or
-// cannot be read is at the beginning.
+// cursorsOf returns a scanner's cursor in each lane. A cursor that is missing or cannot
+// be read is at the beginning: the zero Pos.
 func (a *Archive) cursorsOf(scanner string) map[string]journal.Pos {
 	at := map[string]journal.Pos{}
 	for _, lane := range sample.Lanes {
@@ -119,8 +119,8 @@ func (a *Archive) cursorsOf(scanner string) map[string]journal.Pos {
 	return at
 }
 
-// line returns the sample at a place of the journal; ok is false when its
-// segment is pruned.
+// line returns the sample of the line at a place of the journal. ok is false if its
+// segment is pruned, or if there is no line of ours that can be read.
 func (a *Archive) line(at sample.At) (s sample.Sample, ok bool, err error) {
 	for range 2 {
 		all := a.surveys[at.Lane]
@@ -129,7 +129,7 @@ func (a *Archive) line(at sample.At) (s sample.Sample, ok bool, err error) {
 			text, ok, err := journal.LineAt(a.journal, all[i], at.Offset)
 			if err == nil && ok {
 				s, err := sample.ParseLine(text)
-				return s, err == nil, nil // else no line of ours, or a damaged one
+				return s, err == nil, nil // otherwise it is damaged, or not a line of ours
 			}
 			if !errors.Is(err, fs.ErrNotExist) {
 				return s, false, err
@@ -137,7 +137,7 @@ func (a *Archive) line(at sample.At) (s sample.Sample, ok bool, err error) {
 		} else if len(all) > 0 && at.Segment <= all[len(all)-1].Number {
 			return s, false, nil
 		}
-		// It was begun or cut since the listing.
+		// The segment was begun or cut after the last survey.
 		if a.surveys[at.Lane], err = journal.Survey(a.journal, journal.Base(at.Lane)); err != nil {
 			return s, false, fmt.Errorf("list journal: %w", err)
 		}
@@ -145,16 +145,17 @@ func (a *Archive) line(at sample.At) (s sample.Sample, ok bool, err error) {
 	return s, false, nil
 }
 
-// outcomes calls told for the outcomes that q is for; it says whether it took one.
+// outcomes calls told for the outcomes that q selects. told reports whether it took the
+// outcome.
 func (a *Archive) outcomes(ctx context.Context, q query, told func(sample.Outcome) bool) error {
 	return a.recorded(ctx, ledger.Base, q, func(text []byte) bool {
 		o, err := sample.ParseOutcome(text)
-		return err == nil && told(o) // else unreadable, or the torn last line
+		return err == nil && told(o) // if it cannot be parsed: damaged, or the torn last line
 	})
 }
 
-// recorded calls told for the lines of a series of the ledger's folder that q is
-// for; it says whether it took one.
+// recorded calls told for the lines that q selects in a series of the ledger's folder.
+// told reports whether it took the line.
 func (a *Archive) recorded(ctx context.Context, base string, q query, told func(text []byte) bool) error {
 	if a.ledger == nil {
 		return nil

@@ -16,18 +16,18 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// DeadLetter is a sample that a scanner's consumer gave up.
+// DeadLetter is a sample that the consumer of one scanner gave up.
 type DeadLetter struct {
 	Outcome sample.Outcome `json:"outcome"`
-	Again   bool           `json:"again"` // it is journaled once more and waits
+	Again   bool           `json:"again"` // it is journaled once more, and waits
 }
 
-// ID is what an operator names the letter by: the sample's version, or for a
+// ID is the name by which an operator selects the letter: the sample's id, or for a
 // bare path the place of its line.
 func (d DeadLetter) ID() string { return cmp.Or(d.Outcome.ID, d.Outcome.At.String()) }
 
-// letterKey is what a later outcome of the same sample replaces. A bare path has
-// no version, so there any later outcome of the path does.
+// letterKey identifies a dead letter. A later outcome with the same key replaces it. A
+// bare path has no id, so there any later outcome of the path replaces it.
 type letterKey struct{ scanner, id, path string }
 
 func keyOf(scanner, id, path string) letterKey {
@@ -37,11 +37,11 @@ func keyOf(scanner, id, path string) letterKey {
 	return letterKey{scanner, "", path}
 }
 
-// Dead lists the dead letters in the ledger, oldest first: samples whose last
-// outcome at a scanner is dead.
+// Dead returns the dead letters in the ledger, oldest first: samples whose last outcome
+// at a scanner is dead.
 func (a *Archive) Dead(ctx context.Context) ([]DeadLetter, error) {
 	letters := map[letterKey]*DeadLetter{}
-	ids, paths := map[string]int{}, map[string]int{} // of letters
+	ids, paths := map[string]int{}, map[string]int{} // how many letters have each id, and each path without an id
 	count := func(o sample.Outcome, n int) {
 		if o.ID != "" {
 			ids[o.ID] += n
@@ -51,7 +51,7 @@ func (a *Archive) Dead(ctx context.Context) ([]DeadLetter, error) {
 	}
 	dead := sample.AppendText([]byte(`"outcome":`), sample.Dead)
 	err := a.recorded(ctx, ledger.Base, query{}, func(text []byte) bool {
-		// Few lines are about letters: only those are read in full.
+		// Few lines have to do with dead letters. Only those are parsed.
 		if !bytes.Contains(text, dead) && len(paths) == 0 && ids[sample.IDIn(text)] == 0 {
 			return false
 		}
@@ -74,7 +74,7 @@ func (a *Archive) Dead(ctx context.Context) ([]DeadLetter, error) {
 	if err != nil || len(letters) == 0 {
 		return nil, err
 	}
-	// A manual line for one that is younger than its death: it waits again.
+	// A manual line that is younger than the letter: the sample waits again.
 	err = a.lines(ctx, query{keys: [][]byte{[]byte(sample.ByManual)}, needle: sample.AppendText([]byte(`"via":`), sample.ViaManual)}, func(_ sample.At, s sample.Sample) bool {
 		for _, key := range []letterKey{keyOf(s.For, s.ID, s.Path), keyOf(s.For, "", s.Path)} {
 			if d := letters[key]; d != nil && s.Seen.After(d.Outcome.Time) {
@@ -93,7 +93,8 @@ func (a *Archive) Dead(ctx context.Context) ([]DeadLetter, error) {
 	return all, err
 }
 
-// chosen returns the letters that id names, or all when it is empty.
+// chosen returns the letters that id names, or all of them if id is empty. If id names
+// none it returns an error.
 func (a *Archive) chosen(ctx context.Context, id string) ([]DeadLetter, error) {
 	all, err := a.Dead(ctx)
 	if err != nil || id == "" {
@@ -106,10 +107,10 @@ func (a *Archive) chosen(ctx context.Context, id string) ([]DeadLetter, error) {
 	return all, nil
 }
 
-// Retry makes the journal lines on which dead letters are pushed once more, each for its
-// scanner alone: the one that id names, or all when it is empty. unable counts those
-// whose files are gone or have changed while their journal lines are pruned. One that
-// waits already is left alone.
+// Retry returns the journal lines by which dead letters are pushed once more, each for
+// its scanner alone: the letters that id names, or all if id is empty. It passes over
+// letters that wait already. unable counts the letters for which it cannot make a line:
+// the old line is pruned, and the file is gone or has changed.
 func (a *Archive) Retry(ctx context.Context, id string) (lines [][]byte, unable int, err error) {
 	all, err := a.chosen(ctx, id)
 	if err != nil {
@@ -132,7 +133,7 @@ func (a *Archive) Retry(ctx context.Context, id string) (lines [][]byte, unable 
 	return lines, unable, nil
 }
 
-// Drop makes the outcomes that take the dead letter that id names off the list, for
+// Drop returns the outcomes that take the dead letter that id names off the list, for
 // good: one for each scanner that gave the sample up.
 func (a *Archive) Drop(ctx context.Context, id string) (outs []sample.Outcome, err error) {
 	if id == "" {
@@ -146,9 +147,10 @@ func (a *Archive) Drop(ctx context.Context, id string) (outs []sample.Outcome, e
 	return outs, err
 }
 
-// again makes the line on which an outcome's sample is pushed once more: in the
-// version of its own line, or, where that is pruned, of the file as it lies there
-// if it is still that version.
+// again returns the sample of the line by which an outcome's sample is pushed once
+// more. It has the version of its old line. If that line is pruned or a bare path, it
+// has the version of the file as it lies there now. ok is false if the file is gone, or
+// is another version than the outcome's.
 func (a *Archive) again(o sample.Outcome) (s sample.Sample, ok bool, err error) {
 	s, ok, err = a.line(o.At)
 	if err != nil {

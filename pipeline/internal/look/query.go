@@ -13,23 +13,27 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// query selects lines. In a segment with a key file it uses keys; in any other it
-// searches for needle, or asks each line for its keys if needle is nil. With nil keys
-// it reads everything, oldest first; otherwise newest first. It stops after limit
-// lines that were taken (0: never).
+// A query selects lines. In a segment with a key file it uses keys. In any other
+// segment it searches for needle, or parses the keys of each line if needle is nil.
+// With nil keys it reads everything, oldest segment first; otherwise newest first. It
+// stops after limit lines that were taken (0: never).
+//
+// What it selects is a superset: the caller still compares each line.
 type query struct {
 	keys   [][]byte
 	needle []byte
 	limit  int
 }
 
+// one returns the query for the lines with one key: by is its kind (such as
+// sample.ByID).
 func one(by, key string, needle []byte) query {
 	return query{keys: [][]byte{append([]byte(by), key...)}, needle: needle, limit: 2 * maxStory}
 }
 
-// each calls f for the lines that query q selects in the segments of base, and again
-// for segments that are sealed meanwhile: lines that were active may then be told
-// twice. f reports whether it took the line.
+// each calls f for the lines that query q selects in the segments of base. Then it does
+// so for segments that were sealed meanwhile: f may get lines that were in the active
+// segment twice. f reports whether it took the line.
 func each(ctx context.Context, d journal.Folder, base string, q query, f func(s journal.Segment, offset int64, text []byte) bool) error {
 	read, taken, asked := map[string]bool{}, 0, map[string]bool{}
 	for _, key := range q.keys {
@@ -57,7 +61,7 @@ func each(ctx context.Context, d journal.Folder, base string, q query, f func(s 
 				}
 				return !q.enough(taken)
 			})
-			if err != nil && !errors.Is(err, fs.ErrNotExist) { // pruned, or just cut
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // otherwise it was pruned, or cut just now
 				return err
 			}
 			if q.enough(taken) {
@@ -75,7 +79,8 @@ func holds(text []byte, keys map[string]bool) (ok bool) {
 	return ok
 }
 
-// in calls f for the lines that q selects in one segment.
+// in calls f for the lines that q selects in one segment. Only a search by keys ends
+// early, when f returns false.
 func (q query) in(ctx context.Context, d journal.Folder, s journal.Segment, f func(offset int64, text []byte) (more bool)) error {
 	if q.keys != nil && !s.Active {
 		if ok, err := journal.FindKeys(ctx, d, s.Name, q.keys, f); ok || err != nil {

@@ -16,26 +16,29 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// known is what is known of the files in the trees: by a pipeline that runs, or by what
-// one left.
+// known is the knowledge about the files in the trees. It comes from a pipeline that
+// runs, or from the state that a pipeline left on disk.
 type known interface {
-	// known returns what is known of path in this version.
+	// known returns the entry of path, if it is journaled in this version.
 	known(path string, st watch.Stat) (e index.Entry, ok bool)
-	// by reports whether path is known by the line at a place, or may be.
+	// by reports whether path is journaled, or may be, by the line at this very place.
 	by(path string, at sample.At) bool
-	// noted returns up to where the lanes are known. A later line may be, too.
+	// noted returns the place in each lane up to which all lines are in the index.
+	// Later lines may be in it too.
 	noted() map[string]journal.Pos
-	// excluded reports whether the configuration leaves path out.
+	// excluded reports whether include and exclude leave path out.
 	excluded(tree int, path string) bool
-	// settling reports whether somebody writes path, or may have written it.
+	// settling reports whether path waits to settle, or was settled and is not
+	// journaled yet.
 	settling(path string) bool
-	// moving reports whether a file that is not known may be known soon.
+	// moving reports whether a file that is not known may become known soon.
 	moving() bool
-	// requeue journals files again, but for those that known says to be known by then.
+	// requeue journals files again, except those that known then reports as known. It
+	// returns how many it journaled.
 	requeue(ctx context.Context, files []producer.File, known func(path string) bool) (int, error)
 }
 
-// running is the knowledge of a producer that runs.
+// running is the knowledge of a producer that runs in this process.
 type running struct{ p *producer.Producer }
 
 func (r running) known(path string, st watch.Stat) (index.Entry, bool) {
@@ -58,14 +61,16 @@ func (r running) requeue(ctx context.Context, files []producer.File, known func(
 }
 
 // atRest is the knowledge that a pipeline left: its index, and the lines that are in
-// the journal and not in the index yet. Nothing is written, not even to the index: its
-// files are to stay its own user's.
+// the journal and not in the index yet (tail, by path). It writes nothing, not even to
+// the index: a new file there would belong to the user that runs the verify.
 type atRest struct {
 	watcher *watch.Watcher
 	index   *index.Index
 	tail    map[string]index.Entry
 }
 
+// newAtRest opens the index to read, and reads the tail of each lane that it has a mark
+// for.
 func newAtRest(ctx context.Context, a *Archive) (_ *atRest, err error) {
 	r := &atRest{tail: map[string]index.Entry{}}
 	if r.watcher, err = watch.New(watch.Config{Log: a.c.Log, Scratch: a.c.State, Trees: producer.WatchTrees(a.c.Trees)}); err != nil {
@@ -82,7 +87,7 @@ func newAtRest(ctx context.Context, a *Archive) (_ *atRest, err error) {
 	return r, nil
 }
 
-// readTail reads the lines of a lane from the index's mark on.
+// readTail reads the lines of a lane from the index's mark on into r.tail.
 func (r *atRest) readTail(ctx context.Context, dir journal.Folder, lane string, mark journal.Pos) error {
 	all, err := journal.Survey(dir, journal.Base(lane))
 	if err != nil {
@@ -121,7 +126,7 @@ func (r *atRest) by(path string, at sample.At) bool {
 	return err != nil || ok && e.At == at
 }
 
-// noted: nothing comes any more, so every line is known.
+// noted returns the end of all lanes: the whole journal was read, and no line is added.
 func (*atRest) noted() map[string]journal.Pos {
 	end := journal.Pos{Segment: math.MaxUint64}
 	return map[string]journal.Pos{journal.Live: end, journal.Backlog: end}

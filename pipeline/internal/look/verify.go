@@ -20,50 +20,50 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// Proof is what a verify found. Its numbers count files, once for each
-// configured scanner; excluded ones count once.
+// Proof is the result of a Verify. Its numbers count files, once for each configured
+// scanner. Files and Excluded count each file once.
 type Proof struct {
-	Files       int64 `json:"files"` // in the trees, without the excluded
+	Files       int64 `json:"files"` // in the trees, without the excluded ones
 	Done        int64 `json:"done"`
 	Gone        int64 `json:"gone"`
 	Skipped     int64 `json:"skipped"`
 	Dead        int64 `json:"dead"`
-	Waiting     int64 `json:"waiting"`  // also those that settle
-	Excluded    int64 `json:"excluded"` // by include, exclude, min_size, or no regular file
+	Waiting     int64 `json:"waiting"`  // also files that are settling
+	Excluded    int64 `json:"excluded"` // by include, exclude or min_size, or not a regular file
 	Unaccounted int64 `json:"unaccounted"`
 
-	List    []Unaccounted `json:"list"`    // the first thousand of them
-	Unread  []string      `json:"unread"`  // folders that could not be listed, the first thousand: nothing is proven of what is in them
+	List    []Unaccounted `json:"list"`    // the first thousand unaccounted ones
+	Unread  []string      `json:"unread"`  // the first thousand folders that could not be listed: nothing is proven of the files in them
 	Queued  int64         `json:"queued"`  // files that fix journaled again
-	Trees   int           `json:"trees"`   // that were there
-	Missing []string      `json:"missing"` // trees that were not
+	Trees   int           `json:"trees"`   // how many trees were there
+	Missing []string      `json:"missing"` // paths of the trees that were not there
 }
 
-// Proven reports whether each file in the trees is journaled in its present
-// version and has its outcomes, or waits for them.
+// Proven reports whether each file in the trees is journaled in its present version,
+// and has its outcomes or waits for them.
 func (v Proof) Proven() bool {
 	return v.Unaccounted == 0 && len(v.Unread) == 0 && len(v.Missing) == 0
 }
 
-// Unaccounted is a file that nobody will push.
+// Unaccounted is a file that will not be pushed to a scanner.
 type Unaccounted struct {
-	Sample  sample.Sample `json:"sample"`  // as the file lies there
-	Scanner string        `json:"scanner"` // empty: it is not journaled
+	Sample  sample.Sample `json:"sample"`  // as the file lies there now
+	Scanner string        `json:"scanner"` // the scanner without an outcome
 	Why     string        `json:"why"`
 }
 
 const (
 	maxListed  = 1000
-	maxUnknown = 50_000                 // files that are looked at again together
-	againEvery = 100 * time.Millisecond // an event may be on its way: unknown files are looked at again
-	againFor   = 5 * time.Second
+	maxUnknown = 50_000                 // this many unknown files are looked at again together
+	againEvery = 100 * time.Millisecond // an event may be on its way: unknown files are looked at again this often
+	againFor   = 5 * time.Second        // and for this long
 )
 
-// Verify walks the trees and proves that every file is journaled in its present
-// version and has its outcomes, by index and cursors; the ledger tells which
-// they are. p is the producer that runs, and with fix it journals again what is not
-// accounted for. While none runs p is nil: then Verify proves without fixing, and the
-// archive holds the locks.
+// Verify walks the trees and proves that each file is journaled in its present version,
+// and has its outcomes or waits for them. It uses index and cursors; the ledger tells
+// the outcomes. p is the producer that runs in this process. With fix, p journals the
+// files again that are not accounted for. If p is nil, a verify fixes nothing, and the
+// archive must hold the locks.
 func (a *Archive) Verify(ctx context.Context, p *producer.Producer, fix bool) (Proof, error) {
 	if p != nil {
 		return newVerify(a, running{p}, fix).run(ctx)
@@ -76,31 +76,31 @@ func (a *Archive) Verify(ctx context.Context, p *producer.Producer, fix bool) (P
 	return proof, errors.Join(err, rest.close())
 }
 
-// verify is one run of it.
+// verify is one run of Verify.
 type verify struct {
 	a     *Archive
 	files known
 	fix   bool
 
-	reach   []reach               // of each scanner
-	ended   map[outcomeKey]string // outcomes but done, and those that no cursor vouches for
-	damaged []sample.Damage       // told, and not yet forgotten by the index
-	kept    map[string]kept       // of each lane
+	reach   []reach               // one for each scanner
+	ended   map[outcomeKey]string // outcomes other than done, and those of lines that are not behind a cursor
+	damaged []sample.Damage       // told by a consumer, and not forgotten by the index yet
+	kept    map[string]kept       // by lane
 	proof   Proof
-	unknown []candidate
+	unknown []candidate // files that were not accounted for yet
 }
 
 func newVerify(a *Archive, files known, fix bool) *verify {
 	return &verify{a: a, files: files, fix: fix, ended: map[outcomeKey]string{}, kept: map[string]kept{}}
 }
 
-// kept is which segments of a lane are there.
+// kept says which segments of a lane are there.
 type kept struct {
 	numbers        map[uint64]bool
 	oldest, newest uint64
 }
 
-// reach is how far a scanner's cursors were.
+// reach is the place that a scanner's cursor had in each lane before the walk.
 type reach struct {
 	scanner string
 	cursor  map[string]journal.Pos
@@ -118,7 +118,7 @@ type candidate struct {
 	stat watch.Stat
 }
 
-// run walks the trees once.
+// run makes the proof. It walks each tree once.
 func (c *verify) run(ctx context.Context) (Proof, error) {
 	if err := c.prepare(ctx); err != nil {
 		return c.proof, err
@@ -138,7 +138,8 @@ func (c *verify) run(ctx context.Context) (Proof, error) {
 	return c.proof, c.lookAgain(ctx)
 }
 
-// prepare notes where cursors are before anything is walked: they only move on.
+// prepare notes the cursors before any folder is walked, because they only move
+// forward. Then it notes the damage, the segments and the outcomes.
 func (c *verify) prepare(ctx context.Context) (err error) {
 	for _, s := range c.a.c.Scanners {
 		c.reach = append(c.reach, reach{s.Name, c.a.cursorsOf(s.Name)})
@@ -164,21 +165,21 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		c.kept[lane] = k
 	}
 	marks := c.files.noted()
-	dead := map[letterKey][]sample.At{} // places of each dead letter
-	ids := map[string]bool{}            // of those; a bare path's is empty
+	dead := map[letterKey][]sample.At{} // the places of each dead letter's lines
+	ids := map[string]bool{}            // the ids of these letters; "" for a bare path
 	done := sample.AppendText([]byte(`"outcome":`), sample.Done)
 	return c.a.recorded(ctx, ledger.Base, query{}, func(text []byte) bool {
-		// Most are done and behind a cursor, which vouches for them: only the others
-		// are read in full.
+		// Most lines say done and are behind a cursor, which proves them. Only the
+		// others are parsed.
 		if bytes.Contains(text, done) && !ids[""] && !ids[sample.IDIn(text)] && c.vouched(text) {
 			return true
 		}
 		o, err := sample.ParseOutcome(text)
-		if err != nil { // unreadable, or the torn last line
+		if err != nil { // damaged, or the torn last line
 			return false
 		}
 		key := keyOf(o.Scanner, o.ID, o.Path)
-		for _, at := range dead[key] { // it was tried again, or dropped: that counts
+		for _, at := range dead[key] { // it was tried again, or dropped: the later outcome counts
 			c.ended[outcomeKey{o.Scanner, at}] = o.Outcome
 		}
 		if !c.asked(o, marks) {
@@ -187,7 +188,7 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		if o.Outcome == sample.Dead {
 			dead[key], ids[o.ID] = append(dead[key], o.At), true
 		}
-		ahead := false // of a cursor: only the ledger knows that it is finished
+		ahead := false // not behind the cursor: only the ledger knows that it is finished
 		for _, r := range c.reach {
 			ahead = ahead || r.scanner == o.Scanner && !o.At.Pos.Before(r.cursor[o.At.Lane])
 		}
@@ -198,8 +199,8 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 	})
 }
 
-// vouched reports whether a ledger line's place is behind its scanner's cursor, and
-// none that cannot be read.
+// vouched reports whether the place in a ledger line is behind its scanner's cursor,
+// and is not damaged.
 func (c *verify) vouched(text []byte) bool {
 	scanner, at, ok := sample.ParseFinished(text)
 	for _, r := range c.reach {
@@ -210,17 +211,20 @@ func (c *verify) vouched(text []byte) bool {
 	return false
 }
 
-// asked reports whether a file may be accounted for by this very line, so that its
-// outcome is worth keeping: what is kept is bounded by the files there are, not by
-// the ledger. Lines from marks on may not be in the index yet.
+// asked reports whether a file may be accounted for by the line of o, so that its
+// outcome is worth keeping. So memory grows with the files, not with the ledger. Lines
+// from marks on may not be in the index yet, so their outcomes are always kept.
 func (c *verify) asked(o sample.Outcome, marks map[string]journal.Pos) bool {
 	return !o.At.Pos.Before(marks[o.At.Lane]) || c.files.by(o.Path, o.At)
 }
 
+// hurt reports whether the line at a place could not be read.
 func (c *verify) hurt(at sample.At) bool {
 	return slices.ContainsFunc(c.damaged, func(d sample.Damage) bool { return d.Holds(at) })
 }
 
+// walk accounts for the files of one tree. It returns fs.ErrNotExist if the tree is not
+// there.
 func (c *verify) walk(ctx context.Context, tree int) error {
 	t := c.a.c.Trees[tree]
 	var missing error
@@ -253,7 +257,7 @@ func (c *verify) walk(ctx context.Context, tree int) error {
 	return errors.Join(err, missing)
 }
 
-// ofDeeper reports whether a folder is another tree's, below this one.
+// ofDeeper reports whether a folder belongs to another tree that lies below this one.
 func (c *verify) ofDeeper(tree int, folder string) bool {
 	for i, t := range c.a.c.Trees {
 		if i != tree && len(t.Path) > len(c.a.c.Trees[tree].Path) && watch.Within(t.Path, folder) {
@@ -263,8 +267,9 @@ func (c *verify) ofDeeper(tree int, folder string) bool {
 	return false
 }
 
-// lookAgain looks again at what was not accounted for, while its event may
-// be on its way, and then tells or fixes it.
+// lookAgain looks at the unknown files again for up to againFor, because their events
+// may be on their way. Files that are still unknown then are reported as unaccounted
+// and, with fix, journaled again.
 func (c *verify) lookAgain(ctx context.Context) error {
 	tick := time.NewTicker(againEvery)
 	defer tick.Stop()
@@ -293,7 +298,7 @@ func (c *verify) lookAgain(ctx context.Context) error {
 	return c.queue(ctx, unknown)
 }
 
-// queue journals again what is not accounted for.
+// queue journals the unknown files again, except those that are accounted for by then.
 func (c *verify) queue(ctx context.Context, unknown []candidate) error {
 	files := make([]producer.File, len(unknown))
 	stats := map[string]watch.Stat{}
@@ -309,7 +314,8 @@ func (c *verify) queue(ctx context.Context, unknown []candidate) error {
 	return err
 }
 
-// again accounts for a file that may be another version by now, or gone.
+// again looks at an unknown file again. It returns true if the file is accounted for
+// now, or is gone. The file may be another version by now.
 func (c *verify) again(u *candidate) bool {
 	st, err := watch.Lstat(u.path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Kind() != "" {
@@ -322,6 +328,8 @@ func (c *verify) again(u *candidate) bool {
 	return c.account(u.path, u.stat)
 }
 
+// tell counts a file at each scanner, and lists it for each scanner at which it is
+// unaccounted for.
 func (c *verify) tell(u candidate) {
 	e, known := c.files.known(u.path, u.stat)
 	file := sample.OfFile(u.path, u.stat.Size, u.stat.Mtime)

@@ -28,8 +28,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestVerifyHoldsNoOutcomesOfWhatIsGone: what a verify holds in memory grows with the
-// files there are, not with the ledger. Outcomes of what is gone are passed over.
+// TestVerifyHoldsNoOutcomesOfWhatIsGone: the memory of a verify grows with the files
+// that are there, not with the ledger. It does not keep outcomes of files that are
+// gone.
 func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 	state, tree := t.TempDir(), t.TempDir()
 	log, disk := slog.New(slog.DiscardHandler), store.Disk{Disk: journal.OS, Pebble: vfs.Default}

@@ -17,18 +17,19 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// maxStory is how many journal lines and outcomes a Story holds at most.
+// maxStory is how many lines, tries, outcomes and waiting lines a Story holds at most,
+// of each.
 const maxStory = 1000
 
-// Story is what journal and ledger know of a sample, each part in order of time.
+// Story is what journal and ledger say about a sample. Each list is in order of time.
 type Story struct {
 	Lines    []Journaled      `json:"lines"`
-	Tries    []sample.Try     `json:"tries"` // that failed
+	Tries    []sample.Try     `json:"tries"` // failed ones
 	Outcomes []sample.Outcome `json:"outcomes"`
 	Waiting  []Pending        `json:"waiting"`
-	More     bool             `json:"more"` // there is more than is told here
+	More     bool             `json:"more"` // older ones were left out
 
-	cut struct{ lines, tries, outcomes bool } // of each there is more
+	cut struct{ lines, tries, outcomes bool } // the lists from which older ones were left out
 }
 
 // Journaled is a journal line and its place.
@@ -38,7 +39,7 @@ type Journaled struct {
 	at     sample.At
 }
 
-// Pending is a line that a configured scanner has no outcome for.
+// Pending is a line that has no outcome of a configured scanner yet.
 type Pending struct {
 	Scanner string `json:"scanner"`
 	At      string `json:"at"`
@@ -49,10 +50,10 @@ var (
 	idForm     = regexp.MustCompile(`^[0-9a-f]{16}$`)
 )
 
-// Why tells the story of the sample that key names: an absolute path in any of
-// its versions, a SHA-256 in hex, an id, or LANE:SEGMENT:OFFSET. A Story without
-// lines and outcomes says that what is kept knows nothing of it; of a long one
-// the newest thousand are told.
+// Why returns the story of the sample that key names: an absolute path in all its
+// versions, a SHA-256 in hex, an id, or LANE:SEGMENT:OFFSET. A Story without lines and
+// outcomes means that nothing about it is kept. Of each list the newest thousand are
+// returned. Any other key is an error.
 func (a *Archive) Why(ctx context.Context, key string) (s Story, err error) {
 	switch at, ok := sample.ParseAt(key); {
 	case ok:
@@ -102,7 +103,7 @@ func (s *Story) tried(ctx context.Context, a *Archive, q query, is func(sample.T
 		return nil
 	}
 	if st, err := a.ledger.Lstat(ledger.TriesBase); err == nil && !st.Mode().IsRegular() {
-		return nil // none of ours; no try is on record
+		return nil // not our file: there are no tries on record
 	}
 	return a.recorded(ctx, ledger.TriesBase, q, func(text []byte) bool {
 		var t sample.Try
@@ -114,14 +115,15 @@ func (s *Story) tried(ctx context.Context, a *Archive, q query, is func(sample.T
 	})
 }
 
+// ofPath collects what belongs to a path, in all its versions.
 func (s *Story) ofPath(ctx context.Context, a *Archive, path string) error {
 	is := func(_, p string) bool { return p == path }
-	// As it stands in a bare line, too, unless JSON writes it otherwise.
+	// The needle is the raw path, which also finds a bare line, unless JSON escapes it.
 	q := one(sample.ByPath, path, []byte(path))
 	if text := sample.AppendText(nil, path); string(text[1:len(text)-1]) == path {
 		return s.of(ctx, a, q, is)
 	}
-	q.needle = nil // both ways of writing it
+	q.needle = nil // parse each line: it may have either form
 	return s.of(ctx, a, q, is)
 }
 
@@ -132,11 +134,11 @@ func (s *Story) lines(ctx context.Context, a *Archive, q query, is func(sample.S
 			return false
 		}
 		s.Lines = newest(append(s.Lines, Journaled{at.String(), l, at}), bySeen, &s.cut.lines)
-		return !l.Bare() // when it was seen nobody knows: it takes no other's place
+		return !l.Bare() // a bare line has no time: it does not count towards the limit
 	})
 }
 
-// ofPlace gathers what belongs to one journal line.
+// ofPlace collects what belongs to one journal line.
 func (s *Story) ofPlace(ctx context.Context, a *Archive, at sample.At) error {
 	if err := s.line(a, at); err != nil {
 		return err
@@ -148,7 +150,7 @@ func (s *Story) ofPlace(ctx context.Context, a *Archive, at sample.At) error {
 	return s.tried(ctx, a, q, func(t sample.Try) bool { return t.At == at })
 }
 
-// line adds the journal line at a place, where it is still kept.
+// line adds the journal line at a place, if it is still there.
 func (s *Story) line(a *Archive, at sample.At) error {
 	l, ok, err := a.line(at)
 	if ok {
@@ -157,7 +159,8 @@ func (s *Story) line(a *Archive, at sample.At) error {
 	return err
 }
 
-// ofHash begins with the ledger, which alone knows hashes.
+// ofHash collects what belongs to a SHA-256. Only the ledger knows hashes, so it reads
+// that first, and then the lines and tries at the places of its outcomes.
 func (s *Story) ofHash(ctx context.Context, a *Archive, sum string) error {
 	q := one(sample.ByHash, sum, sample.AppendText([]byte(`"sha256":`), sum))
 	if err := s.ended(ctx, a, q, func(o sample.Outcome) bool { return o.SHA256 == sum }); err != nil {
@@ -194,7 +197,8 @@ func byAt(a, b sample.At) int {
 	return cmp.Or(cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Offset, b.Offset))
 }
 
-// newest keeps all from growing without end: the oldest of too many are dropped.
+// newest returns all. If they are twice maxStory or more, it returns the newest
+// maxStory and sets more: so a list cannot grow without end.
 func newest[T any](all []T, order func(a, b T) int, more *bool) []T {
 	if len(all) < 2*maxStory {
 		return all
@@ -203,7 +207,7 @@ func newest[T any](all []T, order func(a, b T) int, more *bool) []T {
 	return shortened(all, more)
 }
 
-// order sorts by time, and drops what was told twice.
+// order sorts each list by time, and drops lines that were read twice.
 func (s *Story) order() {
 	slices.SortStableFunc(s.Lines, bySeen)
 	s.Lines = slices.CompactFunc(s.Lines, func(a, b Journaled) bool { return a.at == b.at })
@@ -215,7 +219,7 @@ func (s *Story) order() {
 	s.Tries = slices.Compact(s.Tries)
 }
 
-// shorten drops the oldest of what is too much.
+// shorten drops the oldest entries of each list beyond maxStory.
 func (s *Story) shorten() {
 	s.Lines = shortened(s.Lines, &s.cut.lines)
 	s.Outcomes = shortened(s.Outcomes, &s.cut.outcomes)
@@ -232,9 +236,9 @@ func shortened[T any](all []T, more *bool) []T {
 	return slices.Delete(all, 0, len(all)-maxStory)
 }
 
-// pending finds the lines that a scanner has no outcome for. Behind its cursor
-// there is none without, and of a line that is older than the outcomes that are
-// left nothing is known.
+// pending finds the lines that have no outcome of a scanner yet. Lines behind its
+// cursor are finished. If older outcomes were left out, it cannot know about lines that
+// are older than the oldest outcome in s, and leaves them out too.
 func (s *Story) pending(a *Archive) {
 	for _, c := range a.c.Scanners {
 		cursor := a.cursorsOf(c.Name)
