@@ -29,8 +29,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// resting is a producer that does not run, of one tree with a file in it that is
-// journaled and noted, and a scanner whose cursor is at the end of the journal.
+// resting returns a producer that does not run. Its tree has one file, which is
+// journaled and noted. The cursor of its scanner is at the end of the journal.
 func resting(t *testing.T) (p *Producer, path string) {
 	t.Helper()
 	tree, log := t.TempDir(), slog.New(slog.DiscardHandler)
@@ -83,8 +83,8 @@ func TestNothingIsPrunedAheadOfTheIndexesMark(t *testing.T) {
 	}
 }
 
-// TestNothingIsForgottenOfAFolderThatWasNotListed to its end, although no file of it was
-// seen.
+// TestNothingIsForgottenOfAFolderThatWasNotListed to its end, although the sweep saw
+// none of its files.
 func TestNothingIsForgottenOfAFolderThatWasNotListed(t *testing.T) {
 	p, path := resting(t)
 	list := func(err error) {
@@ -101,7 +101,7 @@ func TestNothingIsForgottenOfAFolderThatWasNotListed(t *testing.T) {
 	}
 }
 
-// TestRequeueGivesUpItsClaims also where the intake is stopped in the middle: else an
+// TestRequeueGivesUpItsClaims also if the intake stops in the middle. Otherwise an
 // event of such a path would wait for ever.
 func TestRequeueGivesUpItsClaims(t *testing.T) {
 	p, path := resting(t)

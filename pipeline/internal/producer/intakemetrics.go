@@ -4,13 +4,13 @@ package producer
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics is every counter of the producer. Gauges are read from the Status when they
-// are asked for.
+// Metrics holds the counters of the producer. Gauges are read from the Status at each
+// request.
 type Metrics struct {
 	seen, skipped, journaled, lost *prometheus.CounterVec
 }
 
-// NewMetrics returns the counters, which no registry knows yet.
+// NewMetrics returns new counters. They are not registered.
 func NewMetrics() *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "certpush_" + name, Help: help}, labels)
@@ -23,7 +23,7 @@ func NewMetrics() *Metrics {
 	}
 }
 
-// All returns the counters for a registry.
+// All returns the counters, to be registered.
 func (m *Metrics) All() []prometheus.Collector {
 	return []prometheus.Collector{m.seen, m.skipped, m.journaled, m.lost}
 }

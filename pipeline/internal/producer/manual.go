@@ -10,8 +10,9 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// Append journals manual lines in the live lane. Lines for one scanner are not noted in
-// the index: they say nothing of the other scanners.
+// Append journals manual lines in the live lane, durably. It fails while the intake is
+// stopped. It does not note them in the index: a line for one scanner says nothing
+// about the others.
 func (p *Producer) Append(lines [][]byte) error {
 	if err := p.Stopped(); err != nil {
 		return err
@@ -32,8 +33,9 @@ type File struct {
 	Path string
 }
 
-// Requeue journals files again, but for those of which known says by then that there is
-// no need. It returns how many it journaled, and ctx's error.
+// Requeue journals files again in the backlog lane, except those that known then
+// reports as known, and those that are settling. It returns how many it journaled. If
+// the intake stops, or ctx ends, it stops early with an error.
 func (p *Producer) Requeue(ctx context.Context, files []File, known func(path string) bool) (n int, err error) {
 	s := &sweep{p: p, ok: true}
 	defer s.drop()

@@ -24,29 +24,29 @@ import (
 )
 
 const (
-	takeAtOnce = 1024        // settled paths that share one commit, at most
-	tendEvery  = time.Second // index sync, look at the free space
+	takeAtOnce = 1024        // at most this many settled paths share one commit
+	tendEvery  = time.Second // sync the index and look at the free space this often
 )
 
-// Config says what a Producer watches, and where it journals.
+// Config says what a Producer watches and where it journals.
 type Config struct {
 	State    string // folder of the index
 	Trees    []config.Tree
 	Journal  config.Journal
-	Scanners []config.Scanner // whose cursors hold segments back
+	Scanners []config.Scanner // their cursors hold segments back
 	Half     config.Half
 
 	Disk    store.Disk
-	Lanes   *journal.Lanes // closed after the Producer
+	Lanes   *journal.Lanes // must be closed after the Producer
 	Cursors journal.Folder
 	Metrics *Metrics
 	Log     *slog.Logger
 	Nap     func(time.Duration) // as watch.Config has it
 }
 
-// Producer turns settled paths into journal lines:
-// event -> settled -> Sample -> journal -> index; and sweeps for what events missed.
-// Take New, then Run, then Close.
+// Producer turns settled paths into journal lines: event -> settled -> Sample ->
+// journal -> index. It sweeps the trees for files that events missed. Call New, then
+// Run, then Close.
 type Producer struct {
 	c       Config
 	log     *slog.Logger
@@ -56,20 +56,21 @@ type Producer struct {
 	pruner  Pruner
 	m       *Metrics
 
-	refused atomic.Int64  // appends that are being tried again
-	tended  atomic.Int64  // when tend came round last, unix nanoseconds
+	refused atomic.Int64  // appends that failed and are being tried again
+	tended  atomic.Int64  // when tend ran last, in Unix nanoseconds
 	strayed chan struct{} // wakes forgetStrays
 
 	mu      sync.Mutex      // guards the fields below
 	claims  map[string]bool // paths that a sweep is journaling
-	room    chan struct{}   // closed while there is room to take in
-	full    error           // why there is none
-	swept   []time.Time     // when each tree's last sweep ended
-	strays  []stray         // to be forgotten
-	damaged []sample.Damage // unreadable lines whose samples are to be journaled again
+	room    chan struct{}   // closed while there is room
+	full    error           // why the intake is stopped; nil: it is not
+	swept   []time.Time     // when the last sweep of each tree ended
+	strays  []stray         // to be forgotten by the index
+	damaged []sample.Damage // unreadable lines whose samples must be journaled again
 }
 
-// New returns a Producer at rest, its index open and held against the journal.
+// New returns a Producer that does not run yet. Its index is open, and fits the
+// journal.
 func New(ctx context.Context, c Config) (*Producer, error) {
 	p := &Producer{c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees)), strayed: make(chan struct{}, 1)}
 	close(p.room)
@@ -91,7 +92,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 	return p, nil
 }
 
-// WatchTrees returns the trees as the watcher takes them.
+// WatchTrees returns the trees in the form that package watch takes.
 func WatchTrees(trees []config.Tree) (all []watch.Tree) {
 	for _, t := range trees {
 		all = append(all, watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine})
@@ -99,9 +100,9 @@ func WatchTrees(trees []config.Tree) (all []watch.Tree) {
 	return all
 }
 
-// openIndex opens the index and holds it against the journal. One that is
-// complete up to a segment that is not there any more knows files whose lines
-// nobody can read: it is built anew.
+// openIndex opens the index and compares its marks with the journal. If a mark names a
+// place that is not in the journal, the index knows files whose lines nobody can read:
+// then it is built anew.
 func (p *Producer) openIndex(ctx context.Context, dir string) (*index.Index, error) {
 	x, err := index.Open(ctx, p.c.Disk, dir, p.log)
 	if err != nil {
@@ -126,7 +127,8 @@ func (p *Producer) openIndex(ctx context.Context, dir string) (*index.Index, err
 	return x, nil
 }
 
-// Run watches, journals and sweeps until ctx ends.
+// Run watches, journals and sweeps until ctx ends. It returns when all its goroutines
+// have ended.
 func (p *Producer) Run(ctx context.Context) error {
 	if err := p.catchUp(ctx); err != nil {
 		return err
@@ -145,18 +147,18 @@ func (p *Producer) Run(ctx context.Context) error {
 // Close closes the index.
 func (p *Producer) Close() error { return p.index.Close() }
 
-// Prune deletes the sealed segments that nobody needs, all but the newest keep.
+// Prune deletes the sealed segments that nobody needs; the newest keep of them stay.
 func (p *Producer) Prune(keep int) { p.pruner.Prune(keep) }
 
-// Watcher returns what watches the trees.
+// Watcher returns the watcher of the trees.
 func (p *Producer) Watcher() *watch.Watcher { return p.watcher }
 
-// Index returns what has been journaled.
+// Index returns the index of the journaled files.
 func (p *Producer) Index() *index.Index { return p.index }
 
-// catchUp reads the journal's tail into the index: lines that were durable
-// before a crash and not noted yet. It comes before any sweep, so that nothing
-// is journaled twice.
+// catchUp reads the journal's tail into the index: lines that were durable before a
+// crash and not noted yet. It must run before any sweep, so that nothing is journaled
+// twice.
 func (p *Producer) catchUp(ctx context.Context) error {
 	for _, lane := range sample.Lanes {
 		r, err := p.lanes.NewReader(lane, p.index.Marks()[lane], p.log)
@@ -182,7 +184,7 @@ func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 			if s, err := sample.ParseLine(line.Text); err == nil && sample.OfAll(s) {
 				st, err := watch.Lstat(s.Path)
 				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
-					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there: the sweep sees it
+					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there, which the sweep will find
 				}
 				batch = append(batch, index.Noted{Path: s.Path, Stat: st, At: line.At})
 			}
@@ -200,7 +202,8 @@ func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 	}
 }
 
-// takeIn journals what settled.
+// takeIn journals the paths that settle, until ctx ends. Paths that settle at the same
+// time share one commit.
 func (p *Producer) takeIn(ctx context.Context) error {
 	batch := make([]watch.Calm, 0, takeAtOnce)
 	for {
@@ -216,7 +219,7 @@ func (p *Producer) takeIn(ctx context.Context) error {
 				batch, idle = append(batch, c), 0
 			default:
 				idle++
-				runtime.Gosched() // to who may be about to send
+				runtime.Gosched() // lets goroutines run that may be about to send
 			}
 		}
 		if !p.wait(ctx) || !p.take(ctx, batch) {
@@ -225,13 +228,13 @@ func (p *Producer) takeIn(ctx context.Context) error {
 	}
 }
 
-// take journals one batch of settled paths; false means that ctx ended first.
+// take journals one batch of settled paths. It returns false if ctx ended first.
 func (p *Producer) take(ctx context.Context, batch []watch.Calm) bool {
 	var files []found
 	at := map[string]int{}
 	for _, c := range batch {
 		if p.claimed(c.Path) {
-			p.watcher.Again(c.Path) // a sweep is at it: ask again when it is indexed
+			p.watcher.Again(c.Path) // a sweep journals it now: settle it again, and then the index knows it
 			continue
 		}
 		if i, ok := at[c.Path]; ok {
@@ -252,6 +255,7 @@ func (p *Producer) take(ctx context.Context, batch []watch.Calm) bool {
 	return ok
 }
 
+// claimed reports whether a sweep is journaling path.
 func (p *Producer) claimed(path string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -267,7 +271,8 @@ type found struct {
 	at   time.Time
 }
 
-// known reports whether the index has path in this version.
+// known reports whether the index has path in this version. If the index cannot be read
+// it returns false.
 func (p *Producer) known(path string, st watch.Stat) bool {
 	e, ok, err := p.index.Get(path)
 	if err != nil {
@@ -276,8 +281,8 @@ func (p *Producer) known(path string, st watch.Stat) bool {
 	return ok && err == nil && e.Stat.Same(st)
 }
 
-// sized reports whether a file is not below its tree's min_size, and counts one
-// that is.
+// sized reports whether a file has at least its tree's min_size. With count it counts a
+// smaller one as skipped.
 func (p *Producer) sized(tree int, st watch.Stat, count bool) bool {
 	if st.Size < p.c.Trees[tree].MinSize {
 		if !count {
@@ -289,8 +294,9 @@ func (p *Producer) sized(tree int, st watch.Stat, count bool) bool {
 	return true
 }
 
-// write appends files to a lane and notes them in the index, in this order. It
-// tries until it succeeds or ctx ends: then it returns false.
+// write appends files to a lane, and then notes them in the index. It tries again each
+// second until the append succeeds. It returns false if ctx ended first. If it cannot
+// note them it logs that and returns true: the lines are durable.
 func (p *Producer) write(ctx context.Context, lane string, files []found) bool {
 	if len(files) == 0 {
 		return true
@@ -317,13 +323,13 @@ func (p *Producer) write(ctx context.Context, lane string, files []found) bool {
 		}
 		first, after, err = p.lanes.Lane(lane).Append(lines...)
 	}
-	// A crash here: the lines are there and the index lacks them; at start the
+	// A crash here: the lines are durable and the index lacks them. At start the
 	// journal's tail is read into it.
 	notes := make([]index.Noted, len(files))
 	at := first
 	for i, f := range files {
 		notes[i] = index.Noted{Path: f.path, Stat: f.stat, At: at}
-		if f.via == sample.ViaLimit { // once it has settled it is journaled again, whatever its times say
+		if f.via == sample.ViaLimit { // when it has settled it must be journaled again, even with the same size and mtime
 			notes[i].Stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
 		}
 		at.Offset += int64(len(lines[i]))

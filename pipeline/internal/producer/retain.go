@@ -18,20 +18,20 @@ import (
 type Pruner struct {
 	Lanes    *journal.Lanes
 	Cursors  journal.Folder
-	Scanners []config.Scanner // whose cursors hold segments back
+	Scanners []config.Scanner // their cursors hold segments back
 	Half     config.Half
-	Marks    func() map[string]journal.Pos // up to where each lane is in the index, on disk
+	Marks    func() map[string]journal.Pos // for each lane, the place up to which the index on disk has it
 	Log      *slog.Logger
 }
 
-// Prune deletes sealed segments behind every cursor and behind the index's mark
-// on disk, all but the newest keep.
+// Prune deletes the sealed segments that are behind every cursor and behind the index's
+// mark on disk; the newest keep of them stay. It logs errors and keeps the segments.
 func (p Pruner) Prune(keep int) {
 	marks := p.Marks()
 	for _, lane := range sample.Lanes {
 		floor, err := cursorFloor(p.Cursors, lane, p.Scanners, p.Half)
 		if err != nil {
-			continue // a scanner without a cursor holds all
+			continue // a scanner has no cursor yet: keep all
 		}
 		if _, err := p.Lanes.Lane(lane).Prune(keep, journal.Before(min(floor, marks[lane].Segment))); err != nil && !errors.Is(err, os.ErrClosed) {
 			p.Log.Error("segments cannot be pruned; they are kept", "lane", lane, "error", err)
@@ -40,8 +40,8 @@ func (p Pruner) Prune(keep int) {
 }
 
 // cursorFloor returns the oldest segment of a lane that a scanner still needs. A
-// producer alone may not know the scanners: then every cursor in the folder
-// counts, and without any all is held.
+// producer alone may not know the scanners: then every cursor in the folder counts. An
+// error means that no segment may be pruned: a cursor is missing or cannot be read.
 func cursorFloor(dir journal.Folder, lane string, scanners []config.Scanner, half config.Half) (uint64, error) {
 	var files []string
 	for _, s := range scanners {

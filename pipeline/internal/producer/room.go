@@ -12,7 +12,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/index"
 )
 
-// wait returns when there is room to take in; false means that ctx ended.
+// wait returns true when there is room to take in. It returns false if ctx ended first.
 func (p *Producer) wait(ctx context.Context) bool {
 	p.mu.Lock()
 	room := p.room
@@ -25,7 +25,7 @@ func (p *Producer) wait(ctx context.Context) bool {
 	}
 }
 
-// Stopped is nil while there is room to take in.
+// Stopped returns nil while the intake goes on, and otherwise why it is stopped.
 func (p *Producer) Stopped() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -35,7 +35,8 @@ func (p *Producer) Stopped() error {
 	return fmt.Errorf("intake is stopped: %w", p.full)
 }
 
-// fail stops the intake until tend finds that it can go on.
+// fail stops the intake until look finds that it can go on. It logs only the first
+// reason.
 func (p *Producer) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,7 +47,8 @@ func (p *Producer) fail(err error) {
 	p.log.Error("intake stops; pushing goes on, and a sweep takes in what was missed when there is room again: free some space on the disk of the journal", "folder", p.c.Journal.Dir, "error", err)
 }
 
-// tend syncs the index and looks at the free space each second.
+// tend syncs the index, looks at the free space and hears of damage each second. It
+// returns an error if the index is damaged, and notes that for the next start.
 func (p *Producer) tend(ctx context.Context) error {
 	p.tended.Store(time.Now().UnixNano())
 	t := time.NewTicker(tendEvery)
@@ -72,8 +74,9 @@ func (p *Producer) tend(ctx context.Context) error {
 	}
 }
 
-// look holds the free space against min_free: below it finished segments go
-// first, then intake stops.
+// look compares the free space with min_free. If it is less, finished segments are
+// pruned first; if that is not enough, intake stops. When there is room again intake
+// goes on, and all trees are swept.
 func (p *Producer) look() {
 	short := p.short()
 	if short != nil {
@@ -86,7 +89,7 @@ func (p *Producer) look() {
 	switch {
 	case short != nil:
 		p.fail(short)
-	case was != nil && p.refused.Load() == 0: // else who appends tries it each second
+	case was != nil && p.refused.Load() == 0: // while appends fail, they are the test of the disk
 		p.log.Info("intake goes on; a sweep takes in what was missed")
 		p.mu.Lock()
 		p.full = nil
@@ -96,7 +99,8 @@ func (p *Producer) look() {
 	}
 }
 
-// short says how much room is missing, nil when none is.
+// short returns nil if there is enough room or the free space is not known. Otherwise
+// the error says how much is free, and how much is needed.
 func (p *Producer) short() error {
 	free, err := p.lanes.Free()
 	if err != nil || free >= p.c.Journal.MinFree {

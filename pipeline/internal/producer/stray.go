@@ -8,14 +8,14 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// stray is a line whose path led nowhere, or to no file, when it was pushed.
+// stray is a line that strayed: when it was pushed, its path led to no regular file.
 type stray struct {
 	path string
 	at   sample.At
 }
 
-// Stray takes a line that strayed. It never blocks: the index may be waiting for
-// its disk, and pushing goes on.
+// Stray notes that a line strayed. It never waits, because the index may be waiting for
+// its disk, and pushing must go on.
 func (p *Producer) Stray(path string, at sample.At) {
 	p.mu.Lock()
 	p.strays = append(p.strays, stray{path, at})
@@ -26,11 +26,12 @@ func (p *Producer) Stray(path string, at sample.At) {
 	}
 }
 
-// forgetStrays has the index forget what strayed, so that it is journaled when it
-// comes back; and it may be back already.
+// forgetStrays makes the index forget the lines that strayed, so that a file is
+// journaled again when it comes back. It may be back already, so its path settles
+// again.
 //
-// A crash before the index has it on disk: should the same version come back, it
-// stays with the outcome that it has.
+// A crash before the index has this on disk: if the same version comes back, it keeps
+// the outcome that it has.
 func (p *Producer) forgetStrays(ctx context.Context) error {
 	for {
 		select {
@@ -54,8 +55,9 @@ func (p *Producer) forgetStrays(ctx context.Context) error {
 	}
 }
 
-// Forget has the index forget a line that ends although its file is there and was
-// never read. It is on disk when Forget returns: only then may the line end.
+// Forget makes the index forget a line that ends unread although its file is there. If
+// it returns nil that is on disk, and only then may the line end. ok is always true:
+// this Source can forget.
 //
 // A crash here: the line is pushed again, and the sweep at start journals the file.
 func (p *Producer) Forget(ctx context.Context, path string, at sample.At) (ok bool, err error) {
@@ -65,5 +67,6 @@ func (p *Producer) Forget(ctx context.Context, path string, at sample.At) (ok bo
 	return true, p.index.Persist(ctx)
 }
 
-// Again hands a path back to settle: its file is another version by now.
+// Again lets a path settle again, because its file is another version now. It does not
+// wait.
 func (p *Producer) Again(path string) { p.watcher.Again(path) }

@@ -19,10 +19,11 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// sweeps answers doubts and sweeps each tree when its time has come.
+// sweeps sweeps the scope of each doubt, and each tree when its time has come, until
+// ctx ends. It does one sweep at a time.
 func (p *Producer) sweeps(ctx context.Context) error {
 	due := make([]time.Time, len(p.c.Trees))
-	again := make([]time.Time, len(p.c.Trees)) // after a sweep that did not reach everything
+	again := make([]time.Time, len(p.c.Trees)) // when to repeat a sweep that did not reach everything
 	for i := range due {
 		due[i] = time.Now().Add(p.c.Trees[i].Sweep)
 	}
@@ -59,23 +60,23 @@ func (p *Producer) sweeps(ctx context.Context) error {
 	}
 }
 
-// sweep is one walk of a tree, or of a part of it.
+// sweep is one walk of a tree or of a part of it.
 type sweep struct {
 	p      *Producer
 	d      watch.Doubt
-	batch  []found
-	seen   []uint64
-	marks  map[string]journal.Pos // where the journal ended before the folder was listed
-	files  int
-	fresh  int
-	forget bool // the tree's device is the one noted
-	whole  bool // every folder was listed to its end
-	ok     bool
+	batch  []found                // to be journaled; their paths are claimed
+	seen   []uint64               // name hashes of the folder at hand
+	marks  map[string]journal.Pos // the ends of the lanes before the folder was listed
+	files  int                    // how many it saw
+	fresh  int                    // how many it journaled
+	forget bool                   // the tree is on the device that the index noted, or it noted none yet
+	whole  bool                   // each folder was listed to its end
+	ok     bool                   // all batches were journaled
 }
 
-// sweep walks what d doubts and journals, in the backlog lane, exactly what the
-// index does not know in this version. It returns false when it did not reach
-// everything that is there: the scope is still in doubt.
+// sweep walks the scope of d. It journals, in the backlog lane, the files that the
+// index does not know in this version. It returns false if it did not reach everything:
+// then the scope is still in doubt.
 func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	begun := time.Now()
 	tree := p.c.Trees[d.Tree]
@@ -115,11 +116,11 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 		level = slog.LevelWarn
 	}
 	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())
-	return err == nil || errors.Is(err, fs.ErrNotExist) // a tree that is not there raises a doubt when it is back
+	return err == nil || errors.Is(err, fs.ErrNotExist) // a tree that is not there raises a doubt when it comes back
 }
 
-// device names the device of a tree's root, behind the link that its own path
-// may be; "" when it is not there.
+// device returns the number of the device of a tree's root in hex, or "" if the tree is
+// not there. The tree's own path may be a link: it follows that.
 func device(tree string) string {
 	real, err := filepath.EvalSymlinks(tree)
 	if err != nil {
@@ -132,11 +133,13 @@ func device(tree string) string {
 	return strconv.FormatUint(st.Dev, 16)
 }
 
+// isGone reports whether a path is surely not a folder now.
 func isGone(folder string) bool {
 	st, err := os.Lstat(folder)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir()
 }
 
+// ends returns the place in each lane before which all lines are durable.
 func (p *Producer) ends() map[string]journal.Pos {
 	m := map[string]journal.Pos{}
 	for _, lane := range sample.Lanes {
@@ -145,7 +148,8 @@ func (p *Producer) ends() map[string]journal.Pos {
 	return m
 }
 
-// folder takes one chunk of a folder's files.
+// folder takes one chunk of a folder's files. After the last chunk it forgets the files
+// of the folder that are gone.
 func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	p := s.p
 	files := f.Entries[:0]
@@ -194,9 +198,9 @@ func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
 	s.take(ctx, s.d.Tree, path, sample.ViaSweep, func() bool { return s.p.known(path, st) })
 }
 
-// take has a file journaled unless somebody else is at it, or known says by now
-// that there is no need. The claim comes first: either this sees that the path is
-// settling, or takeIn sees the claim.
+// take adds a file to the batch unless it is settling, or known then reports that there
+// is no need. It claims the path first: so either it sees that the path is settling, or
+// takeIn sees the claim.
 func (s *sweep) take(ctx context.Context, tree int, path, via string, known func() bool) {
 	p := s.p
 	p.mu.Lock()
@@ -214,7 +218,7 @@ func (s *sweep) take(ctx context.Context, tree int, path, via string, known func
 	now, calm := p.watcher.Settled(tree, path)
 	if !calm {
 		drop()
-		p.watcher.Again(path) // somebody writes it, or it is gone: settling tells
+		p.watcher.Again(path) // a writer has it, or it is gone: it settles again
 		return
 	}
 	s.batch = append(s.batch, found{tree, path, now, via, time.Now()})
@@ -223,7 +227,7 @@ func (s *sweep) take(ctx context.Context, tree int, path, via string, known func
 	}
 }
 
-// flush journals what the sweep found so far.
+// flush journals the batch, waiting for room if it must, and gives up its claims.
 func (s *sweep) flush(ctx context.Context) {
 	if len(s.batch) == 0 {
 		return
@@ -235,8 +239,7 @@ func (s *sweep) flush(ctx context.Context) {
 	s.drop()
 }
 
-// drop gives up the claims on what the sweep found and did not journal, or has
-// journaled by now.
+// drop gives up the claims of the batch, journaled or not, and empties it.
 func (s *sweep) drop() {
 	s.p.mu.Lock()
 	for _, f := range s.batch {
@@ -246,7 +249,7 @@ func (s *sweep) drop() {
 	s.batch = s.batch[:0]
 }
 
-// hearDamage asks for a sweep when a consumer told of damage.
+// hearDamage asks for a sweep of all trees if a consumer told of new damage.
 func (p *Producer) hearDamage() {
 	all, err := store.LoadDamage(p.c.Cursors)
 	if err != nil {
@@ -261,8 +264,9 @@ func (p *Producer) hearDamage() {
 	}
 }
 
-// dropDamaged makes the index forget what it knew from lines that nobody can
-// read.
+// dropDamaged makes the index forget the files of damaged lines, so that the sweep
+// finds them. Then it removes the word of the damage. It logs errors; the next sweep
+// tries again.
 func (p *Producer) dropDamaged(ctx context.Context) {
 	all, err := store.LoadDamage(p.c.Cursors)
 	if err == nil && len(all) == 0 {
@@ -274,7 +278,7 @@ func (p *Producer) dropDamaged(ctx context.Context) {
 	if err == nil {
 		err = p.index.Persist(ctx)
 	}
-	// A crash here: it is forgotten once more.
+	// A crash here: the index forgets these lines once more.
 	for _, d := range all {
 		if err == nil {
 			err = p.c.Cursors.Remove(d.Name())

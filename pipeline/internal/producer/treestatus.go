@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// TreeStatus is how one tree does.
+// TreeStatus is one tree's part of the status.
 type TreeStatus struct {
 	Name        string     `json:"name"`
 	Path        string     `json:"path"`
 	Engine      string     `json:"engine"`
 	Directories int        `json:"directories"`
 	Lost        uint64     `json:"lost"`
-	LastSweep   *time.Time `json:"last_sweep"` // nil: none has ended yet
+	LastSweep   *time.Time `json:"last_sweep"` // when the last sweep of the whole tree ended; nil: none has
 }
 
-// Status tells how each tree does.
+// Status returns the status of each tree.
 func (p *Producer) Status() []TreeStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,7 +33,8 @@ func (p *Producer) Status() []TreeStatus {
 	return all
 }
 
-// Ready is nil while every tree is watched and the disk lets us take in.
+// Ready returns nil while each tree is watched and files can be taken in. Otherwise the
+// error lists what is missing.
 func (p *Producer) Ready() error {
 	var errs []error
 	for _, t := range p.watcher.State() {
@@ -47,11 +48,12 @@ func (p *Producer) Ready() error {
 	return errors.Join(append(errs, p.Stopped())...)
 }
 
-// tendStuck is how long the producer's care of index and disk may take before it
-// counts as stuck. A disk that refuses is waited for, and does not count.
+// tendStuck is how long the care of index and disk may take before it counts as stuck.
+// It may wait for a disk that refuses; that does not count.
 const tendStuck = time.Minute
 
-// Stuck is nil while the index is looked after at now.
+// Stuck returns nil if tend has run in the last minute before now, or waits for the
+// disk of the index.
 func (p *Producer) Stuck(now time.Time) error {
 	if at := time.Unix(0, p.tended.Load()); now.Sub(at) > tendStuck && p.index.Stalled() == nil {
 		return fmt.Errorf("the producer has not looked after its index since %s", at.Format(time.TimeOnly))
@@ -59,8 +61,8 @@ func (p *Producer) Stuck(now time.Time) error {
 	return nil
 }
 
-// Sweep asks for a sweep of the named tree, or of all trees when name is empty. It
-// returns false when no tree has the name.
+// Sweep asks for a sweep of the tree with this name or path, or of all trees if name is
+// empty. It returns false if there is no such tree.
 func (p *Producer) Sweep(name string) bool {
 	found := name == ""
 	for i, t := range p.c.Trees {
