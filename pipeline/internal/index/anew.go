@@ -20,9 +20,9 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// Open opens the index in dir, or builds it anew where the old one will not
-// open or was left as damaged. That the disk refuses is no reason to: then it
-// waits, until ctx ends.
+// Open opens the index in dir. If it was left as damaged, or cannot be opened, Open
+// renames it aside and begins an empty one. If its disk refuses, or this process still
+// holds it (store.ErrHeld), Open returns that error and leaves the index as it is.
 func Open(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Index, error) {
 	why, err := wasDamaged(d, dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func Open(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Ind
 	return Anew(ctx, d, dir, log, why)
 }
 
-// Anew renames the index aside and begins an empty one.
+// Anew renames the index aside, logs why, and begins an empty one.
 func Anew(ctx context.Context, d store.Disk, dir string, log *slog.Logger, why error) (*Index, error) {
 	aside := fmt.Sprintf("%s.broken-%d", dir, time.Now().UnixNano())
 	log.Error("the index is renamed aside and built anew, some samples are pushed again: look at the disk, then delete the folder", "folder", aside, "error", why)
@@ -48,6 +48,7 @@ func Anew(ctx context.Context, d store.Disk, dir string, log *slog.Logger, why e
 	return tryIndex(ctx, d, dir, log)
 }
 
+// tryIndex opens the index, or makes an empty one if there is none.
 func tryIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Index, error) {
 	key, err := indexKey(d, dir)
 	if err != nil {
@@ -56,7 +57,8 @@ func tryIndex(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (
 	return indexWith(ctx, d, dir, key, log, false)
 }
 
-// OpenToRead opens the index to read only.
+// OpenToRead opens the index only to read. The error wraps store.ErrNoState if there is
+// none.
 func OpenToRead(ctx context.Context, d store.Disk, dir string) (*Index, error) {
 	if _, err := d.Pebble.Stat(dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", store.ErrNoState)
@@ -97,10 +99,11 @@ func indexWith(ctx context.Context, d store.Disk, dir string, key []byte, log *s
 	return x, nil
 }
 
+// keyFile holds the random key of the hashes, 16 bytes.
 const keyFile = "certpush.key"
 
-// indexKey reads the random key, or makes it. Without it a filled index knows
-// nothing.
+// indexKey reads the random key, or makes it. It makes none for an index that has
+// entries, because without their key they are of no use: that is an error.
 func indexKey(d store.Disk, dir string) ([]byte, error) {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
@@ -109,7 +112,7 @@ func indexKey(d store.Disk, dir string) ([]byte, error) {
 	defer folder.Close()
 	text, err := journal.LoadText(folder, keyFile)
 	if err == nil && len(text) == 16 {
-		return []byte(text), folder.Sync() // the start that made it may not have come so far
+		return []byte(text), folder.Sync() // the start that made the file may have crashed before its name was durable
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -122,13 +125,13 @@ func indexKey(d store.Disk, dir string) ([]byte, error) {
 	return key, journal.SaveText(folder, keyFile, string(key))
 }
 
-// ofStore reports whether e is one of Pebble's files.
+// ofStore reports whether e is a file of Pebble.
 func ofStore(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "MANIFEST") }
 
-// damageFile lies in an index that Pebble gave up while it was open.
+// damageFile lies in an index that Pebble found damaged while it was open.
 const damageFile = "certpush.damaged"
 
-// wasDamaged returns why the index was left as damaged, nil when it was not.
+// wasDamaged returns why the index was left as damaged, or nil if it was not.
 func wasDamaged(d store.Disk, dir string) (why, err error) {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {
@@ -145,7 +148,7 @@ func wasDamaged(d store.Disk, dir string) (why, err error) {
 	return fmt.Errorf("it was left as damaged: %.200s", text), nil
 }
 
-// LeaveDamaged has the next start build the index anew.
+// LeaveDamaged makes the next start build the index anew.
 func LeaveDamaged(d store.Disk, dir string, why error) error {
 	folder, err := d.OpenFolder(dir)
 	if err != nil {

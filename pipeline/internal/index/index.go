@@ -22,16 +22,15 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// Index knows what has been journaled: path to version. It is rebuildable: one
-// that will not open is renamed aside, and a sweep follows; that costs repeated
-// pushes, never a lost one.
+// Index knows the files that have been journaled: path to version. It can be rebuilt
+// from the journal and a sweep. That costs repeated pushes, never a lost one.
 //
-// Keys, big endian; H is the first 8 bytes of SHA-256 over a random key that
-// lies beside the index and the text, for names are an attacker's:
+// Keys, big endian. H is the first 8 bytes of SHA-256 over a random key, which lies
+// beside the index, and the text. An attacker chooses names, and cannot choose hashes.
 //
 //	'f' H(folder) H(name)   one file
-//	'd' H(folder)           the folder's path, so that folders that are gone are forgotten
-//	'm' lane                mark: the journal's lane is in the index up to here (SEGMENT:OFFSET)
+//	'd' H(folder)           the folder's path; by it a sweep forgets folders that are gone
+//	'm' lane                mark: the place up to which the lane is in the index (SEGMENT:OFFSET)
 //	't' H(tree)             the device of the tree's root, as text
 //
 // The value of a file, 65 bytes:
@@ -42,14 +41,14 @@ type Index struct {
 	*store.Store
 	key []byte
 
-	mu      sync.Mutex
-	durable map[string]journal.Pos // marks as of the last synced batch
-	latest  map[string]journal.Pos // marks as of the last batch
+	mu      sync.Mutex             // guards the fields below
+	durable map[string]journal.Pos // by lane: the marks that are on disk
+	latest  map[string]journal.Pos // by lane: the marks of the last batch, on disk or not
 }
 
 const valueLen = 65
 
-// Entry is what the index knows of one file.
+// Entry is what the index knows about one file: its version, and the place of its line.
 type Entry struct {
 	Stat watch.Stat
 	At   sample.At
@@ -94,6 +93,7 @@ func decodeEntry(b []byte) (Entry, bool) {
 	return e, true
 }
 
+// hash appends H(text) to b.
 func (x *Index) hash(b []byte, text string) []byte {
 	h := sha256.New()
 	h.Write(x.key)
@@ -102,6 +102,7 @@ func (x *Index) hash(b []byte, text string) []byte {
 	return append(b, h.Sum(sum[:0])[:8]...)
 }
 
+// folderKey returns the first 9 bytes of the keys of a folder's files.
 func (x *Index) folderKey(folder string) []byte {
 	return x.hash(append(make([]byte, 0, 17), 'f'), folder)
 }
@@ -111,7 +112,7 @@ func (x *Index) fileKey(path string) []byte {
 	return x.hash(x.folderKey(filepath.Clean(folder)), name)
 }
 
-// Get returns what is known of path.
+// Get returns the entry of path. The bool is false if the index does not know path.
 func (x *Index) Get(path string) (Entry, bool, error) {
 	b, done, err := x.DB.Get(x.fileKey(path))
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -125,17 +126,18 @@ func (x *Index) Get(path string) (Entry, bool, error) {
 	return e, ok, nil
 }
 
-// Noted is one journaled file.
+// Noted is one journaled file, and the place of its line.
 type Noted struct {
 	Path string
 	Stat watch.Stat
 	At   journal.Pos
 }
 
-// Note enters files whose lines are durable, and moves the lane's mark to upto.
+// Note adds files whose lines are durable, and moves the lane's mark to upto, in one
+// batch. It does not wait until the batch is on disk: Sync does.
 //
-// A crash before the batch is on disk: the mark lags, and at the next start the
-// journal's tail is read into the index before any sweep.
+// A crash before it is on disk: the mark lags, and the next start reads the journal's
+// tail into the index before any sweep.
 func (x *Index) Note(ctx context.Context, lane string, files []Noted, upto journal.Pos) error {
 	b := x.DB.NewBatch()
 	folders := map[string]bool{}
@@ -164,21 +166,21 @@ func (x *Index) Note(ctx context.Context, lane string, files []Noted, upto journ
 	return nil
 }
 
-// Marks returns up to where each lane is in the index, on disk.
+// Marks returns for each lane the place up to which the index on disk has it.
 func (x *Index) Marks() map[string]journal.Pos {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return map[string]journal.Pos{journal.Live: x.durable[journal.Live], journal.Backlog: x.durable[journal.Backlog]}
 }
 
-// Noted returns up to where each lane is in the index, on disk or not.
+// Noted returns for each lane the place up to which the index has it, on disk or not.
 func (x *Index) Noted() map[string]journal.Pos {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return maps.Clone(x.latest)
 }
 
-// Sync makes durable what was noted, and with it the marks.
+// Sync makes all notes durable, and with them the marks. It has one caller at a time.
 func (x *Index) Sync(ctx context.Context) error {
 	x.mu.Lock()
 	live, backlog := x.latest[journal.Live], x.latest[journal.Backlog]
@@ -196,7 +198,7 @@ func (x *Index) Sync(ctx context.Context) error {
 	return nil
 }
 
-// Persist makes durable all that was written.
+// Persist makes all earlier writes durable.
 func (x *Index) Persist(ctx context.Context) error {
 	if err := x.Do(ctx, func() error { return x.DB.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync index: %w", err)
@@ -211,9 +213,9 @@ type listed struct {
 	hash []byte // of the name
 }
 
-// Visit holds a chunk of a folder's files against the index with one range and
-// calls fresh for each that is unknown in this version. It returns the hashes of
-// the chunk's names, to find later which known ones are gone.
+// Visit compares some files of a folder with the index. It calls fresh for each file
+// that the index does not know in this version. It returns seen with the hashes of the
+// files' names added, for Forget.
 func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh func(watch.Entry)) ([]uint64, error) {
 	all := make([]listed, len(files))
 	sums := make([]byte, 0, 8*len(files))
@@ -231,7 +233,7 @@ func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh f
 	}
 	ok := it.First()
 	for i, f := range all {
-		// A few steps are cheaper than a seek; a chunk of a huge folder seeks.
+		// A few steps are cheaper than a seek. In a huge folder a seek is cheaper.
 		for step := 0; ok && bytes.Compare(it.Key()[9:], f.hash) < 0; step++ {
 			if step < 16 {
 				ok = it.Next()
@@ -263,9 +265,10 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// Forget drops the files of a folder whose name hashes are not in seen: the
-// folder was listed to its end and they were not there. What was journaled after
-// since came meanwhile and stays.
+// Forget deletes the files of a folder whose name hashes are not in seen. The caller
+// has listed the folder to its end, and they were not there. It keeps files whose lines
+// lie at or after since in their lane: they came during the listing. It returns how
+// many it deleted.
 func (x *Index) Forget(ctx context.Context, folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
 	slices.Sort(seen)
 	key := x.folderKey(folder)
@@ -275,20 +278,21 @@ func (x *Index) Forget(ctx context.Context, folder string, seen []uint64, since 
 	})
 }
 
-// ForgetLine drops path if it is known from the line at.
+// ForgetLine deletes the entry of path if it names the line at.
 func (x *Index) ForgetLine(ctx context.Context, path string, at sample.At) error {
 	if e, ok, err := x.Get(path); err != nil || !ok || e.At != at {
 		return err
 	}
-	// A newer version that is noted just now goes with it: that costs a repeated push.
+	// If a newer version is noted at this moment, it is deleted too: it is pushed
+	// again.
 	if err := x.Do(ctx, func() error { return x.DB.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
 		return fmt.Errorf("forget in index: %w", err)
 	}
 	return nil
 }
 
-// ForgetLines drops what is known from journal lines that cannot be read. It
-// goes over the whole index, a second for three million files.
+// ForgetLines deletes the entries whose journal lines cannot be read. It reads the
+// whole index: one second for three million files.
 func (x *Index) ForgetLines(ctx context.Context, all []sample.Damage) error {
 	_, err := x.dropIf(ctx, []byte{'f'}, []byte{'g'}, func(_ []byte, e Entry) bool {
 		return slices.ContainsFunc(all, func(d sample.Damage) bool { return d.Holds(e.At) })
@@ -296,7 +300,8 @@ func (x *Index) ForgetLines(ctx context.Context, all []sample.Damage) error {
 	return err
 }
 
-// dropIf deletes the entries of a key range of which doomed says true.
+// dropIf deletes the entries in a range of keys for which doomed returns true, and
+// those that cannot be read. It returns how many.
 func (x *Index) dropIf(ctx context.Context, from, to []byte, doomed func(key []byte, e Entry) bool) (int, error) {
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
@@ -319,7 +324,7 @@ func (x *Index) dropIf(ctx context.Context, from, to []byte, doomed func(key []b
 	return n, nil
 }
 
-// ForgetFolders drops all that is known of folders below tree that are gone.
+// ForgetFolders deletes the entries of each folder in tree for which gone returns true.
 func (x *Index) ForgetFolders(ctx context.Context, tree string, gone func(folder string) bool) error {
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'e'}})
 	if err != nil {
@@ -343,7 +348,8 @@ func (x *Index) ForgetFolders(ctx context.Context, tree string, gone func(folder
 	return nil
 }
 
-// Device returns the noted device of a tree's root; ok is false when none is.
+// Device returns the device that was noted for a tree's root. ok is false if none was,
+// or it cannot be read.
 func (x *Index) Device(tree string) (dev string, ok bool) {
 	b, done, err := x.DB.Get(x.hash([]byte{'t'}, tree))
 	if err != nil {
@@ -353,13 +359,14 @@ func (x *Index) Device(tree string) (dev string, ok bool) {
 	return string(b), true
 }
 
+// SetDevice notes the device of a tree's root.
 func (x *Index) SetDevice(ctx context.Context, tree, dev string) error {
 	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
-// Close leaves an index that cannot be written as it is: at the next start the
-// journal's tail is read into it, or it is built anew. It lets go of its folder
-// when the disk no longer refuses.
+// Close syncs and closes the index. If it cannot be written Close does not wait for its
+// disk: the next start reads the journal's tail into it, or builds it anew. It lets go
+// of its folder when the disk no longer refuses.
 func (x *Index) Close() error {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
