@@ -19,34 +19,37 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// Cache remembers verdicts over restarts: same SHA-256, same scanner, same key of
-// it (scan.Scanner). Nothing rests on it: what it loses is asked once more.
+// Cache remembers verdicts over restarts. A verdict is found again by the same SHA-256,
+// scanner and scanner's key (scan.Scanner). Nothing rests on the cache: for a verdict
+// that it lost the scanner is asked again.
 //
-// Key: the first 16 bytes of SHA-256 over scanner 0 scanner's key, then the
-// sample's SHA-256. Value:
+// Key: the first 16 bytes of SHA-256 over scanner 0 scanner's key, then the sample's
+// SHA-256. Value:
 //
 //	| 0                   7 | 8 ...                             |
 //	| unix nanoseconds, BE  | verdict 0 signature               |
 type Cache struct {
 	*store.Store
 	log     *slog.Logger
-	longest time.Duration // of all scanners' cache
-	puts    chan cached
+	longest time.Duration // the longest of the scanners' cache settings
+	puts    chan cached   // verdicts that Run writes
 }
 
-// cached is a verdict to remember.
+// cached is a key and its value.
 type cached struct {
 	key  []byte
 	text []byte
 }
 
 const (
-	putsAtOnce  = 1024 // verdicts that wait to be written; more are not remembered
+	putsAtOnce  = 1024 // so many verdicts can wait to be written; more are not remembered
 	expireEvery = time.Hour
 )
 
-// Open opens the cache in the state folder; longest is the most that a scanner's
-// verdict holds. A cache that will not open is begun anew.
+// Open opens the cache in the state folder. Verdicts older than longest are deleted. If
+// the cache cannot be opened, Open begins an empty one. If its disk refuses, or this
+// process still holds it (store.ErrHeld), Open returns that error and leaves the cache
+// as it is.
 func Open(ctx context.Context, d store.Disk, state string, longest time.Duration, log *slog.Logger) (*Cache, error) {
 	dir := filepath.Join(state, "cache")
 	log = log.With("store", "cache")
@@ -76,8 +79,8 @@ func cacheKey(scanner, key string, sum [32]byte) []byte {
 	return append(h[:16:16], sum[:]...)
 }
 
-// Get returns what the scanner said of these bytes when it judged by key, at most
-// age ago.
+// Get returns what the scanner said about these bytes when it judged by key. The
+// verdict must be younger than age.
 func (c *Cache) Get(scanner, key string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
 	if c.Damage() != nil {
 		return scan.Answer{}, false
@@ -89,11 +92,12 @@ func (c *Cache) Get(scanner, key string, sum [32]byte, age time.Duration) (scan.
 	defer done.Close()
 	at, a, ok := decodeCached(text)
 	old := time.Since(at)
-	return a, ok && old >= 0 && old < age // a clock that jumped back makes it of no use
+	return a, ok && old >= 0 && old < age // if the clock jumped back, the age is not known
 }
 
-// Put remembers a verdict that was given by key, without waiting. What the scanner
-// did not look into is not remembered: why it did not may depend on more than that.
+// Put remembers a verdict that was given by key. It does not wait: if too many verdicts
+// wait, it drops this one. It remembers only clean, suspicious and malicious. Why a
+// scanner did not look inside may depend on more than its key.
 func (c *Cache) Put(scanner, key string, sum [32]byte, a scan.Answer) {
 	if a.Verdict != scan.Clean && a.Verdict != scan.Suspicious && a.Verdict != scan.Malicious {
 		return
@@ -119,7 +123,7 @@ func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {
 	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), a, ok
 }
 
-// Run writes what put brought, and drops what is too old, until ctx ends.
+// Run writes the verdicts of Put, and deletes old ones each hour, until ctx ends.
 func (c *Cache) Run(ctx context.Context) error {
 	every := time.NewTicker(expireEvery)
 	defer every.Stop()
@@ -139,13 +143,15 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
+// expire deletes verdicts that are older than longest, lie in the future, or cannot be
+// read.
 func (c *Cache) expire(ctx context.Context) {
 	if c.Damage() != nil {
 		return
 	}
 	it, err := c.DB.NewIter(nil)
 	if err != nil {
-		return // told by the store
+		return // the store logs it
 	}
 	b := c.DB.NewBatch()
 	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
@@ -162,7 +168,8 @@ func (c *Cache) expire(ctx context.Context) {
 	}
 }
 
-// Close keeps what was put so far.
+// Close writes the verdicts that were put so far, unless the disk refuses, and closes
+// the cache.
 func (c *Cache) Close() error {
 	for c.Damage() == nil && c.Stalled() == nil {
 		select {
