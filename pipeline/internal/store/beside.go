@@ -11,11 +11,12 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// maxDamage is how many places are told one by one. A lane with more of them is
-// damaged from there to its end.
+// maxDamage is how many damaged places are listed one by one. If there are more, the
+// next one counts as damaged up to the end of its lane.
 const maxDamage = 1000
 
-// SaveDamage leaves word of d in dir, durably.
+// SaveDamage notes d in dir, durably. It writes nothing if damage that was noted before
+// contains d.
 func SaveDamage(dir journal.Folder, d sample.Damage) error {
 	all, err := LoadDamage(dir)
 	if err != nil {
@@ -32,7 +33,8 @@ func SaveDamage(dir journal.Folder, d sample.Damage) error {
 	return journal.SaveText(dir, d.Name(), "")
 }
 
-// LoadDamage lists the damage that was told and is not forgotten yet.
+// LoadDamage returns the damage that was noted in dir and that the producer has not
+// dealt with yet.
 func LoadDamage(dir journal.Folder) ([]sample.Damage, error) {
 	entries, err := dir.List()
 	if err != nil {
@@ -47,7 +49,7 @@ func LoadDamage(dir journal.Folder) ([]sample.Damage, error) {
 	return all, nil
 }
 
-// CursorFiles lists the cursors of a lane, whatever their scanner.
+// CursorFiles returns the names of the cursor files of a lane, for all scanners.
 func CursorFiles(dir journal.Folder, lane string) ([]string, error) {
 	entries, err := dir.List()
 	var files []string

@@ -11,24 +11,24 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// patient is a disk on which no write of Pebble's fails: Pebble ends the process
-// when one does. What the disk refuses is tried again until it succeeds, and
-// whoever waits for Pebble waits meanwhile: intake stops, pushing goes on.
+// patient is a disk on which a write of Pebble does not fail, because Pebble ends the
+// process when one does. If the disk refuses an operation, it is tried again until the
+// disk allows it. Callers of Pebble wait meanwhile: intake stops, pushing goes on.
 type patient struct {
 	vfs.FS
 	log *slog.Logger
 
-	mu      sync.Mutex
-	refused int   // operations that are being tried again
-	why     error // of the first of them
-	end     context.CancelCauseFunc
+	mu      sync.Mutex              // guards the fields below
+	refused int                     // how many operations are being tried again
+	why     error                   // the error of the first of them
+	end     context.CancelCauseFunc // ends the context of unlessStalled; may be nil
 }
 
-// retryEvery is how long a refused operation waits.
+// retryEvery is how long a refused operation waits before it is tried again.
 const retryEvery = 500 * time.Millisecond
 
-// insist calls f until the disk no longer refuses it. Any other error, as that a
-// file is not there, is an answer.
+// insist calls f until the disk does not refuse it. It returns any other error, such as
+// that a file is not there: that is an answer.
 func (p *patient) insist(f func() error) error {
 	err := f()
 	if !Refuses(err) {
@@ -43,11 +43,11 @@ func (p *patient) insist(f func() error) error {
 	return err
 }
 
-// Refuses reports whether err is trouble of a disk that may only read, or may
-// not at all.
+// Refuses reports whether err says that the disk is full, fails, or may only be read.
 func Refuses(err error) bool { return troubled(err) || readOnly(err) }
 
-// trouble logs when refusals begin and when they end.
+// trouble adds n to the refused operations. It logs the first one, and when none is
+// left.
 func (p *patient) trouble(n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,15 +66,15 @@ func (p *patient) trouble(n int, err error) {
 	}
 }
 
-// stalled returns why an operation is being tried again, nil when none is.
+// stalled returns why an operation is being tried again, or nil if none is.
 func (p *patient) stalled() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.why
 }
 
-// unlessStalled returns a context that also ends, with the reason, when the disk
-// begins to refuse: whoever opens a store says so, instead of waiting.
+// unlessStalled returns a context that also ends, with the reason, when the disk begins
+// to refuse. So the caller gets an error instead of waiting.
 func (p *patient) unlessStalled(ctx context.Context) context.Context {
 	ctx, end := context.WithCancelCause(ctx)
 	p.mu.Lock()
@@ -85,6 +85,7 @@ func (p *patient) unlessStalled(ctx context.Context) context.Context {
 	return ctx
 }
 
+// opened opens a file by insist, and returns it as a patientFile.
 func (p *patient) opened(open func() (vfs.File, error)) (f vfs.File, err error) {
 	err = p.insist(func() (err error) { f, err = open(); return err })
 	if err != nil {
@@ -128,15 +129,16 @@ func (p *patient) Remove(name string) error {
 	return p.insist(func() error { return p.FS.Remove(name) })
 }
 
-// patientFile is a file of a patient disk. A sync that failed and then succeeds
-// may have lost pages: Pebble finds that at the next open, and the index is
+// patientFile is a file of a patient disk. If a sync fails and then succeeds, pages may
+// be lost: Pebble finds that when it opens the store the next time, and the index is
 // built anew.
 type patientFile struct {
 	vfs.File
 	p *patient
 }
 
-// Write implements vfs.File: what arrived is not written again.
+// Write implements vfs.File. Bytes that were written before a refusal are not written
+// again.
 func (f patientFile) Write(b []byte) (int, error) {
 	n := 0
 	err := f.p.insist(func() error {

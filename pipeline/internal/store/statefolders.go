@@ -13,7 +13,7 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// Disk is where the state lies: as files, and as Pebble sees it.
+// Disk is the disk of the state: as our files use it, and as Pebble does.
 type Disk struct {
 	journal.Disk
 	Pebble vfs.FS
@@ -22,10 +22,11 @@ type Disk struct {
 // Folders are the open folders of the state.
 type Folders struct {
 	State, Journal, Cursors journal.Folder
-	First                   uint64 // number of the first segment in an empty journal
+	First                   uint64 // the number for the first segment of an empty journal
 }
 
-// OpenFolders opens the state folder and those in it, and makes what is missing.
+// OpenFolders opens the state folder, the journal folder and the folder of the cursors.
+// It makes those that are missing.
 func OpenFolders(d Disk, state, journalDir string) (_ *Folders, err error) {
 	f := &Folders{}
 	defer func() {
@@ -44,9 +45,10 @@ func OpenFolders(d Disk, state, journalDir string) (_ *Folders, err error) {
 	return f, err
 }
 
-// firstSegment returns the number of the first segment of an empty journal. A
-// state folder that has outcomes already remembers lines of a journal that was
-// deleted: no number may come twice, or new lines would count as finished.
+// firstSegment returns the number for the first segment of an empty journal. If the
+// state has outcomes already, they belong to lines of a journal that was deleted. No
+// number may come again, because new lines would count as finished: then it is the time
+// in Unix milliseconds.
 func firstSegment(state journal.Folder) uint64 {
 	for _, name := range []string{"ledger", "cursors", "index"} {
 		if _, err := state.Lstat(name); err == nil {
@@ -56,6 +58,7 @@ func firstSegment(state journal.Folder) uint64 {
 	return 1
 }
 
+// Close closes the folders that are open.
 func (f *Folders) Close() error {
 	var errs []error
 	for _, d := range []journal.Folder{f.State, f.Journal, f.Cursors} {
@@ -66,6 +69,5 @@ func (f *Folders) Close() error {
 	return errors.Join(errs...)
 }
 
-// ErrNoState is in the error of what looks things up in a state folder that no
-// run has made yet.
+// ErrNoState is the error of a look into a state folder that no run has made yet.
 var ErrNoState = errors.New("there is no state yet: start certpush, or name its file with -c")

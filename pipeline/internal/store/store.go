@@ -14,24 +14,27 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Store is a Pebble whose disk may refuse and whose files may be damaged without
-// the process ending.
+// Store is a Pebble. If its disk refuses it waits; if its files are damaged it is left
+// alone. Neither ends the process.
 type Store struct {
 	DB   *pebble.DB
 	disk *patient
 	hurt *damaged
 	log  *slog.Logger
 
-	writes sync.WaitGroup // those that run, also those that nobody waits for any more
+	writes sync.WaitGroup // writes that run, even if their callers no longer wait
 }
 
-// errHeld says that somebody holds a store: this very process, since the disk
-// refused it. That is no damage.
+// ErrHeld is the error of Open if the store is held. This very process holds it, since
+// its disk refused it. That is not damage.
 var ErrHeld = errors.New("it is still held since the disk refused it: make room on the disk, or mend it, and where it was mounted anew start certpush again")
 
+// Open opens the store in dir, or makes an empty one. The error wraps ErrHeld if it is
+// held; Refuses reports whether the disk refused. Any other error, but for that of ctx,
+// says that the store cannot be used.
 func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bool) (*Store, error) {
-	// Pebble says of a folder that is held, and of one that is damaged, in no way
-	// that can be told apart.
+	// Pebble's errors do not tell a store that is held from one that is damaged. So we
+	// try the lock first.
 	if _, err := d.Pebble.Stat(filepath.Join(dir, "LOCK")); err == nil {
 		lock, err := d.Pebble.Lock(filepath.Join(dir, "LOCK"))
 		if err != nil {
@@ -43,18 +46,19 @@ func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bo
 	}
 	s := &Store{disk: &patient{FS: d.Pebble, log: log}, hurt: &damaged{log: log, found: make(chan struct{})}, log: log}
 	err := s.Do(s.disk.unlessStalled(ctx), func() (err error) {
-		// Less than Pebble's own: it lies on Go's heap, which may grow by as much again
-		// before it is collected. What the cache misses the system's holds.
+		// The cache and the memtable are smaller than Pebble's defaults, because they
+		// count as Go's heap, which may grow to twice their size before it is
+		// collected. The system caches the files anyway.
 		s.DB, err = pebble.Open(dir, &pebble.Options{FS: s.disk, Logger: s.hurt, MaxOpenFiles: 256, MemTableSize: 2 << 20, CacheSize: 2 << 20, ReadOnly: readOnly})
 		return err
 	})
 	if err != nil && !s.hurt.is() {
-		go s.release() // it may come to be open yet, when nobody waits for it any more
+		go s.release() // the open may still succeed when its caller no longer waits
 	}
 	return s, err
 }
 
-// release closes the store when all that was begun has ended.
+// release waits until all writes have ended, and closes the store.
 func (s *Store) release() {
 	s.writes.Wait()
 	if s.DB == nil {
@@ -65,12 +69,12 @@ func (s *Store) release() {
 	}
 }
 
-// letGo is how long a write may still take when nobody wants it any more.
+// letGo is how long Do waits for a write after its context has ended.
 const letGo = 2 * time.Second
 
-// Do runs f, which writes, and waits for it. While the disk refuses f does not
-// return, so some time after ctx has ended it is left to itself; and in one
-// that is damaged it never does.
+// Do runs f, which writes, and returns its error. While the disk refuses, f does not
+// return. So if ctx ends, Do waits for letGo and then returns ctx's cause, while f goes
+// on. If the store is damaged, f may never return: Do returns the damage.
 func (s *Store) Do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	s.writes.Go(func() { done <- f() })
@@ -91,23 +95,24 @@ func (s *Store) Do(ctx context.Context, f func() error) error {
 	}
 }
 
-// Shut closes the store. One that is damaged is left as it is; one whose disk
-// refuses is let go of when it no longer does.
+// Shut closes the store. If it is damaged Shut leaves it as it is. If its disk refuses,
+// Shut returns an error, and the store is closed when the disk no longer refuses.
 func (s *Store) Shut() error {
 	if s.hurt.is() {
-		return nil // said already
+		return nil // Found told it
 	}
 	if why := s.disk.stalled(); why != nil {
 		go s.release()
 		return fmt.Errorf("close store: make room on its disk, or mend it: %w", why)
 	}
-	// It may be the first that the disk refuses: a stop does not wait for that.
+	// Closing may be the first operation that the disk refuses. A stop does not wait
+	// for that.
 	return s.Do(s.disk.unlessStalled(context.Background()), s.DB.Close)
 }
 
-// damaged is Pebble's logger. It drops the chatter, and where Pebble would end
-// the process it holds the one goroutine that found the damage: the store is left to
-// itself then.
+// damaged is the logger of Pebble. It drops the messages of Infof. Pebble calls Fatalf
+// where it would end the process: Fatalf stops that one goroutine for ever instead, and
+// the store is left alone.
 type damaged struct {
 	log   *slog.Logger
 	once  sync.Once
@@ -132,13 +137,13 @@ func (d *damaged) Fatalf(format string, a ...any) {
 	select {}
 }
 
-// Stalled returns why the disk keeps the store from writing now, nil when it does not.
+// Stalled returns why the disk refuses a write of the store now, or nil if it does not.
 func (s *Store) Stalled() error { return s.disk.stalled() }
 
-// Found is closed once Pebble reported damage.
+// Found returns a channel that is closed when Pebble reports damage.
 func (s *Store) Found() <-chan struct{} { return s.hurt.found }
 
-// Damage returns what Pebble reported, nil while it reported none.
+// Damage returns the damage that Pebble reported, or nil.
 func (s *Store) Damage() error {
 	if s.hurt.is() {
 		return s.hurt.err
@@ -146,6 +151,7 @@ func (s *Store) Damage() error {
 	return nil
 }
 
+// is reports whether Pebble reported damage.
 func (d *damaged) is() bool {
 	select {
 	case <-d.found:

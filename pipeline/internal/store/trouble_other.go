@@ -9,10 +9,11 @@ import (
 	"syscall"
 )
 
-// readOnly reports whether err is that of a disk mounted to be read only.
+// readOnly reports whether err says that the disk is mounted read-only.
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
-// Exhausted reports whether err is the want of something that any file needs.
+// Exhausted reports whether err says that descriptors, memory or buffers ran out. Then
+// no file can be opened.
 func Exhausted(err error) bool {
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS} {
 		if errors.Is(err, e) {
@@ -22,7 +23,8 @@ func Exhausted(err error) bool {
 	return false
 }
 
-// troubled reports whether err is the disk's doing, and may pass.
+// troubled reports whether err is trouble of the disk that may pass: it is full, a
+// quota is used up, or it fails.
 func troubled(err error) bool {
 	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
 		if errors.Is(err, e) {
