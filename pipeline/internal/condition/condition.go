@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package condition is "it fails now, it works again", for messages and for whoever
-// asks.
+// Package condition remembers whether one thing fails or works, for log messages and
+// for a status.
 //
-// It promises: each condition is told once when it begins and once when it ends,
-// however often it is looked at meanwhile.
+// It promises: each change is told once, when the thing begins to fail and when it
+// works again, however often the result is noted meanwhile.
 //
 // Invariants:
 //
 //  1. Note returns Began only for the first error after none, and Ended only for the
 //     first nil after an error.
-//  2. Err is the error with which the condition began.
+//  2. Err returns the error with which the failure began.
 //
 // The package starts no goroutine. Any goroutine may call its methods.
 package condition
@@ -22,18 +22,18 @@ type Change int
 
 // The changes.
 const (
-	Same  Change = iota // it goes on as it was: nothing is to be said
-	Began               // it works no more: say it with the error and the next step
-	Ended               // it works again: say so
+	Same  Change = iota // nothing changed: log nothing
+	Began               // it began to fail: log the error and the next step
+	Ended               // it works again: log that
 )
 
-// Condition is one thing that fails now, or works. The zero Condition works.
+// Condition is one thing that fails or works. The zero Condition works.
 type Condition struct {
 	mu  sync.Mutex // guards err
 	err error
 }
 
-// Note takes the result of the last attempt, nil when it succeeded.
+// Note notes the result of the last attempt: nil if it succeeded.
 func (c *Condition) Note(err error) Change {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,7 +48,7 @@ func (c *Condition) Note(err error) Change {
 	return Same
 }
 
-// Err returns the error with which it began to fail, nil while it works.
+// Err returns the error with which the failure began, or nil while it works.
 func (c *Condition) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
