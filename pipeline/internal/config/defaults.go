@@ -9,6 +9,7 @@ import (
 	"time"
 )
 
+// or sets *v to def if it is zero.
 func or[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {
@@ -16,10 +17,10 @@ func or[T comparable](v *T, def T) {
 	}
 }
 
-// defaultGrace is how long a stop waits for the samples in hand.
+// DefaultGrace is how long a stop waits for the samples in flight.
 const DefaultGrace = 8 * time.Second
 
-// FillJournal fills in every zero value of j; its folder is made absolute.
+// FillJournal sets each zero value of j to its default, and makes its folder absolute.
 func FillJournal(j *Journal, state string) {
 	or(&j.Dir, "journal")
 	if !filepath.IsAbs(j.Dir) {
@@ -31,10 +32,11 @@ func FillJournal(j *Journal, state string) {
 	or(&j.MinFree, 256<<20)
 }
 
-// FillLedger fills in every zero value of l.
+// FillLedger sets each zero value of l to its default.
 func FillLedger(l *Ledger) { or(&l.Keep, 400) }
 
-// FillTrees returns the trees with every zero value filled in, or what is wrong.
+// FillTrees returns a copy of the trees in which each zero value has its default. The
+// error names a path that is not absolute, or a name that is used twice.
 func FillTrees(in []Tree) ([]Tree, error) {
 	trees := slices.Clone(in)
 	seen := map[string]bool{}
@@ -58,8 +60,9 @@ func FillTrees(in []Tree) ([]Tree, error) {
 	return trees, nil
 }
 
-// FillScanners returns the scanners with every zero value filled in, or what is
-// wrong. Without any it is the built-in hash list.
+// FillScanners returns a copy of the scanners in which each zero value has its default.
+// Without any scanner it returns the built-in hash list. The error names a name that is
+// used twice.
 func FillScanners(in []Scanner) ([]Scanner, error) {
 	scanners := slices.Clone(in)
 	if len(scanners) == 0 {

@@ -15,7 +15,7 @@ const (
 	ConsumerOnly
 )
 
-// Locks names the locks that a process holds when it runs half h.
+// Locks returns the names of the locks that a process holds while it runs half h.
 func Locks(h Half) []string {
 	switch h {
 	case ProducerOnly:
@@ -26,50 +26,51 @@ func Locks(h Half) []string {
 	return []string{"producer", "consumer"}
 }
 
-// Tree is a watched directory and all below it.
+// Tree is a watched directory and all below it. Each comment ends with the default.
 type Tree struct {
-	Name        string        // the last path element
-	Path        string        // required, absolute
-	Include     []string      // globs below Path; everything
-	Exclude     []string      // globs below Path; nothing
-	Settle      time.Duration // quiet time where the system cannot say that the writer closed it; 500ms
-	SettleLimit time.Duration // a file that never settles is journaled then; 1h
-	MinSize     int64         // bytes; below: counted, not journaled. -1: no limit; 0 means 1
-	MaxSize     int64         // bytes; above: outcome skipped. 0: no limit
-	Sweep       time.Duration // 1h; negative: only at start and after doubt
-	Engine      string        // auto
+	Name        string        // the last element of Path
+	Path        string        // required; absolute
+	Include     []string      // globs below Path; all files
+	Exclude     []string      // globs below Path; none
+	Settle      time.Duration // a file is settled after this quiet time, if the system cannot say that its writer closed it; 500ms
+	SettleLimit time.Duration // a file that does not settle is journaled after this time; 1h
+	MinSize     int64         // bytes; a smaller file is counted and not journaled; -1: no limit; 1
+	MaxSize     int64         // bytes; a larger file gets the outcome skipped; 0: no limit
+	Sweep       time.Duration // time from one sweep to the next; negative: only at start and after a doubt; 1h
+	Engine      string        // how events are received; auto
 }
 
-// Journal says where the lines go and when segments are cut and pruned.
+// Journal says where the lines go, and when segments are cut and pruned. Each comment
+// ends with the default.
 type Journal struct {
 	Dir      string        // absolute, or relative to State; "journal"
 	CutEvery time.Duration // 1m
 	CutSize  int64         // bytes; 64 MiB
-	Keep     int           // sealed segments of each lane kept behind every cursor; 1440
-	Sync     time.Duration // least time between two fsyncs; 0: again as soon as the last returned
-	MinFree  int64         // bytes; below: intake stops; 256 MiB. Negative: no limit
+	Keep     int           // how many sealed segments of each lane stay behind every cursor; 1440
+	Sync     time.Duration // the least time between two fsyncs; 0: no pause
+	MinFree  int64         // bytes; with less free space intake stops; negative: no limit; 256 MiB
 }
 
 // Ledger says how much of the record of outcomes is kept.
 type Ledger struct {
-	Keep int // sealed segments; 400
+	Keep int // how many sealed segments stay behind every mark; 400
 }
 
-// Scanner configures one scanner and its consumer.
+// Scanner configures one scanner and its consumer. Each comment ends with the default.
 type Scanner struct {
 	Name         string
-	Type         string        // clamd, hashlist, discard
+	Type         string        // clamd, hashlist or discard; clamd
 	Addresses    []string      // "unix:/path" or "tcp:host:port"
-	Lists        []string      // hashlist: files of SHA-256
-	Workers      int           // samples in flight at once; 2
-	Queue        int           // lines read ahead; 1000
-	Timeout      time.Duration // one try; 5m
-	Tries        int           // 8
-	BackoffFirst time.Duration // 1s
-	BackoffMax   time.Duration // 5m
-	MaxSize      int64         // bytes the scanner looks into; 0: the type's default (clamd 25 MiB); negative: no limit
-	Rate         Rate          // pushes begun; zero: no limit
-	Cache        time.Duration // how long a verdict holds for the same bytes and the same version of the scanner; 0: no cache
+	Lists        []string      // hashlist: files with SHA-256 sums
+	Workers      int           // how many samples may be in flight at once; 2
+	Queue        int           // how many lines are read ahead; 1000
+	Timeout      time.Duration // of one try; 5m
+	Tries        int           // a sample is dead after this many; 8
+	BackoffFirst time.Duration // the wait after the first failed try; 1s
+	BackoffMax   time.Duration // the longest wait; 5m
+	MaxSize      int64         // bytes; the scanner does not look into a larger file; negative: no limit; clamd 25 MiB, other types no limit
+	Rate         Rate          // how many pushes may begin; zero: no limit
+	Cache        time.Duration // how long a verdict is reused for the same bytes and the same version of the scanner; 0: no cache
 	NoCanary     bool          // do not push a clean file and EICAR at start and every ten minutes
 }
 
