@@ -8,17 +8,19 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
+// Lanes are the names of both lanes.
 var Lanes = []string{journal.Live, journal.Backlog}
 
-// At is a line's position in the journal.
+// At is the place of a line in the journal.
 type At struct {
 	Lane string
 	journal.Pos
 }
 
-// String is the text form, LANE:SEGMENT:OFFSET.
+// String returns LANE:SEGMENT:OFFSET.
 func (a At) String() string { return a.Lane + ":" + a.Pos.String() }
 
+// ParseAt reads the text of At.String. The bool is false for any other text.
 func ParseAt(s string) (At, bool) {
 	lane, pos, _ := strings.Cut(s, ":")
 	p, err := journal.ParsePos(pos)

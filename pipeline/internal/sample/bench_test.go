@@ -33,7 +33,7 @@ func BenchmarkLineRead(b *testing.B) {
 	}
 }
 
-// BenchmarkLedgerLineRead is one outcome of those that a start reads back.
+// BenchmarkLedgerLineRead reads one of the ledger lines that a start reads back.
 func BenchmarkLedgerLineRead(b *testing.B) {
 	o := Outcome{Time: time.Unix(1763810000, 123456789), ID: "0123456789abcdef", Scanner: "clamav", Path: "/srv/samples/2026/11/22/incoming/invoice-004711.exe", Size: 4096,
 		SHA256: strings.Repeat("0123456789abcdef", 4), Outcome: Done, Verdict: scan.Clean, Tries: 1, Took: 3 * time.Millisecond, At: At{journal.Live, journal.Pos{Segment: 4711, Offset: 1234567}}}

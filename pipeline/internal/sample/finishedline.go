@@ -8,8 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// finishedLine is the part of a ledger line that says which journal line is
-// finished.
+// finishedLine is the part of a ledger line that names the finished journal line.
 type finishedLine struct {
 	Scanner string `json:"scanner"`
 	At      string `json:"at"`
@@ -30,11 +29,11 @@ func ParseFinished(text []byte) (scanner string, at At, ok bool) {
 	return string(name), at, ok
 }
 
-// scanFinished is ParseFinished for lines as appendLine writes them where no text
-// in them has an escape: a start may have millions to read. It looks at every
-// byte, as JSON does, for what is no JSON finishes nothing: of half a line and the
-// end of another one the place must not be taken. What it is not sure of is not
-// ok.
+// scanFinished is ParseFinished without JSON, because a start may have millions of
+// lines to read. It knows the lines that appendLine writes, as long as no text in them
+// is escaped. It must reject invalid JSON: a torn line glued to the next one must not
+// mark a position as finished. So it looks at every byte. When in doubt it returns
+// ok=false.
 func scanFinished(text []byte) (scanner, at []byte, ok bool) {
 	next := func(c byte) bool {
 		if len(text) == 0 || text[0] != c {
@@ -80,7 +79,7 @@ func scanFinished(text []byte) (scanner, at []byte, ok bool) {
 		case "time", "id", "path", "path_b64", "size", "sha256", "outcome", "verdict", "signature", "reason":
 			ok = true
 		default:
-			ok = false // JSON takes a key in other letters for the same one
+			ok = false // JSON takes a key that differs only in case for the same one
 		}
 		if !ok {
 			return nil, nil, false
@@ -88,8 +87,8 @@ func scanFinished(text []byte) (scanner, at []byte, ok bool) {
 	}
 }
 
-// plainText returns the beginning of text up to a quote, a backslash or what JSON
-// does not let stand in a string.
+// plainText returns the text up to the first quote, backslash or control character.
+// ascii reports whether all of it is ASCII.
 func plainText(text []byte) (value []byte, ascii bool) {
 	ascii = true
 	for i, c := range text {
@@ -101,8 +100,8 @@ func plainText(text []byte) (value []byte, ascii bool) {
 	return text, ascii
 }
 
-// plainWord returns how long the number, or true, is that text begins with; 0 where
-// it begins with neither, or with a number that JSON may not know.
+// plainWord returns the length of the number, or of `true`, with which text begins. It
+// returns 0 if text begins with neither, or with a number that JSON may refuse.
 func plainWord(text []byte) int {
 	if bytes.HasPrefix(text, []byte("true")) {
 		return 4
@@ -126,7 +125,8 @@ func plainWord(text []byte) int {
 	return n
 }
 
-// IDIn returns the id in a ledger line without reading the rest of it.
+// IDIn returns the id in a ledger line of ours, or "" if it has none. It does not parse
+// the line.
 func IDIn(text []byte) string {
 	_, rest, ok := bytes.Cut(text[:min(len(text), 128)], []byte(`,"id":"`))
 	if !ok || len(rest) < 16 {

@@ -15,9 +15,9 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// The golden files are what certpush wrote when docs/formats.md was written. A test
-// that fails here says that files of an older version are read otherwise now, or
-// that an older version cannot read ours: do not change the golden file for that.
+// goldenFile returns a file that certpush wrote when docs/formats.md was written. If a
+// test fails here, this version reads files of an older one differently, or writes
+// files that an older one cannot read. Do not change the golden file for that.
 func goldenFile(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../../testdata/formats", name))
@@ -27,7 +27,7 @@ func goldenFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// hostileName is not UTF-8, and it holds a quote and what clears a terminal.
+// hostileName is not UTF-8. It holds a quote, and a sequence that clears a terminal.
 const hostileName = "/srv/samples/\xff\"\x1b[2J"
 
 func TestFormatOfSampleLines(t *testing.T) {

@@ -13,12 +13,12 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// FuzzOutcome: an outcome of whatever bytes is one line of plain text that says
-// them again, and tells which journal line is finished.
+// FuzzOutcome: an outcome of any bytes is one line of plain text. Read back, it has the
+// same path and signature, and names the same finished journal line.
 func FuzzOutcome(f *testing.F) {
 	f.Add("/t/a", "Eicar", "limit", "clamav", uint64(1), int64(40))
 	f.Fuzz(func(t *testing.T, path, signature, reason, scanner string, segment uint64, offset int64) {
-		if offset < 0 || !utf8.ValidString(scanner) { // names of scanners are ours
+		if offset < 0 || !utf8.ValidString(scanner) { // we choose the names of scanners
 			return
 		}
 		o := Outcome{Time: time.Unix(1700000000, 1), ID: "0123456789abcdef", Scanner: scanner, Path: path, Outcome: Done, Verdict: scan.Malicious, Signature: signature, Reason: reason, At: At{journal.Live, journal.Pos{Segment: segment, Offset: offset}}}
@@ -52,7 +52,7 @@ func FuzzOutcome(f *testing.F) {
 	})
 }
 
-// FuzzFinishedLine: what is read without JSON is what JSON reads.
+// FuzzFinishedLine: scanFinished reads what JSON reads.
 func FuzzFinishedLine(f *testing.F) {
 	o := Outcome{Time: time.Unix(1700000000, 1), ID: "0123456789abcdef", Scanner: "clamav", Path: "/t/a", Outcome: Done, Verdict: scan.Clean, Cached: true, At: At{journal.Live, journal.Pos{Segment: 3, Offset: 40}}}
 	if _, _, ok := scanFinished(o.appendLine(nil)); !ok {
@@ -71,7 +71,7 @@ func FuzzFinishedLine(f *testing.F) {
 	})
 }
 
-// FuzzDamageName: a name that is read is the one that is written.
+// FuzzDamageName: a name that ParseDamage accepts is the one that Name returns.
 func FuzzDamageName(f *testing.F) {
 	f.Add("damaged-live-1-40-2-0")
 	f.Fuzz(func(t *testing.T, name string) {

@@ -2,11 +2,11 @@
 
 package sample
 
-// Line is what has a line of its own: in the journal, the ledger or the tries.
+// Line is a type that has a line of its own: in the journal, the ledger or the tries.
 type Line interface {
 	Sample | Outcome | Try
 	appendLine(b []byte) []byte
 }
 
-// AppendLine appends the line of l, with its newline, to b.
+// AppendLine appends the line of l and its newline to b.
 func AppendLine[L Line](b []byte, l L) []byte { return l.appendLine(b) }

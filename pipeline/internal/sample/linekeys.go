@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 )
 
-// The keys of a line of journal, ledger or tries, by which a look finds it: a
-// letter, then what the line says.
+// The kinds of keys by which a look finds a line of journal, ledger or tries. A key is
+// one letter, then a text from the line:
 //
 //	i  id            a  LANE:SEGMENT:OFFSET
 //	p  path, raw     s  SHA-256
@@ -21,7 +21,8 @@ const (
 	ByManual = "m"
 )
 
-// KeysOf is journal.KeysOf for all of them.
+// KeysOf is the journal.KeysOf of all these lines: it calls add for each key of a line.
+// The key may be used only until add returns.
 func KeysOf(line []byte, add func(key []byte)) {
 	if path, ok := barePath(line); ok {
 		add(append([]byte(ByPath), path...))
@@ -60,11 +61,12 @@ func KeysOf(line []byte, add func(key []byte)) {
 	}
 }
 
-// keysOfOthers is keysOf for a line that another program wrote, in its own way.
+// keysOfOthers is KeysOf for a journal line that another program wrote, with other
+// spaces or another order of keys.
 func keysOfOthers(line []byte, add func(key []byte)) {
 	s, err := ParseLine(line)
 	if err != nil {
-		return // a header, or nothing of ours
+		return // a header, or not a line of ours
 	}
 	add([]byte(ByID + s.ID))
 	add([]byte(ByPath + s.Path))
@@ -80,9 +82,9 @@ var keyMembers = []struct {
 	{ByID, `"id":`, false}, {ByPath, `"path":`, false}, {ByPath, `"path_b64":`, true}, {ByHash, `"sha256":`, false}, {ByPlace, `"at":`, false},
 }
 
-// memberOf returns the text, in its quotes, of a member of a line as we write it,
-// without spaces. Within a string each quote is escaped, so no name of a file can
-// pass for a member.
+// memberOf returns the text of a member, with its quotes, from a line as we write it,
+// without spaces. In a string each quote is escaped, so a file's name can never look
+// like a member.
 func memberOf(line []byte, name string) ([]byte, bool) {
 	_, rest, ok := bytes.Cut(line, []byte(name))
 	if !ok || len(rest) == 0 || rest[0] != '"' {

@@ -11,8 +11,8 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// TestKeysOfLines: whatever a name holds, its line is found by it, and by nothing
-// that only looks like a member of the line.
+// TestKeysOfLines: a line is found by its keys, whatever a name in it holds. A name
+// that looks like a member of the line adds no key.
 func TestKeysOfLines(t *testing.T) {
 	t.Parallel()
 	of := func(line []byte) (keys []string) {

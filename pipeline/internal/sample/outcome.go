@@ -22,8 +22,8 @@ const (
 
 // Outcome is how the push of one sample to one scanner ended.
 //
-// Its ledger line is one JSON object, keys in this order; a key whose value is
-// empty is left out, but for tries and ms:
+// Its ledger line is one JSON object with the keys in this order. A key with an empty
+// value is left out, except size, tries and ms:
 //
 //	key                 form
 //	time                RFC 3339, UTC, nanoseconds: when it was recorded
@@ -31,36 +31,36 @@ const (
 //	scanner             name
 //	path or path_b64    as in the journal line
 //	size                bytes, as read
-//	sha256              64 hex digits; absent where the file was not read to its end, or
-//	                    where the scanner may have seen other bytes than were hashed
+//	sha256              64 hex digits; absent if the file was not read to its end, or
+//	                    if the scanner may have seen other bytes than were hashed
 //	outcome             done gone skipped dead
 //	verdict             clean suspicious malicious submitted unscanned; only with done
 //	signature           the scanner's name for what it found
 //	reason              of unscanned, skipped and dead
 //	cached              true
 //	tries               number
-//	ms                  milliseconds from the first try's begin
-//	at                  LANE:SEGMENT:OFFSET of the journal line; absent where no journal was involved
+//	ms                  milliseconds from the beginning of the first try
+//	at                  LANE:SEGMENT:OFFSET of the journal line; absent if there is none
 //
-// Finished means (scanner, at), never an id alone.
+// A journal line is finished by scanner and at, never by an id alone.
 type Outcome struct {
 	Time      time.Time
 	ID        string // empty for a bare path
 	Scanner   string
 	Path      string // raw bytes, absolute
 	Size      int64
-	SHA256    string // hex; empty where it is not known to be of what the scanner saw
+	SHA256    string // hex; empty if the scanner may have seen other bytes
 	Outcome   string // Done, Gone, Skipped or Dead
 	Verdict   scan.Verdict
 	Signature string
 	Reason    string
 	Cached    bool
 	Tries     int
-	Took      time.Duration // from the first try's begin to the outcome
-	At        At            // zero where no journal was involved
+	Took      time.Duration // from the beginning of the first try to the outcome
+	At        At            // zero if there is no journal line
 }
 
-// AppendLine appends the outcome's ledger line with its newline to b.
+// appendLine appends the ledger line and its newline to b.
 func (o Outcome) appendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
@@ -97,8 +97,8 @@ func (o Outcome) appendLine(b []byte) []byte {
 	return append(b, '}', '\n')
 }
 
-// MarshalJSON implements json.Marshaler: the ledger line. Whatever bytes a name
-// holds, they survive.
+// MarshalJSON implements json.Marshaler. It returns the ledger line, which keeps a name
+// of any bytes.
 func (o Outcome) MarshalJSON() ([]byte, error) {
 	b := o.appendLine(nil)
 	return b[:len(b)-1], nil
@@ -110,7 +110,7 @@ func (o *Outcome) UnmarshalJSON(b []byte) (err error) {
 	return err
 }
 
-// outcomeLine is the wire form for reading.
+// outcomeLine is a ledger line as JSON reads it.
 type outcomeLine struct {
 	Time      time.Time    `json:"time"`
 	ID        string       `json:"id"`
@@ -131,7 +131,8 @@ type outcomeLine struct {
 
 var errOutcome = errors.New("not a ledger line")
 
-// ParseOutcome reads a ledger line without its newline.
+// ParseOutcome reads a ledger line without its newline. It is an error if scanner, path
+// or outcome is missing, or at is malformed.
 func ParseOutcome(text []byte) (Outcome, error) {
 	var l outcomeLine
 	if err := json.Unmarshal(text, &l); err != nil {
@@ -155,8 +156,8 @@ func ParseOutcome(text []byte) (Outcome, error) {
 	return o, nil
 }
 
-// Strayed tells if an outcome says that the path led to no file at that moment. A
-// folder that was moved away may be moved back, with the same version in it.
+// Strayed reports whether an outcome says that the path led to no regular file at that
+// moment. A folder that was moved away may be moved back with the same version in it.
 func Strayed(o Outcome) bool {
 	switch o.Outcome {
 	case Gone:

@@ -20,7 +20,7 @@ import (
 
 // Sample is one version of one dropped file.
 //
-// Its line is one JSON object, keys in this order:
+// Its line is one JSON object with the keys in this order:
 //
 //	key        form                          present
 //	id         16 hex digits                 always; first 8 bytes of SHA-256 over path 0 size 0 mtime
@@ -30,19 +30,19 @@ import (
 //	path_b64   base64 of the raw bytes       otherwise
 //	size       bytes                         always
 //	mtime      SECONDS.NNNNNNNNN             always
-//	for        the one scanner meant         only on manual lines, may be absent there
+//	for        the name of one scanner       only on a manual line that is for this scanner alone
 //
-// The id is computed again by the reader: it is the line's checksum too. A line
-// that begins with / or a drive letter is a bare path: it has no version and is
-// pushed as found.
+// The reader computes the id again, so it is also the checksum of the line. A line that
+// begins with / or a drive letter is a bare path. It has no version, and the file is
+// pushed as it lies there.
 type Sample struct {
 	ID    string // empty for a bare path
 	Seen  time.Time
 	Via   string
 	Path  string // raw bytes
-	Size  int64
+	Size  int64  // bytes
 	Mtime watch.Time
-	For   string
+	For   string // the only scanner that the line is for; empty: all
 }
 
 // The ways in which a sample was noticed.
@@ -53,24 +53,24 @@ const (
 	ViaManual = "manual"
 )
 
-// OfFile returns the sample that a file of this size and mtime is, not yet noticed
-// in any way.
+// OfFile returns the sample of a file with this size and mtime. The caller sets Seen
+// and Via.
 func OfFile(path string, size int64, mtime watch.Time) Sample {
 	return Sample{ID: version(path, size, mtime), Path: path, Size: size, Mtime: mtime}
 }
 
-// Bare reports whether the sample came as a bare path, without a version.
+// Bare reports whether the sample came as a bare path. Then it has no version.
 func (s Sample) Bare() bool { return s.ID == "" }
 
-// OfAll reports whether the line stands for its file in the index: it names a
-// version, and every scanner has an outcome for it.
+// OfAll reports whether the index may note the file of this line: the line names a
+// version, and is for all scanners.
 func OfAll(s Sample) bool { return !s.Bare() && s.For == "" }
 
-// Passes reports whether the line is meant for another scanner than this one.
+// Passes reports whether the line is for another scanner than this one.
 func Passes(s Sample, scanner string) bool { return s.For != "" && s.For != scanner }
 
-// MarshalJSON implements json.Marshaler: the journal line. A bare path has empty
-// id, seen and mtime.
+// MarshalJSON implements json.Marshaler. It returns the journal line. For a bare path
+// id is empty, and seen and mtime are zero.
 func (s Sample) MarshalJSON() ([]byte, error) {
 	b := s.appendLine(nil)
 	return b[:len(b)-1], nil
@@ -82,7 +82,7 @@ func (s *Sample) UnmarshalJSON(text []byte) (err error) {
 	return err
 }
 
-// version returns the id of this path in this version.
+// version returns the id of a path with this size and mtime.
 func version(path string, size int64, mtime watch.Time) string {
 	b := make([]byte, 0, len(path)+48)
 	b = append(b, path...)
@@ -94,8 +94,8 @@ func version(path string, size int64, mtime watch.Time) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// appendTime writes SECONDS.NNNNNNNNN. The fraction counts up from the second,
-// before 1970 too.
+// appendTime appends SECONDS.NNNNNNNNN. The nanoseconds count forward from the second,
+// also before 1970.
 func appendTime(b []byte, t watch.Time) []byte {
 	b = strconv.AppendInt(b, t.Sec, 10)
 	b = append(b, '.')
@@ -106,6 +106,7 @@ func appendTime(b []byte, t watch.Time) []byte {
 	return append(b, n...)
 }
 
+// parseTime reads the text of appendTime.
 func parseTime(s string) (watch.Time, bool) {
 	sec, frac, ok := strings.Cut(s, ".")
 	if !ok || len(frac) != 9 {
@@ -116,7 +117,7 @@ func parseTime(s string) (watch.Time, bool) {
 	return watch.Time{Sec: a, Nsec: int32(n)}, err == nil && err2 == nil
 }
 
-// AppendLine appends the sample's line with its newline to b.
+// appendLine appends the journal line and its newline to b.
 func (s Sample) appendLine(b []byte) []byte {
 	b = append(b, `{"id":"`...)
 	b = append(b, s.ID...)
@@ -138,7 +139,7 @@ func (s Sample) appendLine(b []byte) []byte {
 	return append(b, '}', '\n')
 }
 
-// appendPath writes "path":… or, for what is not UTF-8, "path_b64":….
+// appendPath appends "path":… or, if the path is not UTF-8, "path_b64":….
 func appendPath(b []byte, path string) []byte {
 	if utf8.ValidString(path) {
 		b = append(b, `"path":`...)
@@ -149,9 +150,10 @@ func appendPath(b []byte, path string) []byte {
 	return append(b, '"')
 }
 
-// AppendText writes s as a JSON string in which everything that could steer a
-// terminal or hide in a page is escaped: controls, bidirectional and other
-// format characters, line separators. JSON reads it back to the same bytes.
+// AppendText appends s as a JSON string. It escapes all characters that could control a
+// terminal or hide in a page: controls, bidirectional and other format characters, line
+// separators. JSON reads it back to the same text; but a byte that is not UTF-8 becomes
+// U+FFFD.
 func AppendText(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {
@@ -185,10 +187,10 @@ func AppendText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain reports whether a rune beyond ASCII may stand as it is.
+// plain reports whether a rune beyond ASCII may stand unescaped.
 func plain(r rune) bool { return strconv.IsPrint(r) }
 
-// line is the wire form for reading.
+// line is a journal line as JSON reads it.
 type line struct {
 	ID    string     `json:"id"`
 	Seen  *time.Time `json:"seen"`
@@ -202,7 +204,8 @@ type line struct {
 
 var errLine = errors.New("not a journal line")
 
-// ParseLine reads a line without its newline.
+// ParseLine reads a line without its newline. An id that does not fit path, size and
+// mtime is an error.
 func ParseLine(text []byte) (Sample, error) {
 	if path, ok := barePath(text); ok {
 		return Sample{Path: path, Via: ViaManual}, nil
@@ -214,7 +217,7 @@ func ParseLine(text []byte) (Sample, error) {
 	return s, err
 }
 
-// parseSample reads a line's JSON, and believes its id.
+// parseSample reads a line's JSON. It does not check the id.
 func parseSample(text []byte) (Sample, error) {
 	var l line
 	if err := json.Unmarshal(text, &l); err != nil {
@@ -233,7 +236,8 @@ func parseSample(text []byte) (Sample, error) {
 	return s, nil
 }
 
-// barePath reads a line as the old producer and any shell script write it.
+// barePath reads a bare path, as the old producer and any shell script write it. It
+// drops a carriage return at the end. The bool is false if the line is not a bare path.
 func barePath(text []byte) (string, bool) {
 	text = bytes.TrimSuffix(text, []byte{'\r'})
 	if len(text) == 0 || bytes.IndexByte(text, 0) >= 0 {

@@ -21,8 +21,8 @@ func TestLineIsAsWritten(t *testing.T) {
 	}
 }
 
-// TestLineHostileNames: any byte in a name survives, a line stays one line, and
-// nothing in it steers a terminal.
+// TestLineHostileNames: a name of any bytes is read back, its line stays one line, and
+// holds nothing that controls a terminal.
 func TestLineHostileNames(t *testing.T) {
 	for _, path := range []string{
 		"/t/new\nline", "/t/cr\r", "/t/esc\x1b[2J", "/t/\u202egnp.exe", "/t/\xff\xfe", "/t/\u2028", "/t/\"quote\\", "/t/\x7f",
@@ -99,12 +99,12 @@ func FuzzParseLine(f *testing.F) {
 	})
 }
 
-// anEvent returns a sample as an event brings it.
+// anEvent returns a sample that an event noticed.
 func anEvent(path string, size int64, mtime watch.Time) Sample {
 	s := OfFile(path, size, mtime)
 	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), ViaEvent
 	return s
 }
 
-// hostile is names as an attacker chooses them.
+// hostile are names as an attacker may choose them.
 var hostile = []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}

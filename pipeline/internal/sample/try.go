@@ -11,7 +11,7 @@ import (
 
 // Try is a failed try that counted against its sample.
 //
-// Its line in tries.log, beside the ledger, is one JSON object, keys in this
+// Its line in tries.log, beside the ledger, is one JSON object with the keys in this
 // order:
 //
 //	key                 form
@@ -23,8 +23,7 @@ import (
 //	reason              a word and what happened
 //	at                  LANE:SEGMENT:OFFSET of the journal line
 //
-// It is for people to read: no promise rests on it, so pushing goes on where it
-// cannot be written.
+// People read it. No promise rests on it, so pushing goes on if it cannot be written.
 type Try struct {
 	Time    time.Time
 	ID      string // empty for a bare path
@@ -35,7 +34,7 @@ type Try struct {
 	At      At
 }
 
-// AppendLine appends the try's line with its newline to b.
+// appendLine appends the try's line and its newline to b.
 func (t Try) appendLine(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = t.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
@@ -57,7 +56,7 @@ func (t Try) appendLine(b []byte) []byte {
 	return append(b, '}', '\n')
 }
 
-// MarshalJSON implements json.Marshaler: the line.
+// MarshalJSON implements json.Marshaler. It returns the line.
 func (t Try) MarshalJSON() ([]byte, error) {
 	b := t.appendLine(nil)
 	return b[:len(b)-1], nil
