@@ -15,28 +15,29 @@ import (
 )
 
 var (
-	// errOpening says that Run has begun, and reads what an earlier one left.
+	// errOpening says that Run has begun and is still opening the state.
 	errOpening    = errors.New("journal, ledger and index are being opened: wait for it")
 	errNoProducer = errors.New("no trees are watched by this process: ask the one that runs `certpush watch` or `certpush run`")
 	errNoConsumer = errors.New("this process pushes to no scanner: ask the one that runs `certpush push` or `certpush run`")
 )
 
+// halves returns what runs now.
 func (p *Pipeline) halves() halves {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
 }
 
-// opening reports whether Run has begun, and has not opened the state or has
-// closed it again.
+// opening reports whether Run has begun but the state is not open: not yet, or not any
+// more.
 func (p *Pipeline) opening() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running && !p.now.open()
 }
 
-// Status tells what waits, how old it is, and how trees and scanners do. While
-// Run is not running it is empty.
+// Status returns how many samples wait, the age of the oldest one, and the state of
+// each tree and scanner. It is empty unless Run runs.
 func (p *Pipeline) Status() Status {
 	now := p.halves()
 	s := Status{Started: now.started, Trees: []TreeStatus{}, Scanners: []ScannerStatus{}}
@@ -49,9 +50,9 @@ func (p *Pipeline) Status() Status {
 	return s
 }
 
-// Ready is nil when the trees are watched, there is room to take in, outcomes
-// can be recorded, and each scanner answered its last ping; otherwise it says
-// what is missing.
+// Ready returns nil if the trees are watched, there is room to take in, outcomes can be
+// recorded, and each scanner answered its last ping. Otherwise the error says what is
+// missing.
 func (p *Pipeline) Ready() error {
 	now := p.halves()
 	if !now.open() {
@@ -76,10 +77,10 @@ func (p *Pipeline) Ready() error {
 	return errors.Join(errs...)
 }
 
-// Stuck is nil while the pipeline moves, or has no reason to. It says what does
-// not move although it should: only a start anew helps then. It takes the locks
-// that the work takes, so where two of them wait for each other it does not
-// return at all.
+// Stuck returns nil if the pipeline moves, or has nothing to do. Otherwise the error
+// says which part does not move although it should: then only a restart of the process
+// helps. Stuck takes the locks that the work takes. So if two parts wait for each
+// other, it does not return.
 func (p *Pipeline) Stuck() error {
 	p.Status()
 	now, halves := time.Now(), p.halves()
@@ -93,7 +94,8 @@ func (p *Pipeline) Stuck() error {
 	return errors.Join(errs...)
 }
 
-// Sweep asks for a sweep of the named tree, or of all trees when name is empty.
+// Sweep asks for a sweep of the tree with this name, or of all trees if name is empty.
+// It does not wait for it.
 func (p *Pipeline) Sweep(name string) error {
 	prod := p.halves().producer
 	switch {
@@ -105,11 +107,11 @@ func (p *Pipeline) Sweep(name string) error {
 	return nil
 }
 
-// Pause stops pushing to the named scanner until Resume, also over restarts: its
-// samples are journaled and wait. Those in flight end.
+// Pause stops pushing to the named scanner until Resume, even over restarts. Its
+// samples are journaled and wait. Pushes in flight go on to their end.
 func (p *Pipeline) Pause(scanner string) error { return p.pause(scanner, true) }
 
-// Resume lets pushing to the named scanner go on.
+// Resume ends a Pause of the named scanner.
 func (p *Pipeline) Resume(scanner string) error { return p.pause(scanner, false) }
 
 func (p *Pipeline) pause(scanner string, on bool) error {
@@ -127,12 +129,12 @@ func (p *Pipeline) pause(scanner string, on bool) error {
 	return fmt.Errorf("no scanner is named %q: name one of %s", scanner, strings.Join(names, ", "))
 }
 
-// Engines names the engines of a tree that there are here, on other systems only,
-// and not yet.
+// Engines returns the names of the engines that a tree can have on this system, only on
+// other systems, and not yet.
 func Engines() (here, elsewhere, planned []string) { return watch.Engines() }
 
-// Ping asks one scanner whether it is ready and returns its version. The error
-// is a *DownError, or says what is wrong with s.
+// Ping asks one scanner whether it is ready, and returns its version. The error is a
+// *DownError if it does not answer; otherwise it says what is wrong with s.
 func Ping(ctx context.Context, s Scanner) (version string, err error) {
 	all, err := config.FillScanners([]Scanner{s})
 	if err != nil {
@@ -141,10 +143,9 @@ func Ping(ctx context.Context, s Scanner) (version string, err error) {
 	return consumer.Ping(ctx, all[0])
 }
 
-// Scan pushes the files at and below paths to each scanner now, without a
-// journal, and tells of each outcome. Only Trees and State of c are not used. It
-// ends early with ctx's error, or with a *DownError when a scanner cannot be
-// reached.
+// Scan pushes the files at and below paths to each scanner now, without a journal, and
+// calls each with every outcome. Trees and State of c are not used. It ends early with
+// ctx's error, or with a *DownError if a scanner cannot be reached.
 func Scan(ctx context.Context, c Config, paths []string, each func(Outcome)) error {
 	scanners, err := config.FillScanners(c.Scanners)
 	if err != nil {

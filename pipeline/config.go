@@ -21,28 +21,29 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// Config is what a Pipeline needs. Only State is required; every other zero
-// value takes the default named beside it. The service fills it from
-// certpush.toml, where the same words are keys.
+// Config is the configuration of a Pipeline. Only State is required. Any other zero
+// value takes the default named beside it. The service fills it from certpush.toml,
+// which has the same words as keys.
 type Config struct {
-	State    string           // folder for journal, ledger, cursors and index; made if missing
-	Trees    []config.Tree    // watched by the producer
+	State    string           // folder of journal, ledger, cursors and index; it is made if it is missing
+	Trees    []config.Tree    // the producer watches them
 	Journal  config.Journal   // the durable list of samples
-	Scanners []config.Scanner // none: the built-in hash list judges
+	Scanners []config.Scanner // without any the built-in hash list judges
 	Ledger   config.Ledger    // the record of outcomes
 
 	Half     config.Half           // Both
-	Grace    time.Duration         // a stop waits this long for the samples in hand; 8s
+	Grace    time.Duration         // how long a stop waits for the samples in flight; 8s
 	Log      *slog.Logger          // slog.Default
-	Registry prometheus.Registerer // where the metrics are registered; nil: nowhere
-	Outcome  func(sample.Outcome)  // told of each outcome after it is recorded; must not block; may be nil
+	Registry prometheus.Registerer // registers the metrics; nil: they are not registered
+	Outcome  func(sample.Outcome)  // called with each outcome after it is recorded; it must not block; may be nil
 
-	nap     func(time.Duration)                                      // the system's, but in tests
-	disk    store.Disk                                               // the machine's, but in tests
-	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner, but in tests
+	nap     func(time.Duration)                                      // the nap of the system; tests set it
+	disk    store.Disk                                               // the disk of the machine; tests set it
+	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner; tests set it
 }
 
-// withDefaults returns c with every zero value filled in, or what is wrong.
+// withDefaults returns c in which each zero value has its default. The error says what
+// is wrong with c.
 func (c Config) withDefaults() (Config, error) {
 	if c.State == "" {
 		return c, errors.New("state folder is not set: name one")

@@ -18,11 +18,11 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// maxForeign is how many entries of one folder are named one by one.
+// maxForeign is how many foreign entries of one folder are logged one by one.
 const maxForeign = 20
 
-// tellForeign names what lies in the state's folders and is none of ours, and what
-// is ours and cannot be read. It is left alone: whoever put it there may need it.
+// tellForeign logs the entries of the state's folders that are not ours, and our files
+// that cannot be read. It leaves them all alone: another program may need them.
 func (p *Pipeline) tellForeign(dirs *store.Folders, led *ledger.Ledger) {
 	c := p.c
 	tellForeignIn(dirs.State, c.Log, func(e fs.DirEntry) bool { return ofState(c, e) })
@@ -38,6 +38,7 @@ func (p *Pipeline) tellForeign(dirs *store.Folders, led *ledger.Ledger) {
 	}
 }
 
+// tellForeignIn does this for one folder. ours reports whether an entry is ours.
 func tellForeignIn(d journal.Folder, log *slog.Logger, ours func(fs.DirEntry) bool) {
 	entries, err := d.List()
 	if err != nil {
@@ -48,7 +49,7 @@ func tellForeignIn(d journal.Folder, log *slog.Logger, ours func(fs.DirEntry) bo
 	for _, e := range entries {
 		path := filepath.Join(d.Path(), e.Name())
 		switch {
-		case e.Name() == "lost+found" || strings.HasSuffix(e.Name(), ".lock"): // of the file system, and locks
+		case e.Name() == "lost+found" || strings.HasSuffix(e.Name(), ".lock"): // a folder of the file system, and lock files
 		case !ours(e):
 			if n++; n <= maxForeign {
 				log.Warn("a file that is none of ours lies in the state; it is left alone: move it away", "file", path, "kind", e.Type().String())
@@ -67,10 +68,9 @@ func tellForeignIn(d journal.Folder, log *slog.Logger, ours func(fs.DirEntry) bo
 	}
 }
 
-// ofState reports whether e belongs into the state folder itself: our folders,
-// the service's token and its socket, a log that it may have been told to write
-// there, and on Windows the configuration, which an installation may have put
-// aside.
+// ofState reports whether e belongs in the state folder itself: our folders, the
+// service's token and socket, a log that the service may write there, and on Windows
+// the configuration, which an installation may have put aside.
 func ofState(c Config, e fs.DirEntry) bool {
 	name := strings.TrimSuffix(e.Name(), ".new")
 	if e.IsDir() {
@@ -82,8 +82,8 @@ func ofState(c Config, e fs.DirEntry) bool {
 	return e.Type().IsRegular() && (slices.Contains([]string{"admin.token", "admin.listen", "certpush.toml", "certpush.toml.untrusted"}, name) || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
 }
 
-// ofSeries reports whether e is a segment of one of these series or its keys, or
-// the list of another program's.
+// ofSeries reports whether e is a segment of one of these series or the keys of one, or
+// has one of these names.
 func ofSeries(e fs.DirEntry, names ...string) bool {
 	return e.Type().IsRegular() && slices.ContainsFunc(names, func(base string) bool {
 		name := strings.TrimSuffix(e.Name(), ".new")
@@ -91,8 +91,8 @@ func ofSeries(e fs.DirEntry, names ...string) bool {
 	})
 }
 
-// ofCursors reports whether e belongs to a scanner, also one that is configured
-// no more.
+// ofCursors reports whether e belongs to a scanner, even to one that is not configured
+// any more, or tells damage.
 func ofCursors(e fs.DirEntry) bool {
 	name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".new"), ".removed")
 	if _, ok := sample.ParseDamage(name); ok {

@@ -10,18 +10,17 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/store"
 )
 
-// ErrNoState is in the error of what looks things up in a state folder that no
-// run has made yet.
+// ErrNoState is the error of a look into a state folder that no run has made yet.
 var ErrNoState = store.ErrNoState
 
-// ErrVerifying is what Verify returns while another one runs.
+// ErrVerifying is the error of Verify while another Verify runs.
 var ErrVerifying = errors.New("a verify is running already: wait for it")
 
-// look calls f with the archive. While p runs its files are read as they are;
-// else both locks are held meanwhile, so that nobody moves them.
+// look calls f with an archive. While p runs, the archive reads the files beside it.
+// While p does not run, the archive holds both locks, so that nobody moves the files.
 func (p *Pipeline) look(f func(*look.Archive) error) error {
 	if p.opening() {
-		return errOpening // the locks are its own, also while it waits for the disk
+		return errOpening // Run holds the locks, also while it waits for the disk
 	}
 	a, err := look.Open(look.Config{State: p.c.State, Journal: p.c.Journal.Dir, Trees: p.c.Trees, Scanners: p.c.Scanners, Disk: p.c.disk, Log: p.c.Log}, !p.halves().open())
 	if err != nil {
@@ -30,13 +29,13 @@ func (p *Pipeline) look(f func(*look.Archive) error) error {
 	return errors.Join(f(a), a.Close())
 }
 
-// Why tells the story of the sample that key names: an absolute path in any of
-// its versions, a SHA-256 in hex, an id, or LANE:SEGMENT:OFFSET. A Story without
-// lines and outcomes says that what is kept knows nothing of it; of a long one
-// the newest thousand are told.
+// Why returns the story of the sample that key names: an absolute path in all its
+// versions, a SHA-256 in hex, an id, or LANE:SEGMENT:OFFSET. A Story without lines and
+// outcomes means that nothing about it is kept. Of each list the newest thousand are
+// returned.
 //
-// While p does not run the state folder is locked meanwhile; ErrLocked then says
-// that another process runs it, ErrNoState that there is none.
+// While p does not run, Why locks the state folder. Then the error wraps ErrLocked if
+// another process runs, and ErrNoState if there is no state.
 func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 	err = p.look(func(a *look.Archive) error {
 		s, err = a.Why(ctx, key)
@@ -45,8 +44,8 @@ func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
 	return s, err
 }
 
-// Dead lists the dead letters in the ledger, oldest first: samples whose last
-// outcome at a scanner is dead. The errors are those of Why.
+// Dead returns the dead letters in the ledger, oldest first: samples whose last outcome
+// at a scanner is dead. The errors are those of Why.
 func (p *Pipeline) Dead(ctx context.Context) (all []DeadLetter, err error) {
 	err = p.look(func(a *look.Archive) error {
 		all, err = a.Dead(ctx)
@@ -55,10 +54,10 @@ func (p *Pipeline) Dead(ctx context.Context) (all []DeadLetter, err error) {
 	return all, err
 }
 
-// Retry journals dead letters once more, each for its scanner alone: the one
-// that id names, or all when it is empty. It returns how many now wait, and how
-// many of them could not be: their files are gone or have changed, and their
-// journal lines are pruned. One that waits already is left alone.
+// Retry journals dead letters once more, each for its scanner alone: those that id
+// names, or all if id is empty. It passes over letters that wait already. queued is how
+// many wait now because of it. unable is how many cannot be journaled: the old line is
+// pruned, and the file is gone or has changed. It works only while p runs the producer.
 func (p *Pipeline) Retry(ctx context.Context, id string) (queued, unable int, err error) {
 	prod := p.halves().producer
 	if prod == nil {
@@ -75,8 +74,9 @@ func (p *Pipeline) Retry(ctx context.Context, id string) (queued, unable int, er
 	return queued, unable, err
 }
 
-// Drop takes the dead letter that id names off the list, for good. It returns
-// how many that were: one for each scanner that gave the sample up.
+// Drop takes the dead letter that id names off the list, for good. It returns how many
+// outcomes it recorded: one for each scanner that gave the sample up. It works only
+// while p runs the consumers.
 func (p *Pipeline) Drop(ctx context.Context, id string) (n int, err error) {
 	led := p.halves().ledger
 	if led == nil {
@@ -93,11 +93,12 @@ func (p *Pipeline) Drop(ctx context.Context, id string) (n int, err error) {
 	return n, err
 }
 
-// Verify walks the trees and proves that every file is journaled in its present
-// version and has its outcomes, by index and cursors; the ledger tells which
-// they are. With fix it journals again what is not accounted for. It is for the
-// process that watches; while none runs it proves without fixing, under the
-// state folder's locks. The errors are those of Why.
+// Verify walks the trees and proves that each file is journaled in its present version,
+// and has its outcomes or waits for them. It uses index and cursors; the ledger tells
+// the outcomes. With fix it journals the files again that are not accounted for.
+//
+// It works in the process that watches. If p does not run, it fixes nothing, and locks
+// the state folder meanwhile. The errors are those of Why, and ErrVerifying.
 func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
 	now := p.halves()
 	switch {

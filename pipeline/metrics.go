@@ -4,7 +4,7 @@ package pipeline
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// gauges reads the present state from a Pipeline.
+// gauges is a collector that reads the state of a Pipeline at each request.
 type gauges struct{ p *Pipeline }
 
 var (

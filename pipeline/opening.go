@@ -22,23 +22,23 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// opening is the state while it is open: what was opened, in this order, and what is to
-// run on it.
+// opening is the state while it is open: the parts that were opened, in this order, and
+// the functions that work on it.
 type opening struct {
 	p         *Pipeline
 	dirs      *store.Folders
-	tails     map[string]journal.Tail // of each lane
+	tails     map[string]journal.Tail // by lane
 	lanes     *journal.Lanes
 	prod      *producer.Producer
 	led       *ledger.Ledger
 	consumers []*consumer.Consumer
 
-	run     []func(context.Context) error
-	closers []func() error
+	run     []func(context.Context) error // each runs until its context ends
+	closers []func() error                // of the parts that are open, in the order of opening
 }
 
-// open takes the locks and opens what p's half needs. What is open when it fails is
-// open still, for close.
+// open takes the locks and opens what p's half needs. If it fails, the parts that are
+// open stay open: the caller calls close.
 func (o *opening) open(ctx context.Context) (err error) {
 	c := o.p.c
 	for _, half := range config.Locks(c.Half) {
@@ -63,7 +63,7 @@ func (o *opening) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// close closes what was opened, the last first.
+// close closes the open parts, the last one first.
 func (o *opening) close() (err error) {
 	for _, c := range slices.Backward(o.closers) {
 		err = errors.Join(err, c())
@@ -71,6 +71,7 @@ func (o *opening) close() (err error) {
 	return err
 }
 
+// openProducer opens the journal's lanes and a producer.
 func (o *opening) openProducer(ctx context.Context) error {
 	c := o.p.c
 	l, err := journal.OpenLanes(journal.Config{Disk: c.disk, Dir: c.Journal.Dir, First: o.dirs.First, CutSize: c.Journal.CutSize, Sync: c.Journal.Sync}, c.Journal.CutEvery, c.Log)
@@ -93,7 +94,7 @@ func (o *opening) openProducer(ctx context.Context) error {
 	return nil
 }
 
-// openConsumers opens the ledger, the cache where a scanner has one, and a consumer for
+// openConsumers opens the ledger, the cache if a scanner uses it, and a consumer for
 // each scanner.
 func (o *opening) openConsumers(ctx context.Context) (err error) {
 	c := o.p.c
@@ -144,7 +145,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 	return nil
 }
 
-// openCache opens the cache of verdicts where a scanner has one, else it returns nil.
+// openCache opens the cache of verdicts. It returns nil if no scanner uses it.
 func (o *opening) openCache(ctx context.Context) (*cache.Cache, error) {
 	c, longest := o.p.c, time.Duration(0)
 	for _, s := range c.Scanners {
@@ -161,8 +162,8 @@ func (o *opening) openCache(ctx context.Context) (*cache.Cache, error) {
 	return known, nil
 }
 
-// putAside renames the cursors of scanners that are no longer configured: they would
-// hold segments back for ever.
+// putAside renames the cursors of scanners that are not configured any more. Otherwise
+// they would hold segments back for ever.
 func (o *opening) putAside() error {
 	dir := o.dirs.Cursors
 	for _, lane := range sample.Lanes {
@@ -184,17 +185,19 @@ func (o *opening) putAside() error {
 	return nil
 }
 
-// keepKeys returns what keeps the keys of the series in dir while it runs.
+// keepKeys returns a function that keeps the keys of the series in dir, until its
+// context ends.
 func keepKeys(c Config, dir journal.Folder, bases ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return journal.KeepKeys(ctx, dir, bases, sample.KeysOf, c.Journal.MinFree, c.Log)
 	}
 }
 
-// errInside says that one of the state's own files may not be read or written,
-// although the folder may be: it is waited for.
+// errInside says that we may not read or write one of the state's own files, although
+// we may use the folder. Run waits until we may.
 var errInside = errors.New("a file of the state is not ours to use: let the user that certpush runs as read and write it")
 
+// inside adds errInside to an error of missing permission.
 func inside(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: %w", errInside, err)

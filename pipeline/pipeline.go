@@ -10,7 +10,7 @@
 //	cursor passes only samples that have theirs. A crash can repeat a push; it
 //	cannot lose one.
 //
-// The way, top to bottom (internal/producer, then internal/consumer):
+// The way of a sample (internal/producer, then internal/consumer):
 //
 //	tree --event--> settle --> Sample --> journal --> index          producer
 //	  \--sweep (what the index does not know)--^ |
@@ -20,17 +20,21 @@
 //
 // Invariants:
 //
-//  1. Events are hints. The tree itself, held against the index, is the truth:
-//     every doubt ends in a sweep.
-//  2. Consumers are handed durable lines only.
-//  3. An outcome is durable in the ledger before the cursor passes its line; at
-//     start the ledger's tail tells which lines ahead of a cursor are finished.
-//  4. At most `workers` samples are pushed and not yet recorded, so a crash
-//     repeats at most that many.
-//  5. Only an answer that is tied to its sample and that the grammar knows is a
-//     verdict. A failed try counts only when the scanner judged something since.
-//  6. Nothing is pruned ahead of a cursor or of the index's mark on disk.
+//  1. Events are hints. The tree itself, compared with the index, is the truth: each
+//     doubt ends in a sweep.
+//  2. A consumer gets only durable lines.
+//  3. An outcome is durable in the ledger before the cursor passes its line. At start
+//     the ledger's tail tells which lines ahead of a cursor are finished.
+//  4. At most `workers` samples are pushed and not recorded yet. So a crash repeats at
+//     most that many pushes.
+//  5. An answer is a verdict only if it is tied to its sample and the grammar knows it.
+//     A failed try counts only if the scanner judged another sample, or the canary,
+//     since.
+//  6. No segment is pruned ahead of a cursor or of the index's mark on disk.
 //  7. A sample is never altered.
+//
+// Goroutines: Run starts those of the producer, the consumers, the ledger, the cache
+// and the keys, and waits for all of them. Any goroutine may call the other methods.
 package pipeline
 
 import (
@@ -54,43 +58,44 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// ErrLocked is in Run's error when another process holds the state or the
-// journal folder for the same half.
+// ErrLocked is the error if another process holds the state or the journal folder for
+// the same half.
 var ErrLocked = journal.ErrLocked
 
-// openAgain is how long a state that the disk refuses to open is left alone.
+// openAgain is how long Run waits before it tries again to open a state that the disk
+// refused.
 const openAgain = 2 * time.Second
 
-// Pipeline is the way of a sample. Take New, then Run.
+// Pipeline is the way of a sample. Call New, then Run.
 type Pipeline struct {
 	c     Config
 	taken *producer.Metrics
 	given *consumer.Metrics
 
-	verifying   sync.Mutex            // held by the one verify that runs
-	unaccounted atomic.Pointer[int64] // by the last verify
+	verifying   sync.Mutex            // the Verify that runs holds it
+	unaccounted atomic.Pointer[int64] // the number of the last Verify; nil: there was none
 
 	trouble condition.Condition // the state cannot be opened
 
 	mu      sync.Mutex // guards the fields below
-	running bool       // Run has not returned
+	running bool       // Run has begun and has not returned
 	now     halves
 }
 
-// halves are what runs while the state is open.
+// halves holds the parts that run while the state is open.
 type halves struct {
-	started   time.Time
-	producer  *producer.Producer // nil: the producer is another process
+	started   time.Time          // when the state was opened last
+	producer  *producer.Producer // nil: another process has the producer
 	consumers []*consumer.Consumer
-	lanes     *journal.Lanes // nil: as the producer
-	ledger    *ledger.Ledger // nil: the consumers are another process
+	lanes     *journal.Lanes // nil: as with producer
+	ledger    *ledger.Ledger // nil: another process has the consumers
 }
 
 // open reports whether the state is open.
 func (h halves) open() bool { return h.producer != nil || h.consumers != nil }
 
-// New checks c and returns a Pipeline at rest: nothing is opened or started. The
-// error says what is wrong with c.
+// New checks c and returns a Pipeline that does not run yet. It opens and starts
+// nothing. The error says what is wrong with c.
 func New(c Config) (*Pipeline, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -112,17 +117,17 @@ func New(c Config) (*Pipeline, error) {
 	return p, nil
 }
 
-// Run watches, journals and pushes until ctx ends. It returns when all that it
-// started has stopped: nil after a clean stop, an error with ErrLocked when
-// another process holds the folders. While the disk refuses to open the state it
-// waits; Ready says so.
+// Run watches, journals and pushes until ctx ends. It returns when all that it started
+// has stopped. The error is nil after a clean stop, and wraps ErrLocked if another
+// process holds the folders. While the disk refuses to open the state, Run waits and
+// tries again; Ready says so.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.runs(true)
 	defer p.runs(false)
 	for {
 		err := p.run(ctx)
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return nil // stopped while it opened
+			return nil // ctx ended while the state was being opened
 		}
 		if err == nil || ctx.Err() != nil || !store.Refuses(err) && !errors.Is(err, store.ErrHeld) && !errors.Is(err, errInside) {
 			return err
@@ -140,13 +145,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 }
 
+// runs notes whether Run runs.
 func (p *Pipeline) runs(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = on
 }
 
-// run opens the state, runs both halves until ctx ends, and closes what it opened.
+// run opens the state, runs both halves until ctx ends, and closes the state.
 func (p *Pipeline) run(ctx context.Context) (err error) {
 	o := &opening{p: p, tails: map[string]journal.Tail{}}
 	defer func() {

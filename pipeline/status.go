@@ -4,8 +4,8 @@ package pipeline
 
 import "time"
 
-// Status is what waits, how old it is, and how trees and scanners do. Its JSON
-// form is what `status --json` prints.
+// Status says how many samples wait, the age of the oldest one, and the state of each
+// tree and scanner. `status --json` prints its JSON form.
 type Status struct {
 	Version  string          `json:"version"`
 	Started  time.Time       `json:"started"`

@@ -16,7 +16,7 @@ type (
 	Sample = sample.Sample
 	// Outcome is how the push of one sample to one scanner ended.
 	Outcome = sample.Outcome
-	// At is a line's position in the journal.
+	// At is the place of a line in the journal.
 	At = sample.At
 	// Try is a failed try that counted against its sample.
 	Try = sample.Try
@@ -40,25 +40,25 @@ const (
 
 // The reasons of skipped and dead that are ours.
 const (
-	ReasonChanged    = sample.ReasonChanged    // no longer the version that its line names
-	ReasonOutside    = sample.ReasonOutside    // below no configured tree
-	ReasonTooLarge   = sample.ReasonTooLarge   // above its tree's max_size
-	ReasonUnreadable = sample.ReasonUnreadable // reading it failed every time
-	ReasonBusy       = sample.ReasonBusy       // another program held it for longer than settle_limit
+	ReasonChanged    = sample.ReasonChanged    // the file is not the version of its line any more
+	ReasonOutside    = sample.ReasonOutside    // the path is below no configured tree
+	ReasonTooLarge   = sample.ReasonTooLarge   // larger than its tree's max_size
+	ReasonUnreadable = sample.ReasonUnreadable // reading it failed at each try
+	ReasonBusy       = sample.ReasonBusy       // another program held it longer than settle_limit
 	ReasonDropped    = sample.ReasonDropped    // a dead letter that an operator dropped
 )
 
-// HostAntivirus is the signature of a sample that another anti-virus on this host
-// keeps from being read.
+// HostAntivirus is the signature if another anti-virus on this host removed the sample
+// or keeps us from reading it.
 const HostAntivirus = sample.HostAntivirus
 
-// What a Config is made of.
+// The types of a Config's fields.
 type (
 	// Half says which halves of the pipeline this process runs.
 	Half = config.Half
 	// Tree is a watched directory and all below it.
 	Tree = config.Tree
-	// Journal says where the lines go and when segments are cut and pruned.
+	// Journal says where the lines go, and when segments are cut and pruned.
 	Journal = config.Journal
 	// Ledger says how much of the record of outcomes is kept.
 	Ledger = config.Ledger
@@ -79,30 +79,30 @@ const (
 // DefaultScanner is the scanner when none is configured: the built-in hash list.
 const DefaultScanner = config.DefaultScanner
 
-// What Status tells.
+// The types of a Status's fields.
 type (
 	// TreeStatus is one tree's part of a Status.
 	TreeStatus = producer.TreeStatus
-	// ScannerStatus is one scanner's part of a Status. At every instant
-	// Journaled = Done + Gone + Skipped + Dead + Waiting; Waiting counts those in
-	// flight.
+	// ScannerStatus is one scanner's part of a Status. At every moment Journaled = Done
+	// + Gone + Skipped + Dead + Waiting. Waiting includes the samples in flight.
 	ScannerStatus = consumer.Status
 )
 
-// What the looks tell.
+// The answers of Why, Dead and Verify.
 type (
-	// Story is what journal and ledger know of a sample, each part in order of time.
+	// Story is what journal and ledger say about a sample. Each list is in order of
+	// time.
 	Story = look.Story
 	// Journaled is a journal line and its place.
 	Journaled = look.Journaled
-	// Pending is a line that a configured scanner has no outcome for.
+	// Pending is a line that has no outcome of a configured scanner yet.
 	Pending = look.Pending
-	// DeadLetter is a sample that a scanner's consumer gave up.
+	// DeadLetter is a sample that the consumer of one scanner gave up.
 	DeadLetter = look.DeadLetter
-	// Proof is what a verify found. Its numbers count files, once for each
-	// configured scanner; excluded ones count once.
+	// Proof is the result of a Verify. Its numbers count files, once for each
+	// configured scanner. Files and Excluded count each file once.
 	Proof = look.Proof
-	// Unaccounted is a file that nobody will push.
+	// Unaccounted is a file that will not be pushed to a scanner.
 	Unaccounted = look.Unaccounted
 )
 
