@@ -11,15 +11,15 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// asked is a disk of Pebble's that asks before each operation that changes
-// something, as disktest.Disk does: it may fail, with or without its effect, or
-// be forgotten.
+// asked is a disk of Pebble. Before each operation that changes something it asks the
+// test, as disktest.Disk does. The operation may fail, with or without its effect, or
+// succeed without effect.
 type asked struct {
 	vfs.FS
 	before func(disktest.Op) error
 }
 
-// do asks and, unless it is refused, applies.
+// do asks, and applies the operation unless it is refused.
 func (a *asked) do(kind, path string, apply func() error) error {
 	refused := a.before(disktest.Op{Kind: "store " + kind, Path: path})
 	var applied disktest.Applied
@@ -63,7 +63,8 @@ func (a *asked) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.Fil
 	return a.opened("reuse", to, func() (vfs.File, error) { return a.FS.ReuseForWrite(from, to, c) })
 }
 
-// OpenDir implements vfs.FS. It changes nothing, but what it opens is synced.
+// OpenDir implements vfs.FS. It changes nothing, but the folder that it opens will be
+// synced.
 func (a *asked) OpenDir(name string) (vfs.File, error) {
 	f, err := a.FS.OpenDir(name)
 	if err != nil {
@@ -98,7 +99,7 @@ type askedFile struct {
 	path string
 }
 
-// Write implements vfs.File. A failure with effect leaves half of the bytes.
+// Write implements vfs.File. A failure that takes effect leaves half of the bytes.
 func (f askedFile) Write(b []byte) (n int, err error) {
 	refused := f.a.before(disktest.Op{Kind: "store write", Path: f.path})
 	var applied disktest.Applied

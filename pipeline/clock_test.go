@@ -25,15 +25,16 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// jumps is a clock that runs, is set back a day, and ahead a year, and back.
+// jumps returns times of a clock that runs, is set back a day, then ahead a year, and
+// then back.
 func jumps() []time.Time {
 	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	day, year := 24*time.Hour, 365*24*time.Hour
 	return []time.Time{at, at.Add(time.Minute), at.Add(-day), at.Add(-day + time.Minute), at.Add(year), at.Add(year + time.Minute), at.Add(2 * time.Minute), at.Add(day)}
 }
 
-// TestClockJumpsInTheJournal: segments keep the order of their cutting, lines are
-// pushed in it, and nothing is pruned but what is finished and more than is kept.
+// TestClockJumpsInTheJournal: segments keep the order in which they were cut, and lines
+// are pushed in that order. Only finished segments beyond keep are pruned.
 func TestClockJumpsInTheJournal(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *Config) { c.Journal.CutEvery, c.Journal.Keep = time.Hour, 1000 })
@@ -52,13 +53,13 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 		t.Fatalf("%d segments sealed, %d left: %q", len(paths), len(all), all)
 	}
 	var order []string
-	for _, s := range l.lines("live") { // in the order of the names
+	for _, s := range l.lines("live") { // in the order of the segments' names
 		order = append(order, s.Path)
 	}
 	if !slices.Equal(order, paths) {
 		t.Errorf("order %q, want %q", order, paths)
 	}
-	// Only their number and the cursors count, never their age. The next line takes
+	// What counts is their number and the cursors, never their age. The next line takes
 	// the cursor past the last of them.
 	paths = append(paths, l.write("next", "x"))
 	l.judged(paths...)
@@ -67,7 +68,7 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 		t.Errorf("left %q of %q", left, all)
 	}
 	l.halt()
-	l.start() // nothing is pushed again, whatever the time is
+	l.start() // nothing is pushed again, whatever time it is
 	l.swept()
 	l.judged(l.write("last", "x"))
 	l.halt()
@@ -76,8 +77,8 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 	}
 }
 
-// TestClockJumpsInTheLedger: it is cut when the day is another, in either
-// direction; names keep their order, and no more is pruned than keep says.
+// TestClockJumpsInTheLedger: the ledger is cut when the day changes, forward or back.
+// Segments keep their order, and only those beyond keep are pruned.
 func TestClockJumpsInTheLedger(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

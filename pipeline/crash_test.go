@@ -29,7 +29,7 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// rig is a pipeline on a disk that can lose power, beside a real tree.
+// rig is a pipeline on a disk that can lose power, and a real tree.
 type rig struct {
 	t       testing.TB
 	drop    string
@@ -37,12 +37,12 @@ type rig struct {
 	store   *vfs.MemFS
 	scanner *scantest.Server
 	told    *told
-	faults  bool // operations fail
+	faults  bool // the test lets operations fail
 	config  Config
 }
 
-// told is what a pipeline said of outcomes: path by place of the line, and what
-// it said twice.
+// told notes the outcomes that a pipeline told: at has the path by the place of the
+// line, and twice the places that were told twice. mu guards both.
 type told struct {
 	mu    sync.Mutex
 	at    map[string]string
@@ -91,7 +91,7 @@ func rigConfig(drop string, d store.Disk, s config.Scanner, to *told) Config {
 	}
 }
 
-// received returns what the scanner was handed, where there is one.
+// received returns the samples that the scanner received, if there is a scanner.
 func (r *rig) received() []scantest.Received {
 	if r.scanner == nil {
 		return nil
@@ -99,13 +99,13 @@ func (r *rig) received() []scantest.Received {
 	return r.scanner.Received()
 }
 
-// each has before asked before every operation of both views of the disk.
+// each makes both views of the disk call before ahead of every operation.
 func (r *rig) each(before func(disktest.Op) error) {
 	r.files.Before = before
 	r.config.disk.Pebble = &asked{r.store, before}
 }
 
-// run runs the pipeline while during does, and stops it.
+// run runs the pipeline until during returns.
 func (r *rig) run(during func(*Pipeline)) {
 	r.t.Helper()
 	p, err := New(r.config)
@@ -117,7 +117,8 @@ func (r *rig) run(during func(*Pipeline)) {
 	go func() { ended <- p.Run(ctx) }()
 	during(p)
 	cancel()
-	// At a stop a fault may be told; what it spoiled the next start mends.
+	// With faults a stop may return an error. The next start repairs what the fault
+	// left.
 	if err := <-ended; err != nil && !r.faults {
 		r.t.Error(err)
 	}
@@ -133,7 +134,7 @@ func (r *rig) cursors() journal.Folder {
 	return dir
 }
 
-// drops writes n files.
+// drops drops n files.
 func (r *rig) drops(from, n int) {
 	r.t.Helper()
 	for i := from; i < from+n; i++ {
@@ -150,7 +151,7 @@ func (r *rig) put(p *Pipeline, from, n int) {
 	r.settled(p, from+n)
 }
 
-// settled waits until the sweep at start is over and n files have outcomes.
+// settled waits until the sweep at start has ended and n files have outcomes.
 func (r *rig) settled(p *Pipeline, n int) {
 	r.t.Helper()
 	waitFor(r.t, fmt.Sprintf("%d files with an outcome", n), func() bool {
@@ -162,7 +163,7 @@ func (r *rig) settled(p *Pipeline, n int) {
 	})
 }
 
-// ledgerOf returns the paths of a disk's outcomes by the place of their line.
+// ledgerOf returns the paths of the outcomes on a disk by the place of their line.
 func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -177,11 +178,11 @@ func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 	for _, name := range names {
 		text, err := journal.LoadText(dir, name)
 		if err != nil {
-			continue // there is no active segment, or it was cut just now
+			continue // there is no active segment, or it was just cut
 		}
 		for line := range strings.Lines(text) {
 			var o struct{ Path, At, Reason string }
-			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &o) == nil { // else the torn end
+			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &o) == nil { // otherwise it is the torn last line
 				found[o.At] = ended(o.Path, o.Reason)
 			}
 		}
@@ -189,8 +190,7 @@ func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 	return found
 }
 
-// scene is what a rig does: files in three waves, cuts of both kinds, sweeps, and
-// pruning of journal and ledger.
+// scene drops files in three waves, cuts journal and ledger, sweeps, and prunes both.
 func (r *rig) scene() {
 	r.t.Helper()
 	r.run(func(p *Pipeline) {
@@ -203,7 +203,8 @@ func (r *rig) scene() {
 				at, _ := journal.LoadCursor(r.cursors(), "clamav.live") // missing while it is zero
 				return at == stand[journal.Live] && c.SavedMark() == mark
 			})
-			// Between two ticks of those who tend for themselves, and again as they do.
+			// This cuts as the pipeline's own goroutines do. They may be cutting now:
+			// then we try again.
 			for _, cut := range []func(time.Time) error{now.lanes.Lane(journal.Live).Cut, now.ledger.Cut} {
 				waitFor(r.t, "a cut", func() bool { return cut(time.Now()) == nil })
 			}
@@ -212,13 +213,13 @@ func (r *rig) scene() {
 		if err := now.producer.Index().Sync(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
-		// The ledger first: lines whose outcomes are gone must not be read again. All
-		// goes that the mark lets go.
+		// Prune the ledger before the journal: lines whose outcomes are gone must not
+		// be read again. All segments before the mark go.
 		waitFor(r.t, "the ledger tended", func() bool {
 			return now.ledger.Tend(time.Now(), 0, []ledger.Mark{now.consumers[0].SavedMark()}) == nil
 		})
 	})
-	r.drops(9, 2) // while nobody looks: the sweep's
+	r.drops(9, 2) // while nothing runs: the sweep at start must find them
 	r.run(func(p *Pipeline) {
 		r.put(p, 11, 1)
 		prod := p.halves().producer
@@ -231,21 +232,21 @@ func (r *rig) scene() {
 
 const sceneFiles = 12
 
-// cut is what a power cut left, and what the scanner had received by then.
+// cut is the state after a power cut, and what the scanner had received until then.
 type cut struct {
 	op       disktest.Op
 	files    *disktest.Disk
 	store    *vfs.MemFS
 	received []scantest.Received
-	recorded map[string]string // of what was told: path by place of the line
+	recorded map[string]string // outcomes that were told: path by the place of the line
 	again    bool              // a file may be journaled again although its line has no outcome yet
 }
 
-// nothing is the share of what was not synced that a cut leaves: none.
+// nothing cuts the power so that nothing is left of what was not synced.
 func nothing(d *disktest.Disk) *disktest.Disk { return d.Cut(0) }
 
-// cuts runs a scene and cuts the power before each operation and after the last.
-// fault, which may be nil, may spoil operations.
+// cuts runs a scene. It cuts the power before each operation and at the end, and
+// returns the states that are left. fault may let operations fail; it may be nil.
 func (r *rig) cuts(scene func(), left func(*disktest.Disk) *disktest.Disk, fault func(disktest.Op) error) []cut {
 	r.t.Helper()
 	var mu sync.Mutex
@@ -253,7 +254,7 @@ func (r *rig) cuts(scene func(), left func(*disktest.Disk) *disktest.Disk, fault
 	before := func(op disktest.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		// The index's view first: it may lag, as it does in life.
+		// Copy the index first. It may lag behind the files, as it may on a real disk.
 		store := r.store.CrashClone(vfs.CrashCloneCfg{})
 		all = append(all, cut{op, left(r.files), store, r.received(), r.told.all(), false})
 		if fault != nil {
@@ -269,7 +270,7 @@ func (r *rig) cuts(scene func(), left func(*disktest.Disk) *disktest.Disk, fault
 	return all
 }
 
-// check starts a pipeline on what a cut left and says what is wrong with it.
+// check starts a pipeline on the state after a cut and returns what is wrong with it.
 func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	t.Helper()
 	say := func(format string, args ...any) {
@@ -342,11 +343,11 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	return wrong
 }
 
-// heldBy marks the path of a line that ended because another program held its file:
-// the file is journaled again, and has its outcome by another line.
+// heldBy marks the path of a line that ended because another program held its file. The
+// file is journaled again, and gets its outcome by the new line.
 const heldBy = "held: "
 
-// ended returns a line's path as it is noted once it has an outcome.
+// ended returns the path that told notes for a line with an outcome.
 func ended(path, reason string) string {
 	if reason == sample.ReasonBusy {
 		return heldBy + path
@@ -354,8 +355,8 @@ func ended(path, reason string) string {
 	return path
 }
 
-// haveEnded reports whether each of names has an outcome. Others, as bare lines of
-// other folders, have theirs too.
+// haveEnded reports whether each path of names has an outcome. Other paths, such as
+// bare lines of other folders, may have outcomes too.
 func haveEnded(names map[string]string, outcomes ...map[string]string) bool {
 	have := map[string]bool{}
 	for _, all := range outcomes {
@@ -371,7 +372,7 @@ func haveEnded(names map[string]string, outcomes ...map[string]string) bool {
 	return true
 }
 
-// lines returns the paths of a disk's journal lines by their place.
+// lines returns the paths of the journal lines on a disk by their place.
 func (c cut) lines(t testing.TB) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -399,7 +400,7 @@ func (c cut) lines(t testing.TB) map[string]string {
 	return found
 }
 
-// taken reports whether every file is journaled, as the index knows.
+// taken reports whether the index knows each file.
 func taken(p *Pipeline, names map[string]string) bool {
 	prod := p.halves().producer
 	for _, path := range names {
@@ -413,8 +414,8 @@ func taken(p *Pipeline, names map[string]string) bool {
 	return true
 }
 
-// backed reports whether a line that has an outcome is on the disk, or behind the
-// cursor and pruned: only durable lines are handed out.
+// backed reports whether the line of an outcome is on the disk, or is behind the cursor
+// and pruned. Otherwise a consumer got a line that was not durable.
 func (c cut) backed(t testing.TB, lines map[string]string, place, path string) bool {
 	t.Helper()
 	at, _ := sample.ParseAt(place)
@@ -447,7 +448,7 @@ func hashes(t testing.TB, drop string) map[string]string {
 	return all
 }
 
-// inMemory leaves a test out where it runs a second time, on another system: it
+// inMemory skips a test when the tests run for a second time, on another system: it
 // takes a minute, and its disk is the same everywhere.
 func inMemory(t *testing.T) {
 	t.Helper()
@@ -456,9 +457,10 @@ func inMemory(t *testing.T) {
 	}
 }
 
-// TestCrashAtEveryOperation cuts the power before each operation on the state's
-// files, and so also after each: once nothing that was not synced is left, once
-// half of what was appended, and once of each folder's names the last change alone.
+// TestCrashAtEveryOperation cuts the power before each operation on the state's files,
+// and so also after each. It does so three times: with nothing left of what was not
+// synced, with half of the bytes that were appended, and with only the last change of
+// the names in each folder.
 func TestCrashAtEveryOperation(t *testing.T) {
 	inMemory(t)
 	for name, left := range map[string]func(*disktest.Disk) *disktest.Disk{

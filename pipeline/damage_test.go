@@ -34,7 +34,7 @@ func (l *lab) judged(paths ...string) {
 	})
 }
 
-// journalAlone has n files journaled, in several segments, by a producer alone.
+// journalAlone lets a producer alone journal n files, in several segments.
 func journalAlone(t *testing.T, n int) (l *lab, paths []string) {
 	l = newLab(t)
 	l.c.Half, l.c.Journal.CutSize = config.ProducerOnly, 1500
@@ -92,8 +92,8 @@ func TestASealedSegmentLostItsEnd(t *testing.T) {
 	l.judged(paths...)
 }
 
-// Cursors that were deleted are made good by the ledger, also where a mark says
-// that not all of it is needed.
+// TestCursorsAreDeletedAndTheMarkIsKept: the ledger makes up for cursors that were
+// deleted, even if a mark says that not all of the ledger is needed.
 func TestCursorsAreDeletedAndTheMarkIsKept(t *testing.T) {
 	l := newLab(t)
 	l.start()
@@ -117,7 +117,7 @@ func TestCursorsAreDeletedAndTheMarkIsKept(t *testing.T) {
 	}
 }
 
-// apart returns a producer and a consumer that would run in two processes.
+// apart returns a producer and a consumer as they would run in two processes.
 func apart(t *testing.T) (w, r *lab) {
 	dir := t.TempDir()
 	w, r = newLab(t), newLab(t)
@@ -126,8 +126,8 @@ func apart(t *testing.T) (w, r *lab) {
 	return w, r
 }
 
-// The consumer cannot write the journal, so it tells the producer of the other
-// process what it could not read.
+// TestApartAnUnreadableLineIsJournaledAgain: the consumer cannot write the journal, so
+// it tells the producer in the other process which lines it could not read.
 func TestApartAnUnreadableLineIsJournaledAgain(t *testing.T) {
 	w, r := apart(t)
 	w.start()
@@ -152,8 +152,8 @@ func TestApartAnUnreadableLineIsJournaledAgain(t *testing.T) {
 	})
 }
 
-// A torn tail that a consumer saw is gone for it too once the producer of the
-// other process has cut it off.
+// TestApartATornTailIsCutOff: a consumer saw a torn tail. When the producer of the
+// other process has cut it off, it is gone for the consumer too.
 func TestApartATornTailIsCutOff(t *testing.T) {
 	w, r := apart(t)
 	w.start()
@@ -169,7 +169,7 @@ func TestApartATornTailIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	// A follower of our own hears of it about when the consumer's does.
+	// Our own follower hears of the change at about the same time as the consumer's.
 	dir, err := journal.OS.OpenFolder(w.c.Journal.Dir)
 	must(t, err)
 	defer dir.Close()
@@ -190,8 +190,8 @@ func TestApartATornTailIsCutOff(t *testing.T) {
 	r.judged(paths...)
 }
 
-// A line of the ledger that is longer than any finishes nothing, and the rest
-// counts.
+// TestTheLedgerHoldsGarbage: a ledger line that is too long finishes nothing, and the
+// other lines count.
 func TestTheLedgerHoldsGarbage(t *testing.T) {
 	l := newLab(t)
 	a := l.write("a", "x")
@@ -217,8 +217,8 @@ func TestTheLedgerHoldsGarbage(t *testing.T) {
 	}
 }
 
-// Samples that the scanner is slow with keep no others waiting while workers are
-// free.
+// TestSlowSamplesKeepNoneWaiting: while samples are slow, others do not wait as long as
+// workers are free.
 func TestSlowSamplesKeepNoneWaiting(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers = 8 }))
@@ -238,10 +238,10 @@ func TestSlowSamplesKeepNoneWaiting(t *testing.T) {
 	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("it waited %v", took)
 	}
-	d.Set(scantest.Refuse) // lets go of the slow ones
+	d.Set(scantest.Refuse) // ends the slow ones
 }
 
-// Of a tree in a tree the deeper one counts.
+// TestTreeInTree: if a tree lies in another one, the deeper tree counts.
 func TestTreeInTree(t *testing.T) {
 	l := newLab(t)
 	small := filepath.Join(l.drop, "small")
@@ -263,8 +263,8 @@ func pos(segment uint64, offset int64) journal.Pos {
 }
 
 // TestDamageIsToldBeforeTheCursorPasses: wherever the power is cut while damage is
-// found and mended, each file has its outcome in the end. The first time the disk
-// does not let it be told: that is tried again after cursors were saved.
+// found and repaired, each file has its outcome in the end. The disk refuses the first
+// file that tells damage; it is written later, after cursors were saved.
 func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
 	inMemory(t)
 	for _, cause := range []func(text []byte) []byte{badPath, badBytes} {
@@ -292,9 +292,9 @@ func badBytes(text []byte) []byte {
 	return bytes.ReplaceAll(text, []byte(`"size":`), []byte("\x00size\":"))
 }
 
-// unreadable has lines become unreadable before anybody read them; their files are
-// known to the index, so that no sweep journals them for itself. finds is the half
-// that finds them before both halves go on.
+// unreadable is a scene in which lines become unreadable before a consumer read them.
+// The index knows their files, so no sweep journals them. finds is the half that runs
+// first and finds them; then both halves run.
 func unreadable(cause func(text []byte) []byte, finds config.Half, left func(*disktest.Disk) *disktest.Disk) scene {
 	return func(t *testing.T, skip func(disktest.Op) error) []string {
 		drop := t.TempDir()

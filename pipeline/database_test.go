@@ -15,8 +15,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// A clamd that loads its database anew, again and again, makes no dead letters, and
-// tells its version whole in each session.
+// TestDatabaseReloadsUnderLoad: a clamd that reloads its database again and again makes
+// no dead letters, and tells its whole version in each session.
 func TestDatabaseReloadsUnderLoad(t *testing.T) {
 	d := scantest.Clamd(t)
 	l := newLab(t, clamd(d.UnixAddr, func(s *config.Scanner) { s.Workers, s.Cache = 4, time.Hour }))

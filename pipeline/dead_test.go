@@ -41,7 +41,7 @@ func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	if _, _, err := l.p.Retry(context.Background(), "0123456789abcdef"); err == nil {
 		t.Error("an id that nobody has is accepted")
 	}
-	// It fails once more: it stays a dead letter, and is the younger one now.
+	// The retry fails too. The sample stays a dead letter, and is now the newest one.
 	if n, unable, err := l.p.Retry(context.Background(), all[0].ID()); n != 1 || unable != 0 || err != nil {
 		t.Fatal(n, unable, err)
 	}
@@ -49,7 +49,7 @@ func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	if again := l.dead(); len(again) != 2 || again[1].Outcome.Path != one || again[1].Again || again[1].ID() != all[0].ID() {
 		t.Fatalf("%+v", again)
 	}
-	// Now the scanner is mended.
+	// Now the scanner works again.
 	d.SetFailOn("")
 	if n, err := l.p.Drop(context.Background(), all[1].ID()); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -64,7 +64,8 @@ func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	if left := l.dead(); len(left) != 0 {
 		t.Fatalf("%+v", left)
 	}
-	// All of that is on record, survives a restart, and pushes nothing more.
+	// All of that is recorded: after a restart it is still known, and nothing is pushed
+	// again.
 	l.halt()
 	l.start()
 	l.swept()
@@ -79,7 +80,7 @@ func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	}
 }
 
-// A letter that waits again says so, and is not queued twice.
+// TestRetryOnce: a letter that waits again says so, and is not journaled twice.
 func TestRetryOnce(t *testing.T) {
 	d := scantest.Start(t, "tcp")
 	d.SetFailOn("bad")
@@ -105,7 +106,8 @@ func TestRetryOnce(t *testing.T) {
 	l.await(2)
 }
 
-// A retry is for one scanner: the other has its outcome, and is not asked again.
+// TestRetryIsForItsScannerAlone: the other scanner has its outcome and does not get the
+// sample again.
 func TestRetryIsForItsScannerAlone(t *testing.T) {
 	bad, good := scantest.Start(t, "tcp"), scantest.Start(t, "tcp")
 	bad.SetFailOn("bad")
@@ -138,7 +140,7 @@ func TestRetryOfABarePathAndOfAFileThatIsGone(t *testing.T) {
 	d := scantest.Start(t, "tcp")
 	d.SetFailOn("bad")
 	l := newLab(t, failing(d), func(c *Config) {
-		c.Trees[0].Exclude = []string{"out/**"} // only bare lines name what is there
+		c.Trees[0].Exclude = []string{"out/**"} // only bare lines name the files there
 	})
 	bare, gone := l.write("out/bare", "bad bare"), l.write("out/gone", "bad gone")
 	l.start()
@@ -217,7 +219,7 @@ func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
 	l.write("a", eicar())
 	first := l.await(1)[0]
 	asked := d.Count(scantest.EICAR())
-	l.until("a cached verdict", func() bool { // remembering does not wait
+	l.until("a cached verdict", func() bool { // the verdict is written to the cache in the background
 		n := len(l.outcomes())
 		l.write(fmt.Sprint("again", n), eicar())
 		return l.await(n + 1)[n].Cached
@@ -230,7 +232,8 @@ func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
 	if now := d.Count(scantest.EICAR()); now != asked+len(all)-2 {
 		t.Errorf("the scanner was asked %d times, then %d, for %d samples", asked, now, len(all))
 	}
-	// It is there after a restart; the canary asks the scanner itself.
+	// The verdict is still cached after a restart. The canary goes to the scanner
+	// itself.
 	l.halt()
 	l.start()
 	l.swept()
@@ -239,7 +242,7 @@ func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
 	if o := l.await(n + 1)[n]; !o.Cached {
 		t.Errorf("after a restart: %+v", o)
 	}
-	// A new version knows better.
+	// A new version may judge differently.
 	d.SetVersion("ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026")
 	l.until("a verdict of the new version", func() bool {
 		n := len(l.outcomes())

@@ -19,10 +19,10 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// nest makes levels folders, each called name in the one before, below dir; each
-// tells the folder of a level and returns whether a file f is to lie in it. It
-// returns the files' paths. They are removed at the end of the test, level by
-// level: the path of the last is too long for any call.
+// nest makes levels folders called name, each in the one before; the first is in dir.
+// file gets the level of a folder, from 1, and reports whether to write a file f there.
+// nest returns the paths of these files. At the end of the test the folders are removed
+// level by level, because the last path is too long for a system call.
 func nest(t *testing.T, dir, name string, levels int, file func(level int) bool) []string {
 	t.Helper()
 	t.Cleanup(func() { unnest(t, dir, name) })
@@ -49,11 +49,12 @@ func nest(t *testing.T, dir, name string, levels int, file func(level int) bool)
 	return paths
 }
 
-// unnest removes what nest made: the second level takes the place of the first.
+// unnest removes the folders of nest. It moves the second level to the place of the
+// first, again and again.
 func unnest(t *testing.T, dir, name string) {
 	top, up := filepath.Join(dir, name), filepath.Join(dir, "up")
 	for {
-		os.Remove(filepath.Join(top, "f")) // most have none
+		os.Remove(filepath.Join(top, "f")) // most folders have none
 		err := os.Rename(filepath.Join(top, name), up)
 		if err := os.Remove(top); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Error(err)
@@ -66,9 +67,9 @@ func unnest(t *testing.T, dir, name string) {
 	}
 }
 
-// TestThousandsOfLevels: a file below 5,000 folders (2,500 on other days than a
-// soak) is found, opened and judged; a folder whose path is longer than what is
-// entered is counted as skipped, once, and a proof does not pass over it.
+// TestThousandsOfLevels: a file below 5,000 folders (2,500 unless in a soak) is found,
+// opened and judged. A folder whose path is too long to be swept is counted as skipped,
+// once, and a proof says so.
 func TestThousandsOfLevels(t *testing.T) {
 	t.Parallel()
 	metrics := prometheus.NewRegistry()
@@ -76,7 +77,7 @@ func TestThousandsOfLevels(t *testing.T) {
 	deep := nest(t, l.drop, "d", full(2500, 5000), func(level int) bool { return level%500 == 0 })
 	long := strings.Repeat("n", 255)
 	far := nest(t, l.drop, long, 150, func(level int) bool { return level == 15 || level == 100 || level == 150 })
-	paths := append(deep, far[:2]...) // the last one's is 38 KiB
+	paths := append(deep, far[:2]...) // the path of the last one has 38 KiB
 	begun := time.Now()
 	l.start()
 	patiently(t, "all outcomes", 10*time.Millisecond, func() bool { return len(l.outcomes()) >= len(paths) })
@@ -108,8 +109,8 @@ func TestThousandsOfLevels(t *testing.T) {
 	}
 }
 
-// TestManyFilesInOneFolder: they are taken in by pieces, so they cost hardly more
-// memory than few. The consumer's side is bounded by its queue.
+// TestManyFilesInOneFolder: many files cost hardly more memory than a few, because they
+// are taken in piece by piece. The consumer's memory is bounded by its queue.
 func TestManyFilesInOneFolder(t *testing.T) {
 	if serve(t) {
 		return
@@ -130,10 +131,10 @@ func TestManyFilesInOneFolder(t *testing.T) {
 	}
 }
 
-// TestTimesThatLie: any time that a file system holds.
+// TestTimesThatLie: a file may have any time that a file system can hold.
 func TestTimesThatLie(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("/dev/shm", "certpush") // 64 bits of seconds; ext4 has 34
+	dir, err := os.MkdirTemp("/dev/shm", "certpush") // it has 64 bits of seconds; ext4 has 34
 	if err != nil {
 		t.Skipf("no tmpfs to be had here: %v", err)
 	}
@@ -148,7 +149,7 @@ func TestTimesThatLie(t *testing.T) {
 		for i, at := range times {
 			path := l.write(fmt.Sprint(when, i), "x")
 			must(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{Sec: at.Sec, Nsec: int64(at.Nsec)}, {Sec: at.Sec, Nsec: int64(at.Nsec)}}, 0))
-			st, err := watch.Lstat(path) // the file system may know better
+			st, err := watch.Lstat(path) // the file system may have changed the time
 			must(t, err)
 			want[path] = st.Mtime
 		}
@@ -186,8 +187,9 @@ func TestTimesThatLie(t *testing.T) {
 	}
 }
 
-// TestSizesThatLie: in /sys a file says 4096 bytes and holds fewer. That is no
-// change, which would come again: it cannot be read, and ends as a dead letter.
+// TestSizesThatLie: a file in /sys says that it has 4096 bytes, and holds fewer. That
+// is not a change, which would come again and again: the file cannot be read, and ends
+// as a dead letter.
 func TestSizesThatLie(t *testing.T) {
 	t.Parallel()
 	const dir = "/sys/kernel/mm/transparent_hugepage/khugepaged"

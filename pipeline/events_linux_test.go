@@ -18,8 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// files makes n files of one byte below dir, in folders of their own of up to a
-// thousand.
+// files makes n files of one byte below dir, in folders with up to a thousand files.
 func files(t *testing.T, dir string, n int) {
 	t.Helper()
 	for i := range n {
@@ -35,9 +34,9 @@ func files(t *testing.T, dir string, n int) {
 	}
 }
 
-// TestStoppedProcessMissesNothing: 60,000 files (a third of them on other days than
-// a soak) are dropped while the process is halted, half of them in folders that
-// are watched. The kernel's queue cannot hold that; a sweep finds what it lost.
+// TestStoppedProcessMissesNothing: 60,000 files (a third of them unless in a soak) are
+// dropped while the process is halted, half of them in watched folders. That is too
+// much for the kernel's queue; a sweep finds the files whose events were lost.
 func TestStoppedProcessMissesNothing(t *testing.T) {
 	if serve(t) {
 		return
@@ -98,8 +97,8 @@ func TestStoppedProcessMissesNothing(t *testing.T) {
 	}
 }
 
-// TestNestedFoldersInABurst: mkdir -p a/b/c and a file at once, 20,000 times in a soak;
-// meanwhile the folder above is renamed. What lies there in the end is done.
+// TestNestedFoldersInABurst: mkdir -p a/b/c and a file in it, 20,000 times in a soak;
+// meanwhile the folder above is renamed. All files that are there in the end are done.
 func TestNestedFoldersInABurst(t *testing.T) {
 	if serve(t) {
 		return
@@ -114,7 +113,7 @@ func TestNestedFoldersInABurst(t *testing.T) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		for i := range n {
-			// The folder may be renamed at any moment: then the path is made anew.
+			// The folder may be renamed at any moment: then make the path again.
 			for ok := false; !ok; {
 				dir := filepath.Join(drop, "burst", fmt.Sprint(i), "a", "b", "c")
 				err := os.MkdirAll(dir, 0o755)
@@ -133,7 +132,7 @@ func TestNestedFoldersInABurst(t *testing.T) {
 	})
 	both.Go(func() {
 		<-half
-		for i := range 5 { // away, and its name is used again
+		for i := range 5 { // move it away; then its name is used again
 			for os.Rename(filepath.Join(drop, "burst"), filepath.Join(drop, fmt.Sprint("renamed", i))) != nil {
 			}
 		}
@@ -148,8 +147,8 @@ func TestNestedFoldersInABurst(t *testing.T) {
 	t.Logf("%d files, seen by event %v, by sweep %v", total, sums["certpush_files_seen_total event"], sums["certpush_files_seen_total sweep"])
 }
 
-// TestBeyondTheWatchLimit: 1,000 watches, 10,000 folders; on other days than a soak
-// 2,000, and the sweep is asked for.
+// TestBeyondTheWatchLimit: 1,000 watches for 10,000 folders. Unless in a soak it takes
+// 2,000 folders and asks for the sweep.
 func TestBeyondTheWatchLimit(t *testing.T) {
 	if serve(t) {
 		return
@@ -174,7 +173,7 @@ func TestBeyondTheWatchLimit(t *testing.T) {
 	s.await(folders)
 	put("after")
 	if os.Getenv("SOAK") == "" {
-		s.sweep() // else it comes by itself within the minute
+		s.sweep() // otherwise it comes by itself within a minute
 	}
 	s.await(2 * folders)
 	sums := s.halt()
@@ -190,9 +189,9 @@ func TestBeyondTheWatchLimit(t *testing.T) {
 	}
 }
 
-// TestUnmountedAndMountedAgain: the tree, or a folder in it, is a mount point. What
-// comes while it is not there is found when it is back, events come again, and
-// nothing is forgotten meanwhile.
+// TestUnmountedAndMountedAgain: the tree, or a folder in it, is a mount point. Files
+// that are dropped while it is not mounted are found when it is mounted again. Then
+// events come again, and nothing was forgotten meanwhile.
 func TestUnmountedAndMountedAgain(t *testing.T) {
 	for name, rel := range map[string]string{"tree": ".", "folder": "a/b"} {
 		t.Run(name, func(t *testing.T) {
@@ -220,11 +219,11 @@ func mountAgain(t *testing.T, rel string) {
 		if err := unix.Mount(source, at, kind, flags, ""); err != nil {
 			t.Fatalf("mount at %s: %v", at, err)
 		}
-		t.Cleanup(func() { unix.Unmount(at, unix.MNT_DETACH) }) // where the test ended early
+		t.Cleanup(func() { unix.Unmount(at, unix.MNT_DETACH) }) // if the test ended early
 	}
 	unmount := func(at string) {
 		t.Helper()
-		// Somebody may have a file open just now.
+		// A file may still be open.
 		waitFor(t, "the unmount", func() bool { return unix.Unmount(at, 0) == nil })
 	}
 	var paths []string
@@ -244,19 +243,19 @@ func mountAgain(t *testing.T, rel string) {
 	drop(point, "before the start")
 	l.start()
 	l.judged(paths...)
-	for i := range 3 { // the same file system goes and comes back
+	for i := range 3 { // unmount the same file system and mount it again
 		drop(point, fmt.Sprint("mounted ", i))
 		l.judged(paths...)
 		unmount(point)
 		drop(away, fmt.Sprint("away ", i))
-		if err := l.p.Sweep(""); err != nil { // of an empty mount point
+		if err := l.p.Sweep(""); err != nil { // it sweeps an empty mount point
 			t.Fatal(err)
 		}
 		mount(away, point, "", unix.MS_BIND)
 		l.judged(paths...)
 	}
 	unmount(away)
-	for i := range 3 { // its end, and another one in its place
+	for i := range 3 { // mount another file system in its place
 		unmount(point)
 		mount("none", away, "tmpfs", 0)
 		drop(away, fmt.Sprint("another ", i))
@@ -279,9 +278,8 @@ func mountAgain(t *testing.T, rel string) {
 	}
 }
 
-// TestPeriodicSweepSaysWhatItFound: a file that no event told of, for it was
-// written under a name outside the tree, is found by the sweep that is due. The
-// metric and the log say so.
+// TestPeriodicSweepSaysWhatItFound: a file is written under a name outside the tree, so
+// no event tells of it. The periodic sweep finds it, and the metric and the log say so.
 func TestPeriodicSweepSaysWhatItFound(t *testing.T) {
 	t.Parallel()
 	events := prometheus.NewRegistry()

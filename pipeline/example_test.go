@@ -12,9 +12,8 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// Another program embeds the way of a sample: it names a state folder and a
-// tree, and is told of each outcome. Without a scanner the built-in hash list
-// judges.
+// Another program embeds the pipeline. It names a state folder and a tree, and gets
+// each outcome. Without a scanner the built-in hash list judges.
 func Example() {
 	state, drop := mustTemp(), mustTemp()
 	defer os.RemoveAll(state)

@@ -17,19 +17,19 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// fault is the failure of one operation: the nth of its sort.
+// fault is the failure of one operation: the nth of its sort (sortOf).
 type fault struct {
 	sort string
 	nth  int
 	err  error
 }
 
-// faultsAtOnce is how many scenes run at a time: they mostly wait for what is
-// tried again in half a second or in one.
+// faultsAtOnce is how many scenes run at the same time. They mostly wait for something
+// that is tried again after half a second or one.
 const faultsAtOnce = 16
 
-// TestFaultAtEveryOperation has each operation fail, once without and once with
-// effect; two of them in each scene, far from each other. The service lives, every
+// TestFaultAtEveryOperation lets each operation fail, once without and once with its
+// effect. Each scene has two failures, far from each other. The service lives on, each
 // file gets its outcome, and a power cut at the end loses nothing.
 func TestFaultAtEveryOperation(t *testing.T) {
 	inMemory(t)
@@ -65,13 +65,13 @@ func TestFaultAtEveryOperation(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// A scene is not quite the same each time.
+	// The operations of a scene differ a little from run to run.
 	if n := fell.Load(); n < int64(len(all))*9/10 {
 		t.Errorf("%d operations failed of %d", n, len(all))
 	}
 }
 
-// underFaults runs the scene and returns how many of the faults fell in it.
+// underFaults runs the scene and returns how many of the faults happened in it.
 func underFaults(t *testing.T, faults []fault) (fell int64) {
 	drop := t.TempDir()
 	r := newRig(t, drop)

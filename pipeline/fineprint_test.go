@@ -22,10 +22,11 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// The ten points of DESIGN's fine print, each with the test of its name.
+// The tests for the ten points of the fine print in DESIGN.
 
-// 1. A sample that no longer matches its line is skipped, changed; within one
-// process its path goes back to settle, so the new version gets its own line.
+// 1. A sample that no longer matches its line is skipped, with the reason changed. If
+// the producer runs in the same process, the path settles again, so the new version
+// gets its own line.
 func TestFinePrint01Changed(t *testing.T) {
 	l := newLab(t)
 	path := l.write("a", "first")
@@ -105,8 +106,8 @@ func TestFinePrint04NeverCleanByDefault(t *testing.T) {
 	}
 }
 
-// 5. A path is forgotten only when its folder was listed to the end and the
-// tree's device is the one noted: an empty mount point is not an empty tree.
+// 5. A path is forgotten only if its folder was listed to the end, on the device that
+// the index noted. An empty mount point is not an empty tree.
 func TestFinePrint05IndexAndSweep(t *testing.T) {
 	l := newLab(t)
 	a, b := l.write("keep/a", "1"), l.write("gone/b", "2")
@@ -140,7 +141,7 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	if !knows(b) {
 		t.Fatal("a path was forgotten on another device than the one noted")
 	}
-	sweep() // the first one found files there and noted the device
+	sweep() // the first sweep found files there and noted the device
 	if knows(b) {
 		t.Error("a path that is gone was not forgotten")
 	}
@@ -155,8 +156,8 @@ func TestFinePrint05IndexAndSweep(t *testing.T) {
 	}
 }
 
-// 6. watch and push run apart: only the holder of the producer's lock writes the
-// journal, the other one hears of its lines.
+// 6. watch and push may be two processes. Only the process that holds the producer's
+// lock writes the journal. The other one hears of its lines.
 func TestFinePrint06TwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	w := newLab(t)
@@ -190,8 +191,8 @@ func TestFinePrint06TwoProcesses(t *testing.T) {
 	}
 }
 
-// 7. A folder that another program writes: bare paths, no headers; beneath / when
-// no tree is configured, outside is skipped when one is.
+// 7. A folder that another program writes: bare paths, no headers. If no tree is
+// configured, paths are opened beneath /. If one is, paths outside it are skipped.
 func TestFinePrint07ForeignLogs(t *testing.T) {
 	dir := t.TempDir()
 	l := newLab(t)
@@ -217,7 +218,7 @@ func TestFinePrint07ForeignLogs(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", path, o, want)
 		}
 	}
-	// The other program cuts, and goes on.
+	// The other program cuts its log and goes on.
 	if err := os.Rename(log, log+".20261122-1200.log"); err != nil {
 		t.Fatal(err)
 	}
@@ -235,9 +236,9 @@ func TestFinePrint07ForeignLogs(t *testing.T) {
 	}
 }
 
-// 8. Below min_free intake stops and says so, pushing goes on; with room again a
-// sweep takes in what was missed. When the ledger cannot be written pushing
-// stops, and the verdicts in hand wait.
+// 8. Below min_free intake stops and says so, and pushing goes on. When there is room
+// again, a sweep takes in the missed files. While the ledger cannot be written
+// pushing stops, and the workers hold their verdicts.
 func TestFinePrint08NoRoom(t *testing.T) {
 	const minFree = 1 << 20
 	d := &scarce{Disk: journal.OS}
@@ -275,7 +276,7 @@ func TestFinePrint08NoRoom(t *testing.T) {
 	})
 }
 
-// scarce is a disk that says how much room there is.
+// scarce is a disk on which the test sets how much room there is.
 type scarce struct {
 	journal.Disk
 	free atomic.Int64
@@ -293,8 +294,8 @@ type scarceFolder struct {
 
 func (f scarceFolder) Free() (int64, error) { return f.d.free.Load(), nil }
 
-// 9. Manual lines are appended, with `for` meant for one scanner: the others pass
-// over it uncounted. Nothing rewrites a line.
+// 9. Manual lines are appended. With `for` they are for one scanner: the others pass
+// over them and do not count them. Nothing rewrites a line.
 func TestFinePrint09Again(t *testing.T) {
 	l := newLab(t, func(c *Config) {
 		c.Scanners = []config.Scanner{{Name: "one", Type: "discard"}, {Name: "two", Type: "discard"}}
@@ -353,7 +354,7 @@ func TestFinePrint10NeverAltered(t *testing.T) {
 	}
 }
 
-// A stop gives back what it cannot finish in time.
+// TestStopIsBounded: a stop gives back the samples that it cannot finish in time.
 func TestStopIsBounded(t *testing.T) {
 	l := newLab(t)
 	l.start()

@@ -22,8 +22,9 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// 1. Changed while the scanner held its descriptor: no verdict, and the new
-// version is pushed. No event tells of it here, so the consumer hands it back.
+// 1. A sample changes while the scanner has its descriptor: there is no verdict, and
+// the new version is pushed. No event tells of it here, so the consumer gives the
+// path back to settle.
 func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 	d := scantest.Start(t, "unix")
 	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.NoCanary, s.Timeout = true, time.Minute }))
@@ -42,7 +43,7 @@ func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 	}
 }
 
-// 2. Another's lease is "not yet" in the consumer too.
+// 2. Another program's lease means "not yet" in the consumer too.
 func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	l := newLab(t)
 	other := l.write("b", "y")
@@ -67,9 +68,9 @@ func TestFinePrint02LeaseInTheConsumer(t *testing.T) {
 	}
 }
 
-// 2. A hold that does not end ends the line all the same: it goes back to settle,
-// and is pushed when the holder lets go. Where the producer is another process it is
-// a dead letter.
+// 2. If another program never lets go of a file, its line ends nevertheless. The path
+// settles again, and is pushed when the holder lets go. If the producer is another
+// process, it becomes a dead letter.
 func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
 	for _, half := range []config.Half{config.Both, config.ConsumerOnly} {
 		l := newLab(t)
@@ -100,7 +101,7 @@ func TestFinePrint02ALeaseThatIsHeld(t *testing.T) {
 	}
 }
 
-// 3. A failed try counts only when the same scanner has judged something since.
+// 3. A failed try counts only if the same scanner has judged something since.
 func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
 	d := scantest.Start(t, "unix")
 	l := newLab(t, clamd(d.Addr()))
@@ -111,7 +112,7 @@ func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
 	for i := range 3 {
 		l.write(fmt.Sprint(i), fmt.Sprint("sample ", i))
 	}
-	// A canary is to prove that it is not the scanner's fault, and fails.
+	// The canary is the proof that the fault is not the scanner's. Here it fails.
 	l.until("the canary failed", func() bool {
 		return strings.Contains(l.logged(), "scanner is sick") || strings.Contains(l.logged(), "scanner is down") || len(l.outcomes()) > 0
 	})
@@ -126,8 +127,8 @@ func TestFinePrint03NoTryCountsWithoutProof(t *testing.T) {
 	}
 }
 
-// 6. Locks also lie in the journal folder: another state folder does not help a
-// second consumer.
+// 6. There are locks in the journal folder too: with another state folder a second
+// consumer is refused as well.
 func TestFinePrint06LockOfTheJournalFolder(t *testing.T) {
 	w, r := apart(t)
 	w.start()
@@ -147,7 +148,7 @@ func TestFinePrint06LockOfTheJournalFolder(t *testing.T) {
 	}
 }
 
-// 6. A reader of another process syncs a segment before it hands lines out.
+// 6. A reader in another process syncs a segment before it returns lines of it.
 func TestFinePrint06LinesAreSyncedBeforeTheyAreHandedOut(t *testing.T) {
 	d := disktest.New()
 	dir, err := d.OpenFolder("/journal")
@@ -182,8 +183,8 @@ func TestFinePrint06LinesAreSyncedBeforeTheyAreHandedOut(t *testing.T) {
 	}
 }
 
-// 8. At min_free finished segments below keep are pruned, then intake stops; with
-// room again a sweep takes in what no event told of.
+// 8. Below min_free finished segments within keep are pruned first, then intake stops.
+// When there is room again, a sweep takes in files of which no event tells.
 func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	r.config.Journal.Keep, r.config.Trees[0].Engine = 1000, "sweep"
@@ -197,7 +198,7 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 		})
 		for range 4 {
 			n := r.told.size()
-			r.drops(n, 1)
+			r.drops(n, 1) // no event and no clock tells of it
 			if err := p.Sweep(""); err != nil {
 				t.Fatal(err)
 			}

@@ -20,8 +20,8 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// TestForeignFilesAreNamedAndLeftAlone in each folder of the state; our own are
-// not named, whatever they are called.
+// TestForeignFilesAreNamedAndLeftAlone in each folder of the state. Our own files are
+// not named, whatever names they have.
 func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *Config) { c.Journal.CutSize = 500 })
@@ -58,7 +58,7 @@ func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
 	l.judged(last)
 	l.halt()
 	for _, path := range foreign {
-		// The log quotes what is not printable.
+		// The log quotes a path that cannot be printed.
 		if n := max(strings.Count(l.logged(), path), strings.Count(l.logged(), strings.Trim(strconv.Quote(path), `"`))); n != 1 {
 			t.Errorf("%q is named %d times", path, n)
 		}
@@ -74,9 +74,9 @@ func TestForeignFilesAreNamedAndLeftAlone(t *testing.T) {
 	}
 }
 
-// TestWhatNothingRestsOnMayBeForeign: where a folder lies in tries.log's place, or a
-// file in the cache's, or a mark cannot be saved, it is said, kept, and all else goes
-// on; a stop is clean.
+// TestWhatNothingRestsOnMayBeForeign: a folder lies in the place of tries.log, a file
+// in the place of the cache, or a mark cannot be saved. That is logged, the foreign
+// file stays, and everything else goes on. A stop is clean.
 func TestWhatNothingRestsOnMayBeForeign(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *Config) { c.Scanners = []config.Scanner{{Name: "hashlist", Type: "hashlist", Cache: time.Hour}} })
@@ -104,8 +104,8 @@ func TestWhatNothingRestsOnMayBeForeign(t *testing.T) {
 	}
 }
 
-// locked is a disk on which one file may not be opened, as where somebody else
-// owns it. The tests run as root, whom no mode stops.
+// locked is a disk on which one file cannot be opened, as if another user owned it. The
+// tests run as root, which no file mode stops.
 type locked struct {
 	journal.Disk
 	mu   sync.Mutex
@@ -141,8 +141,8 @@ func (f *lockedFolder) Open(name string, flag int) (journal.File, error) {
 	return f.Folder.Open(name, flag)
 }
 
-// TestAFileOfTheStateCannotBeRead: it is named, the service lives, and loses
-// nothing; what it cannot do without is waited for.
+// TestAFileOfTheStateCannotBeRead: the file is named in the log, the service lives on
+// and loses nothing. If it cannot work without the file, it waits for it.
 func TestAFileOfTheStateCannotBeRead(t *testing.T) {
 	for _, name := range []string{"journal/monitor.log", "journal/backlog.log", "journal/SEALED", "journal/.segments", "ledger/verdicts.log", "cursors/hashlist.live", "cursors/hashlist.mark"} {
 		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
@@ -186,8 +186,8 @@ func TestAFileOfTheStateCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestTheListOfForeignSegmentsIsGarbage: it is said, and no line is lost; what
-// was pushed may be pushed again.
+// TestTheListOfForeignSegmentsIsGarbage: that is logged, and no line is lost. Pushes
+// may be repeated.
 func TestTheListOfForeignSegmentsIsGarbage(t *testing.T) {
 	dir := t.TempDir()
 	l := newLab(t)

@@ -17,8 +17,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// TestAHostileHashList takes nothing down and makes no verdict: samples wait, the
-// log names the list, and when a good one takes its place they are judged.
+// TestAHostileHashList ends nothing and leads to no verdict. Samples wait, the log
+// names the list, and when a good list takes its place they are judged.
 func TestAHostileHashList(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
 		"missing":  func(string) error { return nil },
@@ -70,8 +70,8 @@ func TestAHostileHashList(t *testing.T) {
 	}
 }
 
-// TestAHashListIsReplacedWhileItIsRead, in place and by a rename: what was listed
-// all the while is always known, and nothing else ever is.
+// TestAHashListIsReplacedWhileItIsRead, in place and by a rename. Hashes that are in
+// both versions are always known, and hashes that are in neither are never known.
 func TestAHashListIsReplacedWhileItIsRead(t *testing.T) {
 	t.Parallel()
 	list := filepath.Join(t.TempDir(), "list")

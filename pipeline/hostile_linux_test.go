@@ -27,7 +27,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// unprinted returns what in text would act on a terminal, a log or a page.
+// unprinted returns the characters of text that a terminal, a log or a page would act
+// on.
 func unprinted(text []byte) string {
 	if !utf8.Valid(text) {
 		return "bytes that are no UTF-8"
@@ -42,9 +43,8 @@ func unprinted(text []byte) string {
 	return ""
 }
 
-// TestEveryByteOfANameSurvives from the tree to the journal and to the ledger, in
-// names of files and of folders, and none gets raw into those, into the status or
-// into a label of a metric.
+// TestEveryByteOfANameSurvives from the tree to the journal and the ledger, in names of
+// files and folders. None is unescaped there, in the status, or in a label of a metric.
 func TestEveryByteOfANameSurvives(t *testing.T) {
 	t.Parallel()
 	metrics := prometheus.NewRegistry()
@@ -60,7 +60,7 @@ func TestEveryByteOfANameSurvives(t *testing.T) {
 		add("f" + string([]byte{byte(b)}))
 		add(string([]byte{'d', byte(b)}), "f")
 	}
-	// A quarter of the last one is dropped while it runs.
+	// The last quarter is dropped while the pipeline runs.
 	late := every[192:]
 	add(string(every[:127]), string(every[127:192]))
 	add("\u202e\u2066\u2028\U000e0001\ufeff", strings.Repeat("\xf0\x9f", 127)+"\n")
@@ -99,7 +99,7 @@ func TestEveryByteOfANameSurvives(t *testing.T) {
 	if !slices.Equal(recorded, paths) {
 		t.Errorf("ledger: %q\nwant %q", recorded, paths)
 	}
-	places := map[string][]byte{"status": status} // the log is the service's to guard
+	places := map[string][]byte{"status": status} // the service guards the log
 	for _, glob := range []string{"journal/*.log*", "ledger/verdicts.log*"} {
 		names, err := filepath.Glob(filepath.Join(l.c.State, glob))
 		must(t, err)
@@ -124,8 +124,8 @@ func TestEveryByteOfANameSurvives(t *testing.T) {
 	}
 }
 
-// TestNothingButFilesIsOpened: links, FIFOs, sockets and devices hold up nothing,
-// are counted, and lead nowhere.
+// TestNothingButFilesIsOpened: links, FIFOs, sockets and devices delay nothing, are
+// counted, and lead nowhere.
 func TestNothingButFilesIsOpened(t *testing.T) {
 	t.Parallel()
 	metrics := prometheus.NewRegistry()
@@ -162,7 +162,7 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 	l.until("all are counted", func() bool {
 		have := sums(t, metrics)
 		for reason, n := range want {
-			// An event and the look at a new folder may both come past one.
+			// An event and the listing of a new folder may both count the same one.
 			if have["certpush_files_skipped_total "+reason] < n {
 				return false
 			}
@@ -178,7 +178,8 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 	}
 }
 
-// opens returns how often something in dir was opened or read since.
+// opens returns a function that returns how often a file in dir was opened or read
+// since then.
 func opens(t *testing.T, dir string) func() int {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	must(t, err)
@@ -196,9 +197,9 @@ func opens(t *testing.T, dir string) func() int {
 	}
 }
 
-// TestFolderSwappedForALink: a folder and a link to a folder outside change places
-// 20,000 times, 100,000 times in a soak, while files of the same names come in. No file of outside is ever
-// opened, and none of the tree's is missed.
+// TestFolderSwappedForALink: a folder is swapped with a link to a folder outside 20,000
+// times (100,000 in a soak), while files with the same names are dropped. No file
+// outside is ever opened, and no file of the tree is missed.
 func TestFolderSwappedForALink(t *testing.T) {
 	t.Parallel()
 	swaps := full(20_000, 100_000)
@@ -281,9 +282,9 @@ func TestFolderSwappedForALink(t *testing.T) {
 	}
 }
 
-// TestSparseTerabytes: a file of 8 TiB costs its owner nothing. With a limit it is
-// refused at once; without one it is hashed for hours, and keeps neither other
-// samples nor a stop waiting.
+// TestSparseTerabytes: a sparse file of 8 TiB costs its owner nothing. With a limit it
+// is refused at once. Without one it is hashed for hours, but neither other samples nor
+// a stop wait for it.
 func TestSparseTerabytes(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 40
@@ -336,8 +337,9 @@ func TestSparseTerabytes(t *testing.T) {
 	}
 }
 
-// TestTouchedWhileItIsHashed: a large file whose owner sets its rights now and then
-// gives way to others all the same, and of its lines one waits, not all.
+// TestTouchedWhileItIsHashed: the owner of a large file changes its mode again and
+// again. Other samples still get their turns, and only one of the file's lines waits,
+// not all.
 func TestTouchedWhileItIsHashed(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, func(c *Config) { c.Scanners = []config.Scanner{{Type: "hashlist", Workers: 1}} })

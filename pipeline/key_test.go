@@ -20,8 +20,8 @@ const (
 	older = "ClamAV 1.4.3/26000/Sun Nov 22 10:00:00 2026"
 )
 
-// kept returns once a verdict that is given from now on is taken from the cache:
-// what was given before is there by then too, or never will be.
+// kept returns when verdicts come from the cache. Then a verdict that was given before
+// is in the cache too, or never will be.
 func (l *lab) kept(text string) {
 	l.t.Helper()
 	l.until("a cached verdict", func() bool {
@@ -32,7 +32,7 @@ func (l *lab) kept(text string) {
 }
 
 // TestAVerdictByOlderSignaturesIsNotKeptForTheNewer: one of two addresses comes back
-// with an older database, right after both were asked for theirs.
+// with an older database, right after both were asked for their version.
 func TestAVerdictByOlderSignaturesIsNotKeptForTheNewer(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		t.Run(network, func(t *testing.T) {
@@ -74,8 +74,8 @@ func TestAVerdictByOlderSignaturesIsNotKeptForTheNewer(t *testing.T) {
 	}
 }
 
-// TestNothingIsKeptOfADatabaseThatChangesMeanwhile: neither under the number that it
-// had before the sample nor under the one after it.
+// TestNothingIsKeptOfADatabaseThatChangesMeanwhile, neither under the version before
+// the sample nor under the one after it.
 func TestNothingIsKeptOfADatabaseThatChangesMeanwhile(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		t.Run(network, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestNothingIsKeptOfADatabaseThatChangesMeanwhile(t *testing.T) {
 				d.SetVersionAfter("")
 				l.kept(fmt.Sprint("something else ", i))
 				n := len(l.outcomes())
-				d.SetVersionAfter("ClamAV 1.4.3/1/x") // nor is what comes now
+				d.SetVersionAfter("ClamAV 1.4.3/1/x") // so this verdict is not kept either
 				l.write(fmt.Sprint("b", i), "one")
 				if o := l.await(n + 1)[n]; o.Cached || o.Verdict != scan.Clean {
 					t.Errorf("%s: %+v", version, o)
@@ -102,8 +102,8 @@ func TestNothingIsKeptOfADatabaseThatChangesMeanwhile(t *testing.T) {
 	}
 }
 
-// TestVersionIsSwitchedOff: clamd ends a session in which it is asked what it does
-// not tell. Samples have their verdicts all the same.
+// TestVersionIsSwitchedOff: a clamd that does not tell its version ends each session in
+// which it is asked. Samples get their verdicts nevertheless.
 func TestVersionIsSwitchedOff(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		l, d := remembering(t, network)
@@ -122,8 +122,9 @@ func TestVersionIsSwitchedOff(t *testing.T) {
 	}
 }
 
-// TestACachedVerdictIsHeldAgainstMaxSize: what the scanner was called clean for is
-// unscanned once an operator knows that it does not look into files of that size.
+// TestACachedVerdictIsHeldAgainstMaxSize: the scanner called a file clean. Then an
+// operator sets max_size below the file's size: now it is unscanned, although its
+// verdict is cached.
 func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetVersion(newer)
@@ -135,7 +136,7 @@ func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
 	l.halt()
 	l.c.Scanners[0].MaxSize = 1000
 	l.start()
-	// Until its version is asked for the scanner itself is asked.
+	// Until we know the scanner's version, the scanner itself is asked.
 	l.until("an answer of the cache", func() bool {
 		n := len(l.outcomes())
 		l.write(fmt.Sprint("again", n), big)
@@ -148,7 +149,7 @@ func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
 }
 
 // TestNothingIsRememberedOfADatabaseWithoutANumber: the version of such a clamd does
-// not move with its signatures.
+// not change with its signatures.
 func TestNothingIsRememberedOfADatabaseWithoutANumber(t *testing.T) {
 	l, d := remembering(t, scantest.Networks()[0])
 	d.SetVersion("ClamAV 1.4.6")

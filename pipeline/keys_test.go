@@ -23,8 +23,8 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// history is a state folder that is written without running: what a service
-// leaves after long.
+// history is the state folder of a service that ran for long. The test writes it
+// without running a pipeline.
 type history struct {
 	tb    testing.TB
 	c     Config
@@ -33,11 +33,11 @@ type history struct {
 	led   *ledger.Ledger
 	now   time.Time
 	lines [][]byte
-	outs  []sample.Outcome // of the lines, their places to come
+	outs  []sample.Outcome // one for each line; write sets their places
 	tries []sample.Try
 }
 
-// counted is a disk that counts what is read from segments.
+// counted is a disk that counts the bytes that are read from segments.
 type counted struct {
 	journal.Disk
 	read atomic.Int64
@@ -72,10 +72,10 @@ func (f countedFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// storyHolds is how many lines, outcomes and tries a Story holds at most.
+// storyHolds is how many lines, tries or outcomes a Story holds at most.
 const storyHolds = 1000
 
-// asJSON returns what of s is told.
+// asJSON returns the exported part of s.
 func asJSON(t *testing.T, s Story) string {
 	t.Helper()
 	text, err := json.Marshal(s)
@@ -102,12 +102,12 @@ func newHistory(tb testing.TB) *history {
 	return h
 }
 
-// judged journals s, and records that it is clean.
+// judged adds a line for s and a clean verdict for it.
 func (h *history) judged(s sample.Sample, sum string) {
 	h.ends(s, sample.Outcome{SHA256: sum, Outcome: sample.Done, Verdict: "clean", Tries: 1})
 }
 
-// ends journals s, and records how it ended.
+// ends adds a line for s and its outcome.
 func (h *history) ends(s sample.Sample, o sample.Outcome) {
 	h.now = h.now.Add(time.Second)
 	line := sample.AppendLine(nil, s)
@@ -121,7 +121,7 @@ func (h *history) ends(s sample.Sample, o sample.Outcome) {
 	h.lines, h.outs = append(h.lines, line), append(h.outs, o)
 }
 
-// write writes what was gathered.
+// write writes the lines, outcomes and tries that were added.
 func (h *history) write() {
 	h.tb.Helper()
 	at, _, err := h.lanes.Lane(journal.Live).Append(h.lines...)
@@ -144,7 +144,7 @@ func (h *history) write() {
 	h.lines, h.outs, h.tries = nil, nil, nil
 }
 
-// cut writes what was gathered, and seals it.
+// cut writes, and seals the segments.
 func (h *history) cut() {
 	h.tb.Helper()
 	h.write()
@@ -161,7 +161,7 @@ func (h *history) end() {
 	}
 }
 
-// keys makes those of one segment, or of all.
+// keys writes the keys of the segment called only, or of all if it is empty.
 func (h *history) keys(only string) {
 	h.tb.Helper()
 	for base, dir := range map[string]string{journal.Base(journal.Live): h.c.Journal.Dir, ledger.Base: filepath.Join(h.c.State, "ledger"), ledger.TriesBase: filepath.Join(h.c.State, "ledger")} {
@@ -181,8 +181,8 @@ func (h *history) keys(only string) {
 	}
 }
 
-// TestLooksAreTheSameWithKeys: what is found by the keys of segments is what is
-// found by reading them whole, and little of them is read.
+// TestLooksAreTheSameWithKeys: a look with keys finds the same as one that reads whole
+// segments, and reads little of them.
 func TestLooksAreTheSameWithKeys(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
@@ -258,12 +258,12 @@ func TestLooksAreTheSameWithKeys(t *testing.T) {
 	}
 }
 
-// brief tells how much a story holds, and a little of it.
+// brief returns how much a story holds, and the beginning of it.
 func brief(s Story) string {
 	return fmt.Sprintf("%d lines, %d tries, %d outcomes, %d waiting, more %v: %.500s", len(s.Lines), len(s.Tries), len(s.Outcomes), len(s.Waiting), s.More, fmt.Sprintf("%+v", s))
 }
 
-// place returns where the n-th line that was gathered will lie.
+// place returns the place that the n-th added line will have.
 func (h *history) place(n int) string {
 	at := sample.At{Lane: journal.Live, Pos: h.lanes.Lane(journal.Live).Durable()}
 	for _, line := range h.lines[:n] {
@@ -272,8 +272,8 @@ func (h *history) place(n int) string {
 	return at.String()
 }
 
-// TestLinesThatAreNoneOfOurs: bare lines by the thousand of a name that JSON writes
-// otherwise, and what only looks like a line within one that is far too long.
+// TestLinesThatAreNoneOfOurs: thousands of bare lines with a name that JSON escapes,
+// and a text like a line inside a line that is far too long.
 func TestLinesThatAreNoneOfOurs(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)

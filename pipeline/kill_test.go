@@ -43,8 +43,8 @@ func killConfig(state, drop, addr string) Config {
 	return c
 }
 
-// arrive returns when n or a thousand more than before have arrived, or nothing
-// does for 30 s.
+// arrive returns when n samples have arrived, or a thousand more than before. It gives
+// up when none arrives for 30 s.
 func arrive(d *scantest.Server, before, n int) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -61,7 +61,7 @@ func arrive(d *scantest.Server, before, n int) {
 	}
 }
 
-// tellStory logs what the state knows of a file that did not arrive.
+// tellStory logs what the state says about a file that did not arrive.
 func tellStory(t *testing.T, c Config, path string) {
 	p, err := New(c)
 	if err != nil {
@@ -73,8 +73,8 @@ func tellStory(t *testing.T, c Config, path string) {
 	t.Logf("verify: %+v %v", proof, err)
 }
 
-// killFor is how long TestKill9 goes on where SOAK does not say: a plain run
-// stays short, CI takes its minute.
+// killFor returns how long TestKill9 goes on: as long as SOAK says, otherwise a minute
+// in CI and ten seconds elsewhere.
 func killFor(t *testing.T) time.Duration {
 	text := os.Getenv("SOAK")
 	switch {
@@ -90,8 +90,8 @@ func killFor(t *testing.T) time.Duration {
 	return long
 }
 
-// TestKill9 kills the service again and again while files are dropped. Counted
-// at the scanner's end: lost 0, repeated at most kills x workers. SOAK names how
+// TestKill9 kills the service again and again while files are dropped. The scanner
+// counts: no sample is lost, and at most kills x workers are repeated. SOAK says how
 // long it goes on.
 func TestKill9(t *testing.T) {
 	t.Parallel()
@@ -101,7 +101,7 @@ func TestKill9(t *testing.T) {
 	state, drop := filepath.Join(t.TempDir(), "state"), t.TempDir()
 	start := func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0], state, drop)
-		// It runs beside other tests: one processor, or both, by turns.
+		// It runs beside other tests, on one processor or on two.
 		cmd.Env = append(os.Environ(), childEnv+"="+d.Addr(), fmt.Sprintf("GOMAXPROCS=%d", 1+rand.IntN(2)))
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
@@ -113,8 +113,9 @@ func TestKill9(t *testing.T) {
 	written := make(chan int)
 	go func() {
 		n := 0
-		// In handfuls, so that some are always on their way: a steady trickle would
-		// cost each start a longer sweep, and the other tests their processor.
+		// Drop handfuls of files, so that some are always on their way. A steady stream
+		// would make the sweep of each start longer, and take the processor from other
+		// tests.
 		pace := time.NewTicker(100 * time.Millisecond)
 		defer pace.Stop()
 		for ; time.Now().Before(end); n++ {
@@ -134,7 +135,7 @@ func TestKill9(t *testing.T) {
 	kills := 0
 	for time.Now().Before(end) {
 		cmd := start()
-		// Some die while they open the state, some in the middle of the work.
+		// Some are killed while they open the state, some in the middle of the work.
 		wait := time.NewTimer(time.Duration(50+rand.IntN(700)) * time.Millisecond)
 		<-wait.C
 		if err := cmd.Process.Kill(); err != nil {
@@ -169,7 +170,7 @@ func TestKill9(t *testing.T) {
 		}
 		return true
 	}
-	// On a busy machine most of them may still wait: as long as they arrive, so do we.
+	// On a busy machine most samples may still wait. As long as some arrive, we wait.
 	for before := -1; !all(); {
 		if before == len(d.Received()) {
 			t.Fatalf("30 s went by and nothing arrived: %d files, %d pushes", n, before)

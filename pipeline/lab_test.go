@@ -24,7 +24,7 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// lab is a pipeline on folders of its own.
+// lab is a pipeline with its own folders.
 type lab struct {
 	t    *testing.T
 	c    Config
@@ -34,7 +34,7 @@ type lab struct {
 	outs []sample.Outcome
 	logs bytes.Buffer
 
-	meddling func(scan.File) // see meddle
+	meddling func(scan.File) // set by meddle
 
 	p    *Pipeline
 	stop context.CancelFunc
@@ -43,7 +43,7 @@ type lab struct {
 
 func newLab(t *testing.T, set ...func(*Config)) *lab {
 	l := &lab{t: t, drop: t.TempDir()}
-	// Where auto has a choice it looks for two seconds.
+	// The engine auto may take two seconds to choose, so name one.
 	tree := config.Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: "fsnotify"}
 	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []config.Tree{tree}, Journal: config.Journal{MinFree: -1}}
 	l.c.Outcome = func(o sample.Outcome) {
@@ -60,7 +60,7 @@ func newLab(t *testing.T, set ...func(*Config)) *lab {
 	return l
 }
 
-// guarded is the lab's log.
+// guarded writes the lab's log.
 type guarded struct{ l *lab }
 
 func (g *guarded) Write(b []byte) (int, error) {
@@ -86,7 +86,7 @@ func (l *lab) start() {
 	go func() { l.done <- p.Run(ctx) }()
 }
 
-// halt stops the pipeline and waits for it.
+// halt stops the pipeline and waits until it has stopped.
 func (l *lab) halt() {
 	if l.stop == nil {
 		return
@@ -118,8 +118,8 @@ func (l *lab) write(name, text string) string {
 	return path
 }
 
-// symlink makes a link, if there are any on this system: on Windows it takes a
-// right, and Wine says that it made one and makes none.
+// symlink makes a link. It returns false if that cannot be done here: on Windows it
+// takes a right, and Wine says that it made one and makes none.
 func symlink(to, path string) bool {
 	if os.Symlink(to, path) != nil {
 		return false
@@ -128,7 +128,7 @@ func symlink(to, path string) bool {
 	return err == nil
 }
 
-// until waits for a condition.
+// until waits until ok returns true.
 func (l *lab) until(what string, ok func() bool) {
 	l.t.Helper()
 	waitFor(l.t, what, ok)
@@ -154,7 +154,7 @@ func (l *lab) outcomes() []sample.Outcome {
 	return slices.Clone(l.outs)
 }
 
-// await waits for n outcomes.
+// await waits for n outcomes and returns them.
 func (l *lab) await(n int) []sample.Outcome {
 	l.t.Helper()
 	l.until(fmt.Sprintf("%d outcomes, have %d", n, len(l.outcomes())), func() bool { return len(l.outcomes()) >= n })
@@ -170,7 +170,7 @@ func (l *lab) swept() {
 	})
 }
 
-// lines reads all journal lines of a lane.
+// lines returns the samples of all journal lines of a lane.
 func (l *lab) lines(lane string) []sample.Sample {
 	l.t.Helper()
 	base := "monitor.log"
@@ -198,7 +198,7 @@ func (l *lab) lines(lane string) []sample.Sample {
 	return all
 }
 
-// ledgerLines reads all outcomes as recorded.
+// ledgerLines returns all lines of the ledger.
 func (l *lab) ledgerLines() []map[string]any {
 	l.t.Helper()
 	paths, _ := filepath.Glob(filepath.Join(l.c.State, "ledger", "verdicts.log*"))
@@ -218,8 +218,8 @@ func (l *lab) ledgerLines() []map[string]any {
 	return all
 }
 
-// read is os.ReadFile that stands in no cut's way: on Windows a file is opened
-// by name with leave to rename it only by os.Root.
+// read is os.ReadFile, but it never prevents a cut: on Windows only a file that os.Root
+// opened can be renamed while it is open.
 func read(path string) ([]byte, error) {
 	f, err := os.OpenInRoot(filepath.Dir(path), filepath.Base(path))
 	if err != nil {
@@ -238,7 +238,7 @@ func eicar() string {
 	return `X5O!P%@AP[4\PZX54(P^)7CC)7}$` + `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`
 }
 
-// runIt runs p until stop is called, which returns when it has stopped.
+// runIt runs p until stop is called. stop returns when p has stopped.
 func runIt(t testing.TB, p *Pipeline) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -258,7 +258,7 @@ func runIt(t testing.TB, p *Pipeline) (stop func()) {
 	}
 }
 
-// noticed returns a sample as an event brings it.
+// noticed returns a sample that an event noticed.
 func noticed(path string, size int64, mtime watch.Time) sample.Sample {
 	s := sample.OfFile(path, size, mtime)
 	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), sample.ViaEvent

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostileNames are names of files that an attacker may choose.
+// hostileNames returns names of files as an attacker may choose them.
 func hostileNames() []string {
 	return []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}
 }
 
-// removalShows tells if a removed file has another ctime.
+// removalShows says whether a file's ctime changes when it is removed.
 const removalShows = true
 
-// hold has another program hold a file, by a lease, until letGo.
+// hold lets another program hold a file by a lease, until letGo.
 func hold(t testing.TB, path string) (letGo func()) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

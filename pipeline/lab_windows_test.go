@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// hostileNames are names of files that an attacker may choose. NTFS takes no
-// control characters. It takes half a surrogate pair, which is no UTF-8; Wine
-// does not.
+// hostileNames returns names of files as an attacker may choose them. NTFS takes no
+// control characters. It takes half a surrogate pair, which is not UTF-8; Wine does
+// not.
 func hostileNames() []string {
 	return []string{"\u0085\u2028x", "\u202egnp.exe", strings.Repeat("n", 255), "%PATH%^&'", "ok Fake.Sig FOUND", "GIT~1"}
 }
 
-// removalShows tells if a removed file has another ctime. Here its bytes have not
-// changed then.
+// removalShows says whether a file's ctime changes when it is removed. On Windows it
+// does not, as the bytes do not change.
 const removalShows = false
 
-// hold has another program hold a file, which shares it with nobody, until letGo.
+// hold lets another program hold a file that it does not share, until letGo.
 func hold(t testing.TB, path string) (letGo func()) {
 	t.Helper()
 	name, err := windows.UTF16PtrFromString(path)

@@ -17,9 +17,9 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// TestWrittenThroughAMapWhileItIsJudged: no time stamp tells of it, so a file that
-// somebody has open for writing when it is opened has no SHA-256, and its verdict is
-// not remembered.
+// TestWrittenThroughAMapWhileItIsJudged: no time of the file tells of such a write. So
+// if another program has the file open to write when we open it, the outcome has no
+// SHA-256, and the verdict is not cached.
 func TestWrittenThroughAMapWhileItIsJudged(t *testing.T) {
 	l, d := remembering(t, "unix")
 	d.Set(scantest.Refuse)
@@ -34,7 +34,7 @@ func TestWrittenThroughAMapWhileItIsJudged(t *testing.T) {
 	defer f.Close()
 	m, err := unix.Mmap(int(f.Fd()), 0, len(eicar()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	must(t, err)
-	m[0] = eicar()[0] // the page is dirty from here on
+	m[0] = eicar()[0] // the page is dirty from now on
 	must(t, os.Chtimes(path, st.ModTime(), st.ModTime()))
 	if f2, err := os.Open(path); err != nil || !watch.Writing(f2) {
 		t.Skip("this file system does not tell of writers")

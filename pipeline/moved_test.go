@@ -22,7 +22,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// meddler does something to each file just before the scanner is handed it.
+// meddler is a Scanner that calls before with each file just before the scanner gets
+// it.
 type meddler struct {
 	scan.Scanner
 	before func(scan.File)
@@ -38,7 +39,7 @@ func (m *meddler) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.An
 	})
 }
 
-// meddle has before called with each file of this size.
+// meddle sets before to be called just before the scanner gets a file of this size.
 func (l *lab) meddle(size int, before func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +50,7 @@ func (l *lab) meddle(size int, before func()) {
 	}
 }
 
-// meddled wraps the lab's scanners.
+// meddled returns the scanner for s, wrapped in a meddler.
 func (l *lab) meddled(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
 	sc, err := consumer.Scanner(s, log)
 	return &meddler{sc, func(f scan.File) {
@@ -60,7 +61,7 @@ func (l *lab) meddled(s config.Scanner, log *slog.Logger) (scan.Scanner, error) 
 	}}, err
 }
 
-// remembering is a lab whose one scanner has a cache.
+// remembering returns a lab with one scanner, which has a cache.
 func remembering(t *testing.T, network string) (*lab, *scantest.Server) {
 	d := scantest.Start(t, network)
 	return newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true })), d
@@ -71,7 +72,7 @@ func sumOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// rewrite puts harmless bytes into path and sets its times back.
+// rewrite writes harmless bytes to path and sets its times back.
 func rewrite(t *testing.T, path string) {
 	st, err := os.Stat(path)
 	must(t, err)
@@ -83,9 +84,9 @@ func rewrite(t *testing.T, path string) {
 	must(t, os.Chtimes(path, st.ModTime(), st.ModTime()))
 }
 
-// TestAVerdictIsNotTakenForOtherBytes: a file is rewritten after it was hashed, and
-// its size and mtime are as before. What the scanner says of the new bytes is not
-// recorded for the old ones, nor remembered; the new ones are pushed.
+// TestAVerdictIsNotTakenForOtherBytes: a file is rewritten after it was hashed, with
+// the same size and mtime. The verdict on the new bytes is not recorded for the old
+// ones, and not cached. The new ones are pushed.
 func TestAVerdictIsNotTakenForOtherBytes(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		t.Run(network, func(t *testing.T) {
@@ -115,8 +116,8 @@ func TestAVerdictIsNotTakenForOtherBytes(t *testing.T) {
 	}
 }
 
-// TestAFileThatNeverSettlesHasNoSum: it is pushed under its writer's hands, so the
-// verdict is on what the scanner read, and on no SHA-256 that we know.
+// TestAFileThatNeverSettlesHasNoSum: it is pushed while it is written. So the verdict
+// is for the bytes that the scanner read, and we do not know their SHA-256.
 func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		for _, writes := range []bool{true, false} {
@@ -148,7 +149,7 @@ func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
 				if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != want || o.SHA256 != "" || o.Cached {
 					t.Errorf("pushed as found: %+v", o)
 				}
-				// Its writer may have written through a memory map up to the end.
+				// The writer may have written through a memory map until now.
 				must(t, f.Close())
 				l.until("its push once it has settled", func() bool { return len(outcomesOf(l.outcomes(), path)) == 2 })
 				if o := outcomesOf(l.outcomes(), path)[1]; o.Outcome != sample.Done || o.SHA256 == "" || o.Cached {
@@ -164,8 +165,8 @@ func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
 	}
 }
 
-// TestNewRightsAndNamesWhileItIsJudged: the ctime alone tells of them, as it would
-// of new bytes, so the file is pushed once more, and then it has its verdict.
+// TestNewRightsAndNamesWhileItIsJudged: a new mode or name changes only the ctime, and
+// so may new bytes. So the file is pushed once more, and then it has its verdict.
 func TestNewRightsAndNamesWhileItIsJudged(t *testing.T) {
 	for name, do := range map[string]func(path string) error{
 		"chmod":     func(path string) error { return os.Chmod(path, 0o400) },
@@ -193,11 +194,11 @@ func TestNewRightsAndNamesWhileItIsJudged(t *testing.T) {
 	}
 }
 
-// TestRightsThatChangeWithEveryPushEndInAVerdict: a file whose ctime never lasts has
-// its outcome after a few lines, without a SHA-256, and no line follows.
+// TestRightsThatChangeWithEveryPushEndInAVerdict: the ctime of a file changes at each
+// push. After a few lines it has its outcome, without a SHA-256, and no line follows.
 func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 	l, _ := remembering(t, scantest.Networks()[0])
-	l.c.Trees[0].Engine = "sweep" // no event tells of it, the consumer hands it back
+	l.c.Trees[0].Engine = "sweep" // no event tells of the change: the consumer gives the path back to settle
 	l.start()
 	l.swept()
 	path := l.drop + string(os.PathSeparator) + "a"
@@ -221,8 +222,8 @@ func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 	}
 }
 
-// TestDeletedWhileItIsJudged: it cannot be pushed again, so what the scanner said
-// of it stands, but not for bytes that it perhaps did not see.
+// TestDeletedWhileItIsJudged: the file cannot be pushed again, so the verdict is
+// recorded, but without a SHA-256, because the scanner may have seen other bytes.
 func TestDeletedWhileItIsJudged(t *testing.T) {
 	l, _ := remembering(t, scantest.Networks()[0])
 	l.start()

@@ -29,21 +29,22 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// mutation is a sync that could be forgotten: by where the program asks for it,
-// and of what. Its scene must show it.
+// mutation is a sync that the program could forget: the function that asks for it, and
+// the file. Its scene must show that it is missing.
 type mutation struct {
 	name  string
 	call  string
 	kind  string
-	of    string // its file or folder; empty: any
+	of    string // the name of its file or folder; empty: any
 	scene scene
 }
 
-// scene drives a pipeline while skip has operations forgotten, cuts the power, and
-// says what is wrong with what is left: nothing, where nothing is forgotten.
+// scene drives a pipeline while skip lets operations be forgotten, cuts the power, and
+// returns what is wrong with the state that is left. It returns nothing if nothing is
+// forgotten.
 type scene func(t *testing.T, skip func(disktest.Op) error) (wrong []string)
 
-// mutations are all syncs there are: TestEverySyncIsAMutation sees to that, and
+// mutations are all syncs of the program. TestEverySyncIsAMutation holds that, and
 // docs/crash-safety.md lists them.
 var mutations = []mutation{
 	{"lines are not synced", "journal.(*Series).commit", "sync", "monitor.log", waves(nothing)},
@@ -77,13 +78,13 @@ func (m mutation) is(op disktest.Op) bool {
 	return op.Call == m.call && op.Kind == m.kind && (m.of == "" || name == m.of)
 }
 
-// ofStore reports whether m is of the index's store, whose syncs are known by who
-// waits for them.
+// ofStore reports whether m is a sync of the index's store. We know such a sync by the
+// function that waits for it.
 func (m mutation) ofStore() bool { return m.kind == "store sync" }
 
-// waits reports whether the function waits for the index's sync. Pebble syncs in a
-// goroutine of its own, so this looks through the stacks of all there are: a test
-// that asks runs alone.
+// waits reports whether the function call waits for a sync of the index. Pebble syncs
+// in its own goroutine, so this reads the stacks of all goroutines. A test that uses it
+// must run alone.
 func waits(call string) bool {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -96,8 +97,8 @@ func waits(call string) bool {
 	return false
 }
 
-// TestMutationsAreFound takes one sync after the other out of the program: a cut
-// must show that it is missing, and must show nothing while it is not.
+// TestMutationsAreFound takes one sync after the other out of the program. Each time a
+// cut must show that it is missing.
 func TestMutationsAreFound(t *testing.T) {
 	inMemory(t)
 	for _, m := range mutations {
@@ -127,8 +128,8 @@ func TestMutationsAreFound(t *testing.T) {
 	}
 }
 
-// TestScenesOfMutationsAreSound: where nothing is forgotten no cut of a scene
-// shows anything. The scene of waves is TestCrashAtEveryOperation's.
+// TestScenesOfMutationsAreSound: if nothing is forgotten, no cut of a scene shows
+// anything. TestCrashAtEveryOperation holds that for the scene waves.
 func TestScenesOfMutationsAreSound(t *testing.T) {
 	inMemory(t)
 	for name, s := range map[string]scene{
@@ -145,9 +146,9 @@ func TestScenesOfMutationsAreSound(t *testing.T) {
 	}
 }
 
-// TestEverySyncIsAMutation finds each place of the sources that syncs.
+// TestEverySyncIsAMutation finds each place in the sources that syncs.
 func TestEverySyncIsAMutation(t *testing.T) {
-	want := map[string]int{} // kinds of syncs by function
+	want := map[string]int{} // number of kinds of syncs by function
 	for _, m := range mutations {
 		want[m.call] = 0
 	}
@@ -162,7 +163,7 @@ func TestEverySyncIsAMutation(t *testing.T) {
 			}
 		}
 	}
-	delete(want, "OpenFolder") // makeFolder, below
+	delete(want, "OpenFolder") // it is makeFolder, below
 	have := map[string]int{}
 	for _, dir := range []string{".", "journal", "internal/*"} {
 		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -173,7 +174,8 @@ func TestEverySyncIsAMutation(t *testing.T) {
 			}
 		}
 	}
-	// These are the sync itself. makeFolder is OpenFolder's, on the machine's disk.
+	// These are the syncs themselves. makeFolder is the OpenFolder of the machine's
+	// disk.
 	for _, f := range []string{"index.(*Index).Persist", "journal.syncDir", "journal.syncForReader", "journal.(*folder).Sync", "journal.file.Sync", "store.patientFile.Sync", "journal.makeFolder"} {
 		delete(have, f)
 	}
@@ -182,7 +184,7 @@ func TestEverySyncIsAMutation(t *testing.T) {
 	}
 }
 
-// syncsIn counts the calls of one file that sync, by function.
+// syncsIn counts the calls in one file that sync, by function.
 func syncsIn(t *testing.T, path string, have map[string]int) {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -219,8 +221,8 @@ func syncsIn(t *testing.T, path string, have map[string]int) {
 	}
 }
 
-// firstWrong checks cuts until one is wrong, where something is forgotten; else
-// all of them.
+// firstWrong checks all cuts and returns what is wrong. If something is forgotten, it
+// stops at the first cut that is wrong.
 func firstWrong(t *testing.T, drop string, all []cut, skip func(disktest.Op) error) (wrong []string) {
 	t.Helper()
 	for _, c := range all {
@@ -240,9 +242,9 @@ func waves(left func(*disktest.Disk) *disktest.Disk) scene {
 	}
 }
 
-// killed kills the process before syncs, of the file or folder that is named or of
-// all: what it wrote is there for the next one to see, and not durable. Then the
-// power is cut in the next one's life.
+// killed is a scene that kills the process before syncs: those of the file or folder
+// of, or all if of is empty. The next process finds all that was written, but it is not
+// durable. Then the power is cut while the next process runs.
 func killed(of string) scene {
 	return func(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 		drop := t.TempDir()
@@ -264,10 +266,10 @@ func killed(of string) scene {
 			return nil
 		})
 		r.scene()
-		slices.Reverse(kills) // least follows the last one, that would sync what it left
+		slices.Reverse(kills) // begin with the last kill: after it the next process has the least work, and may not sync everything anyway
 		for i, k := range kills {
 			all := k.next(t, drop, skip)
-			if skip == nil { // every fourth, and the end
+			if skip == nil { // check every fourth cut, and the last one
 				last := len(all) - 1
 				for n := i % 4; n < last; n += 4 {
 					wrong = append(wrong, all[n].check(t, drop)...)
@@ -285,7 +287,8 @@ func killed(of string) scene {
 	}
 }
 
-// sortOf tells the sort of an operation: all of one sort are alike to the program.
+// sortOf returns the sort of an operation. The program treats all operations of one
+// sort alike.
 func sortOf(op disktest.Op) string {
 	name := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
@@ -296,8 +299,9 @@ func sortOf(op disktest.Op) string {
 	return op.Kind + " " + name
 }
 
-// next is the life after a kill: it takes in what there is, syncs the index and
-// stops, and the power is cut before each operation and at the end.
+// next runs a pipeline on the state after a kill: it takes in what is there, syncs the
+// index and stops. It returns the states after a cut before each operation and at the
+// end.
 func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut {
 	t.Helper()
 	r := &rig{t: t, drop: drop, files: c.files, store: c.store, told: &told{at: maps.Clone(c.recorded)}}
@@ -314,8 +318,8 @@ func (c cut) next(t *testing.T, drop string, skip func(disktest.Op) error) []cut
 	}, nothing, skip)
 }
 
-// byOthers has another program append a line to the journal, and the producer take
-// note of it in one way or another.
+// byOthers is a scene in which another program appends a line to the journal. take is
+// how the producer then notices it.
 func byOthers(take func(*journal.Series) error) scene {
 	return func(t *testing.T, skip func(disktest.Op) error) []string {
 		drop := t.TempDir()
@@ -339,7 +343,7 @@ func byOthers(take func(*journal.Series) error) scene {
 	}
 }
 
-// followed reads what another process appended and did not sync.
+// followed is a scene that reads a line that another process appended and did not sync.
 func followed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	d := disktest.New()
 	dir, err := d.OpenFolder("/journal")
@@ -365,8 +369,8 @@ func followed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	return nil
 }
 
-// renumbered reads a segment that another program wrote after one that is gone: a
-// cursor in it names the number that it was given then.
+// renumbered is a scene that reads a segment of another program. A segment before it is
+// deleted. A cursor in it has the number that it got before that.
 func renumbered(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	d := disktest.New()
 	dir, err := d.OpenFolder("/journal")
@@ -400,12 +404,13 @@ func renumbered(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	must(t, dir.Remove(first))
 	after, err := d.Cut(0).OpenFolder("/journal")
 	must(t, err)
-	_ = after.Remove(first) // the removal may be there or not
+	_ = after.Remove(first) // the removal may or may not be durable
 	reads(after, at, "/c")
 	return wrong
 }
 
-// resumed pauses and resumes: what was said to be so is so after a cut.
+// resumed is a scene that pauses and resumes a scanner. When Pause or Resume returns,
+// it is durable.
 func resumed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	drop := t.TempDir()
 	r := newRig(t, drop)
@@ -427,8 +432,8 @@ func resumed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	return wrong
 }
 
-// held ends a line because another program holds its file, which is journaled again
-// when that lets go of it.
+// held is a scene in which a line ends because another program holds its file. The file
+// is journaled again when that program lets go.
 func held(t *testing.T, skip func(disktest.Op) error) []string {
 	drop := t.TempDir()
 	r := newRig(t, drop)
@@ -454,7 +459,7 @@ func held(t *testing.T, skip func(disktest.Op) error) []string {
 	return firstWrong(t, drop, all, skip)
 }
 
-// known prunes what the index is said to know.
+// known is a scene that prunes the journal up to the index's mark.
 func known(t *testing.T, skip func(disktest.Op) error) []string {
 	drop := t.TempDir()
 	r := newRig(t, drop)
@@ -472,14 +477,15 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 			})
 			must(t, prod.Index().Sync(t.Context()))
 			prod.Prune(0)
-			must(t, lanes.Lane(journal.Live).Folder().Sync()) // as the next cut does: now they are gone
+			must(t, lanes.Lane(journal.Live).Folder().Sync()) // as the next cut does: now they are gone for ever
 			r.put(p, 7, 1)
 		})
 	}, nothing, skip)
 	return firstWrong(t, drop, all, skip)
 }
 
-// cursorIn reports whether the saved cursor of the live lane is in segment n.
+// cursorIn reports whether the saved cursor of the live lane is in segment n or a later
+// one.
 func cursorIn(dir journal.Folder, n uint64) bool {
 	at, err := journal.LoadCursor(dir, "clamav."+journal.Live)
 	return err == nil && at.Segment >= n

@@ -16,9 +16,9 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// TestTheIndexTellsTheMarkThatWasSynced: while the index is synced more is noted. The
-// journal is pruned up to the mark that is told then, so after a power cut the index
-// must know all before it.
+// TestTheIndexTellsTheMarkThatWasSynced: while the index is being synced more is noted.
+// Then the journal is pruned up to the mark that the index returns. After a power cut
+// the index must know all lines before that mark.
 func TestTheIndexTellsTheMarkThatWasSynced(t *testing.T) {
 	pebbles, files := vfs.NewCrashableMem(), disktest.New()
 	var during func()

@@ -29,15 +29,15 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// These are end-to-end runs beside the peers' programs, on the same clamd in the
-// same run: `make bench` prints them as ratios. Each is one run: -benchtime=1x.
+// These benchmarks run certpush and the peers' programs end to end on the same clamd.
+// `make bench` prints the ratios. Each runs once: -benchtime=1x.
 
 const (
 	manyFiles = 10_000
 	manySize  = 4 << 10
 )
 
-// fill makes n files of size random bytes in 100 folders.
+// fill makes n files of size random bytes in 100 folders and returns their root.
 func fill(b *testing.B, n, size int) string {
 	b.Helper()
 	dir := b.TempDir()
@@ -57,8 +57,8 @@ func fill(b *testing.B, n, size int) string {
 	return dir
 }
 
-// journaled journals the n files of dir into a new state folder, and tells how
-// long that took.
+// journaled journals the n files of dir into a new state folder and returns how long
+// that took.
 func journaled(b *testing.B, dir string, n int) (c Config, took time.Duration) {
 	b.Helper()
 	c = Config{State: b.TempDir(), Trees: []config.Tree{{Path: dir}}, Journal: config.Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler), Half: config.ProducerOnly}
@@ -78,7 +78,8 @@ func journaled(b *testing.B, dir string, n int) (c Config, took time.Duration) {
 	return c, took
 }
 
-// pushAll pushes what c's journal holds until all n files have their outcome.
+// pushAll pushes the lines of c's journal until all n files have their outcome. It
+// returns the time and the processor time.
 func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu time.Duration) {
 	b.Helper()
 	var done atomic.Int64
@@ -114,7 +115,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// clamdscan runs the peer over dir on the same clamd.
+// clamdscan runs the peer over dir on the same clamd and returns how long that took.
 func clamdscan(b *testing.B, d *scantest.RealClamd, dir string, tcp bool, args ...string) time.Duration {
 	b.Helper()
 	conf := filepath.Join(b.TempDir(), "clamd.conf")
@@ -135,8 +136,8 @@ func clamdscan(b *testing.B, d *scantest.RealClamd, dir string, tcp bool, args .
 	return time.Since(begun)
 }
 
-// bare asks about the files of dir in sessions that nothing interrupts: no
-// journal, no hash, no ledger. It is what the protocol itself gives.
+// bare scans the files of dir in sessions without pause: no journal, no hash, no
+// ledger. Its time is the limit that the protocol sets.
 func bare(b *testing.B, dir, addr string, sessions int) time.Duration {
 	b.Helper()
 	s, err := scanners.New(scan.Config{Type: "clamd", Addresses: []string{addr}, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
@@ -176,8 +177,9 @@ func bare(b *testing.B, dir, addr string, sessions int) time.Duration {
 	return time.Since(begun)
 }
 
-// BenchmarkClamd pushes 10,000 files of 4 KiB into a real clamd: journaled,
-// hashed, judged and recorded, beside clamdscan and a bare session, which only ask.
+// BenchmarkClamd pushes 10,000 files of 4 KiB to a real clamd: journaled, hashed,
+// judged and recorded. It compares that with clamdscan and with bare sessions, which
+// only scan.
 func BenchmarkClamd(b *testing.B) {
 	for _, way := range []struct {
 		name string
@@ -190,7 +192,7 @@ func BenchmarkClamd(b *testing.B) {
 				d := scantest.Clamd(b)
 				var peer, plain, ours []time.Duration
 				for range 3 * b.N {
-					d.Restart() // its cache of clean files is cold for each run
+					d.Restart() // so its cache of clean files is empty for each run
 					peer = append(peer, clamdscan(b, d, dir, way.tcp, way.args...))
 					d.Restart()
 					addr := d.UnixAddr
@@ -217,8 +219,8 @@ func BenchmarkClamd(b *testing.B) {
 	}
 }
 
-// BenchmarkLatency is the time from close() to received by the scanner, at 200
-// files a second.
+// BenchmarkLatency measures the time from close() until the scanner received the file,
+// at 200 files a second.
 func BenchmarkLatency(b *testing.B) {
 	d := scantest.Start(b, "unix")
 	drop := b.TempDir()
@@ -245,7 +247,7 @@ func BenchmarkLatency(b *testing.B) {
 		}
 		closed[sha256.Sum256(text)] = time.Now()
 	}
-	for len(d.Received()) < n+2 { // the canary is two
+	for len(d.Received()) < n+2 { // two of them are the canary
 		<-pace.C
 	}
 	stop()
@@ -265,15 +267,15 @@ func BenchmarkLatency(b *testing.B) {
 	b.ReportMetric(took[n-1], "max-ms")
 }
 
-// BenchmarkClientCPU is our processor time beyond the SHA-256 for each GiB, on
-// 512 MiB in files of 16 MiB.
+// BenchmarkClientCPU measures our processor time for each GiB, without that of SHA-256,
+// on 512 MiB in files of 16 MiB.
 func BenchmarkClientCPU(b *testing.B) {
 	const n, size = 32, 16 << 20
 	dir := fill(b, n, size)
 	d := scantest.Clamd(b)
 	for _, way := range []struct{ name, addr string }{{"unix-fdpass", d.UnixAddr}, {"tcp-stream", d.TCPAddr}} {
 		b.Run(way.name, func(b *testing.B) {
-			var hashes, beyond []float64 // seconds for each GiB; the median counts, for the machine is shared
+			var hashes, beyond []float64 // seconds for each GiB; we take the median, because other programs run too
 			for range 3 {
 				c, _ := journaled(b, dir, n)
 				hash := hashAll(b, dir, n, size)
@@ -289,7 +291,7 @@ func BenchmarkClientCPU(b *testing.B) {
 	}
 }
 
-// hashAll is the processor time to read and hash what fill made.
+// hashAll returns the processor time to read and hash the files of fill.
 func hashAll(b *testing.B, dir string, n, size int) time.Duration {
 	b.Helper()
 	before := cpuTime()

@@ -45,7 +45,7 @@ func TestDroppedFileReachesItsVerdict(t *testing.T) {
 	}
 }
 
-// TestRestartPushesNothingTwice: a tree that is known costs no push after a start.
+// TestRestartPushesNothingTwice: a start pushes nothing from a tree that is known.
 func TestRestartPushesNothingTwice(t *testing.T) {
 	l := newLab(t)
 	for i := range 200 {
@@ -67,8 +67,8 @@ func TestRestartPushesNothingTwice(t *testing.T) {
 	}
 }
 
-// TestFilesDroppedWhileStopped are found by the sweep at start, in this version
-// and once.
+// TestFilesDroppedWhileStopped are found by the sweep at start, in this version and
+// once.
 func TestFilesDroppedWhileStopped(t *testing.T) {
 	l := newLab(t)
 	old := l.write("old", "1")
@@ -122,7 +122,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
-// TestBrokenIndexIsRebuilt: it costs repeated pushes at most, never a file.
+// TestBrokenIndexIsRebuilt: that costs at most repeated pushes, never a file.
 func TestBrokenIndexIsRebuilt(t *testing.T) {
 	l := newLab(t)
 	l.write("a", "1")
@@ -147,7 +147,7 @@ func TestBrokenIndexIsRebuilt(t *testing.T) {
 	}
 }
 
-// TestUnreadableLineIsJournaledAgain: a line that a disk damaged loses no file.
+// TestUnreadableLineIsJournaledAgain: if a disk damages a line, no file is lost.
 func TestUnreadableLineIsJournaledAgain(t *testing.T) {
 	l := newLab(t)
 	l.c.Half = config.ProducerOnly
@@ -173,8 +173,8 @@ func TestUnreadableLineIsJournaledAgain(t *testing.T) {
 	}
 }
 
-// TestDeletedJournal: somebody deleted the journal, or parts of the state. Files
-// may be pushed again; none is passed over.
+// TestDeletedJournal: an operator deleted the journal, or parts of the state. Files may
+// be pushed again; none is passed over.
 func TestDeletedJournal(t *testing.T) {
 	for _, gone := range [][]string{{"journal"}, {"journal", "cursors"}, {"journal", "index"}, {"cursors"}, {"index"}, {"ledger"}, {"cursors", "ledger"}} {
 		t.Run(strings.Join(gone, "+"), func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestDeletedJournal(t *testing.T) {
 	}
 }
 
-// TestMissingSegment: one segment of several, not read yet, was deleted.
+// TestMissingSegment: one of several segments was deleted before it was read.
 func TestMissingSegment(t *testing.T) {
 	l := newLab(t)
 	l.c.Half, l.c.Journal.CutSize = config.ProducerOnly, 1000

@@ -20,7 +20,7 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// cannot skips a test that needs a real component, which CI does not forgive.
+// cannot skips a test that needs a real component. In CI it fails the test.
 func cannot(t testing.TB, why string, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -29,7 +29,7 @@ func cannot(t testing.TB, why string, err error) {
 	t.Skipf("%s: %v", why, err)
 }
 
-// smallDisk mounts a file system of its own, of size MiB, that ends with the test.
+// smallDisk mounts a new file system of size MiB until the test ends.
 func smallDisk(t testing.TB, size int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -44,7 +44,7 @@ func smallDisk(t testing.TB, size int) string {
 	return dir
 }
 
-// fill writes a file until only left bytes are free, and returns how to remove it.
+// fillUp writes a file until only left bytes are free. free removes the file.
 func fillUp(t testing.TB, dir string, left int64) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "ballast")
@@ -79,7 +79,7 @@ func fillUp(t testing.TB, dir string, left int64) (free func()) {
 	}
 }
 
-// says waits until Ready says all of words.
+// says waits until the error of Ready contains all of words.
 func (l *lab) says(words ...string) {
 	l.t.Helper()
 	l.until(fmt.Sprintf("Ready to say %q; it says: %v", words, l.p.Ready()), func() bool {
@@ -93,8 +93,8 @@ func (l *lab) says(words ...string) {
 	})
 }
 
-// allOnce waits until each of paths has an outcome, and holds that each has one
-// line and one outcome, clean.
+// allOnce waits until each path has an outcome. It fails the test unless each has
+// exactly one line and one outcome, clean.
 func (l *lab) allOnce(paths []string) {
 	l.t.Helper()
 	l.judged(paths...)
@@ -116,7 +116,7 @@ func (l *lab) allOnce(paths []string) {
 	}
 }
 
-// stopWith stops the pipeline, which may say that the disk still refuses.
+// stopWith stops the pipeline. Its error may be that the disk still refuses.
 func (l *lab) stopWith(refusal error) {
 	l.t.Helper()
 	l.stop()
@@ -140,9 +140,9 @@ func (l *lab) wants(words ...string) {
 	}
 }
 
-// TestTheDiskIsFull: no byte is left where the state lies. The service lives and
-// says what and where; the verdicts in hand wait; with room again a sweep takes
-// in what was missed, and nothing is lost or done twice.
+// TestTheDiskIsFull: no byte is free on the disk of the state. The service lives on and
+// says what is wrong and where. The workers hold their verdicts. When there is room
+// again, a sweep takes in the missed files, and nothing is lost or done twice.
 func TestTheDiskIsFull(t *testing.T) {
 	for name, restart := range map[string]bool{"for a while": false, "over a start": true} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestTheDiskIsFull(t *testing.T) {
 			drop(40)
 			l.until("40 that wait", func() bool { return l.p.Status().Scanners[0].Waiting == 40 })
 			free := fillUp(t, dir, 0)
-			drop(60) // more than fits into the last page of a segment
+			drop(60) // more lines than fit in the last page of a segment
 			l.says("intake is stopped", l.c.State, "no space left on device")
 			d.Set(scantest.Proper)
 			l.says("the ledger cannot be written", filepath.Join(l.c.State, "ledger"), "no space left on device")
@@ -176,7 +176,7 @@ func TestTheDiskIsFull(t *testing.T) {
 				t.Fatalf("the service ended: %v", err)
 			default:
 			}
-			if restart { // in the same process, as a reload is one
+			if restart { // in the same process, as a reload does
 				l.stopWith(syscall.ENOSPC)
 				l.start()
 				l.until("a word of it", func() bool {
@@ -196,7 +196,7 @@ func TestTheDiskIsFull(t *testing.T) {
 }
 
 // TestMinFreeIsReached on a real disk: intake stops, pushing goes on within the
-// reserve, and with room again a sweep takes in what no event told of.
+// reserve. When there is room again, a sweep takes in files of which no event tells.
 func TestMinFreeIsReached(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, 32)
@@ -232,10 +232,10 @@ func TestMinFreeIsReached(t *testing.T) {
 	l.wants("intake stops", filepath.Join(l.c.State, "journal"), "intake goes on")
 }
 
-// imageDisk mounts an ext4 of its own. When abort is called the kernel gives it
-// up as after an error of the disk: from then on it may only be read. again
-// mounts what it holds by then, elsewhere: an index that its disk refuses is left
-// to itself until the process ends, and this one does not.
+// imageDisk mounts a new ext4. abort makes the kernel remount it read-only, as it does
+// after an error of the disk. again mounts a copy of it in another folder, because an
+// index that its disk refuses stays open until the process ends, and the test's process
+// does not end.
 func imageDisk(t testing.TB) (dir string, abort func(), again func() string) {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
@@ -287,10 +287,9 @@ func imageDisk(t testing.TB) (dir string, abort func(), again func() string) {
 	}
 }
 
-// TestTheDiskMayOnlyBeRead: the kernel remounts the state's disk read-only, as
-// it does after an error. The service lives and says what and where; a start on
-// such a disk waits until it may be written; then a sweep takes in what was
-// missed.
+// TestTheDiskMayOnlyBeRead: the kernel remounts the state's disk read-only, as it does
+// after an error. The service lives on and says what is wrong and where. A start on
+// such a disk waits until it can be written. Then a sweep takes in the missed files.
 func TestTheDiskMayOnlyBeRead(t *testing.T) {
 	t.Parallel()
 	dir, abort, again := imageDisk(t)
@@ -328,7 +327,7 @@ func TestTheDiskMayOnlyBeRead(t *testing.T) {
 	if err := l.p.Ready(); err == nil || !strings.Contains(err.Error(), "read-only file system") {
 		t.Errorf("ready: %v", err)
 	}
-	// Who looks meanwhile must not hold its locks.
+	// A look must not take the locks meanwhile.
 	if _, err := l.p.Why(t.Context(), paths[0]); !errors.Is(err, errOpening) {
 		t.Errorf("why, while it opens: %v", err)
 	}

@@ -28,7 +28,7 @@ func clamd(addr string, set ...func(*config.Scanner)) func(*Config) {
 	}
 }
 
-// TestRealClamd: clean, EICAR, over the stream limit, and clamd killed and
+// TestRealClamd: clean, EICAR, larger than the stream limit, and clamd killed and
 // restarted in the middle; by descriptor and by stream.
 func TestRealClamd(t *testing.T) {
 	for _, way := range scantest.Networks() {
@@ -50,7 +50,7 @@ func TestRealClamd(t *testing.T) {
 			if o := outcomesOf(all, bad)[0]; o.Verdict != scan.Malicious || !strings.Contains(o.Signature, "Eicar") {
 				t.Errorf("EICAR: %+v", o)
 			}
-			want := scan.Clean // a descriptor is not a stream
+			want := scan.Clean // the stream limit does not hold for a descriptor
 			if way == "tcp" {
 				want = scan.Unscanned
 			}
@@ -82,9 +82,9 @@ func TestRealClamd(t *testing.T) {
 	}
 }
 
-// 3. After a void session each sample is tried alone, and only a try alone
-// counts; a bad sample never stops good ones; a try counts only when the scanner
-// judged something since.
+// 3. After a void session each sample is tried alone, and only a try alone counts. A
+// bad sample never stops good ones. A try counts only if the scanner judged
+// something since.
 func TestFinePrint03SessionsAndTries(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetCrashOn("poison")
@@ -108,9 +108,9 @@ func TestFinePrint03SessionsAndTries(t *testing.T) {
 	}
 }
 
-// TestScannerMisbehaves: whatever the scanner does, no verdict that was not
-// given, nothing lost, nothing dead by its fault alone; when it behaves again
-// every sample is judged, once.
+// TestScannerMisbehaves: whatever the scanner does, no verdict is made up, nothing is
+// lost, and its fault alone makes no dead letter. When it behaves again, each sample is
+// judged, once.
 func TestScannerMisbehaves(t *testing.T) {
 	cases := map[string]scantest.Behaviour{
 		"refuses": scantest.Refuse, "resets": scantest.Reset, "closes": scantest.Close, "mute": scantest.Mute, "hangs": scantest.Hang,
@@ -132,8 +132,8 @@ func misbehave(t *testing.T, b scantest.Behaviour, network string) {
 	d := scantest.Start(t, network)
 	n, padding, timeout := 12, "", 200*time.Millisecond
 	if b == scantest.Early && network == "tcp" {
-		// More than any socket takes unread: the answer comes to a sample that was not
-		// taken whole.
+		// This is more than a socket takes unread. So the answer comes to a sample that
+		// was not sent whole.
 		n, padding, timeout = 3, strings.Repeat("0123456789abcdef", 1<<20), 10*time.Second
 	}
 	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Timeout = 4, timeout }))
@@ -174,8 +174,8 @@ func TestScannerDiesAndComesBack(t *testing.T) {
 			d := scantest.Start(t, network)
 			d.SetDelay(time.Millisecond)
 			const deaths = 8
-			// Each death may cost a sample that was alone with the scanner a try, as if it
-			// were the cause; none may cost it two.
+			// A sample that was alone with the scanner when it died may lose one try
+			// for each death, as if it were the cause; never two.
 			l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Tries = 4, deaths+1 }))
 			l.start()
 			l.swept()
@@ -201,12 +201,12 @@ func TestScannerDiesAndComesBack(t *testing.T) {
 	}
 }
 
-// TestASampleThatFellsTheScanner: it is gone for a moment each time. The sample
-// ends as a dead letter after its tries, and holds up none of the others; those
-// that fell with it are not blamed.
+// TestASampleThatFellsTheScanner: each time the scanner is gone for a moment. The
+// sample ends as a dead letter after its tries, and delays none of the others. The
+// samples in the same session are not blamed.
 func TestASampleThatFellsTheScanner(t *testing.T) {
 	t.Parallel()
-	const tries = 6 // a good one may be alone with the scanner when it falls, but not as often
+	const tries = 6 // a good sample may be alone with the scanner when it falls, but not this often
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetCrashOn("poison")
 	d.SetOutage(60 * time.Millisecond)
@@ -232,8 +232,8 @@ func TestASampleThatFellsTheScanner(t *testing.T) {
 	}
 }
 
-// TestAGigabyteOfReplyTakesNoMemory: a reply is read up to a bound, and no
-// further. It runs alone, for it looks at the memory of the whole process.
+// TestAGigabyteOfReplyTakesNoMemory: a reply is read up to a limit. The test runs
+// alone, because it measures the memory of the whole process.
 func TestAGigabyteOfReplyTakesNoMemory(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers = 4 }))
@@ -272,8 +272,8 @@ func TestBlindScannerIsSaid(t *testing.T) {
 	l.until("a word of it", func() bool { return strings.Contains(l.logged(), "answers but does not detect") })
 }
 
-// TestScannerDownAtStart: the service stays up, journals, and pushes when the
-// scanner answers.
+// TestScannerDownAtStart: the service stays up, journals, and pushes when the scanner
+// answers.
 func TestScannerDownAtStart(t *testing.T) {
 	d := scantest.Start(t, "tcp")
 	d.Set(scantest.Refuse)
@@ -294,8 +294,8 @@ func TestScannerDownAtStart(t *testing.T) {
 	}
 }
 
-// TestHostileNamesReachTheLedger: any byte survives from tree to ledger, and
-// none of it raw.
+// TestHostileNamesReachTheLedger: a name of any bytes survives from tree to ledger, and
+// is escaped there.
 func TestHostileNamesReachTheLedger(t *testing.T) {
 	l := newLab(t)
 	names := hostileNames()
@@ -324,8 +324,8 @@ func TestHostileNamesReachTheLedger(t *testing.T) {
 	}
 }
 
-// TestAStopGivesBackWhatTakesTooLong: it waits for the samples in hand no longer
-// than Grace; the next start pushes them again.
+// TestAStopGivesBackWhatTakesTooLong: a stop waits for the samples in flight for Grace
+// at most. The next start pushes them again.
 func TestAStopGivesBackWhatTakesTooLong(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout = time.Minute }), func(c *Config) { c.Grace = 50 * time.Millisecond })

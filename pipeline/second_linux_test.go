@@ -27,8 +27,8 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// second is a pipeline in a process of its own, which can be halted, given other
-// limits and weighed. It is the test's own binary, run for the same test.
+// second is a pipeline in its own process, so that a test can halt it, set its limits
+// and measure its memory. The process runs the test's own binary, for the same test.
 type second struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -36,9 +36,9 @@ type second struct {
 	told  chan struct{} // closed when it has told everything
 
 	mu   sync.Mutex
-	outs map[string]map[string]int // path, then outcome and reason: how often
+	outs map[string]map[string]int // by path, then outcome and reason: how often
 	all  int
-	sums map[string]float64 // metrics at the end, and "peak": bytes of memory at most
+	sums map[string]float64 // metrics at the end, and "peak": the largest memory in bytes
 	logs bytes.Buffer
 }
 
@@ -49,7 +49,8 @@ const (
 	secondHalf  = "CERTPUSH_TEST_SECOND_HALF"
 )
 
-// full is how large a test is: all of it takes too long for every day.
+// full returns the size of a test: soak if SOAK is set, otherwise short, because soak
+// takes too long for each day.
 func full(short, soak int) int {
 	if os.Getenv("SOAK") != "" {
 		return soak
@@ -57,7 +58,7 @@ func full(short, soak int) int {
 	return short
 }
 
-// start2 runs a second process over drop; set may change its command.
+// start2 starts a second process over drop. set may change its command.
 func start2(t *testing.T, drop string, set ...func(*exec.Cmd)) *second {
 	t.Helper()
 	s := &second{t: t, told: make(chan struct{}), outs: map[string]map[string]int{}, sums: map[string]float64{}}
@@ -83,7 +84,7 @@ func start2(t *testing.T, drop string, set ...func(*exec.Cmd)) *second {
 	}
 	go s.hear(from)
 	t.Cleanup(func() {
-		s.cmd.Process.Kill() // where the test did not get to its end
+		s.cmd.Process.Kill() // if the test ended early
 		<-s.told
 		if t.Failed() {
 			t.Logf("log of the second process:\n%s", s.logged())
@@ -92,7 +93,7 @@ func start2(t *testing.T, drop string, set ...func(*exec.Cmd)) *second {
 	return s
 }
 
-// logOf is where the second process logs.
+// logOf writes the log of the second process.
 type logOf struct{ s *second }
 
 func (l logOf) Write(b []byte) (int, error) {
@@ -101,7 +102,7 @@ func (l logOf) Write(b []byte) (int, error) {
 	return l.s.logs.Write(b)
 }
 
-// hear takes what serve tells.
+// hear reads what serve tells.
 func (s *second) hear(from *os.File) {
 	defer close(s.told)
 	defer from.Close()
@@ -112,7 +113,7 @@ func (s *second) hear(from *os.File) {
 			s.t.Errorf("the second process told %q", in.Text())
 			continue
 		}
-		text, _ := strconv.Unquote(quoted) // it was quoted just now
+		text, _ := strconv.Unquote(quoted) // serve quoted it
 		value := strings.TrimPrefix(rest[len(quoted):], " ")
 		s.mu.Lock()
 		if kind == "sum" {
@@ -137,7 +138,7 @@ func (s *second) logged() string {
 	return s.logs.String()
 }
 
-// await waits until n outcomes are there.
+// await waits for n outcomes.
 func (s *second) await(n int) {
 	s.t.Helper()
 	s.until(fmt.Sprintf("%d outcomes", n), 5*time.Millisecond, func() bool {
@@ -147,7 +148,7 @@ func (s *second) await(n int) {
 	})
 }
 
-// until waits for a condition that it looks at every so often.
+// until waits until ok returns true. It calls ok once in each time of every.
 func (s *second) until(what string, every time.Duration, ok func() bool) {
 	s.t.Helper()
 	patiently(s.t, what, every, func() bool {
@@ -160,7 +161,7 @@ func (s *second) until(what string, every time.Duration, ok func() bool) {
 	})
 }
 
-// patiently is waitFor for what takes a while on a busy machine.
+// patiently is waitFor with a longer limit, for a busy machine.
 func patiently(t *testing.T, what string, every time.Duration, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(every)
@@ -175,7 +176,7 @@ func patiently(t *testing.T, what string, every time.Duration, ok func() bool) {
 	}
 }
 
-// sweep asks for one.
+// sweep asks for a sweep of all trees.
 func (s *second) sweep() {
 	s.t.Helper()
 	if _, err := io.WriteString(s.stdin, "sweep\n"); err != nil {
@@ -183,7 +184,7 @@ func (s *second) sweep() {
 	}
 }
 
-// halt stops the second process in good order and returns its metrics.
+// halt stops the second process cleanly and returns its metrics.
 func (s *second) halt() map[string]float64 {
 	s.t.Helper()
 	s.stdin.Close()
@@ -194,8 +195,8 @@ func (s *second) halt() map[string]float64 {
 	return maps.Clone(s.sums)
 }
 
-// missed holds the outcomes against the files below drop: how many have none.
-// Each file has exactly one when once is set, and is done.
+// missed returns how many files are below drop, and how many of them have no outcome
+// done. With once it fails the test unless each file has exactly one outcome, done.
 func (s *second) missed(drop string, once bool) (files, missed int) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -220,8 +221,8 @@ func (s *second) missed(drop string, once bool) (files, missed int) {
 	return files, missed
 }
 
-// serve is the second process: it runs until its input ends. It is false in the
-// first one.
+// serve is the second process: it runs until its input ends, and returns true. In the
+// first process it returns false at once.
 func serve(t *testing.T) bool {
 	drop := os.Getenv(secondDrop)
 	if drop == "" {
@@ -272,7 +273,7 @@ func serve(t *testing.T) bool {
 	return true
 }
 
-// sums gathers the counters, each under its name and the value of its last label.
+// sums returns the counters by name and value of the last label.
 func sums(t *testing.T, metrics prometheus.Gatherer) map[string]float64 {
 	t.Helper()
 	families, err := metrics.Gather()
@@ -294,7 +295,7 @@ func sums(t *testing.T, metrics prometheus.Gatherer) map[string]float64 {
 	return all
 }
 
-// peak is the most memory that this process had.
+// peak returns the largest memory that this process had, in bytes.
 func peak(t *testing.T) int64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")
@@ -309,10 +310,10 @@ func peak(t *testing.T) int64 {
 	return kib << 10
 }
 
-// producerOnly leaves the consumer out of the second process.
+// producerOnly makes the second process run no consumer.
 func producerOnly(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, secondHalf+"=producer") }
 
-// ownNamespace gives the second process a user namespace, and there a limit of
+// ownNamespace gives the second process its own user namespace, with a limit of
 // watches.
 func ownNamespace(watches int) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {

@@ -17,8 +17,9 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// TestNoDescriptorsMakeNoDeadLetters: while none can be had samples wait, which is
-// said once, and use up no try. It runs alone, for it takes them from the process.
+// TestNoDescriptorsMakeNoDeadLetters: while there are no descriptors samples wait. That
+// is logged once, and uses up no try. The test runs alone, because it takes the
+// descriptors of the process.
 func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	l := newLab(t, func(c *Config) {
@@ -27,7 +28,7 @@ func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
 	})
 	l.start()
 	l.swept()
-	l.judged(l.write("before", "x")) // the tree can be read, as far as anybody knows
+	l.judged(l.write("before", "x")) // so far the tree could be read
 	outside, path := filepath.Join(t.TempDir(), "a"), filepath.Join(l.drop, "a")
 	must(t, os.WriteFile(outside, []byte(eicar()), 0o600))
 	var was unix.Rlimit

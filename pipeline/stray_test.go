@@ -12,8 +12,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// TestMovedAwayAndBack: a folder is not there when its file is to be pushed, and is
-// back later. The file is the version that was journaled, and yet it is pushed.
+// TestMovedAwayAndBack: a folder is away when its file is to be pushed, and is back
+// later. The file is the version that was journaled, and it is pushed nevertheless.
 func TestMovedAwayAndBack(t *testing.T) {
 	t.Parallel()
 	d := scantest.Start(t, "tcp")
@@ -23,7 +23,7 @@ func TestMovedAwayAndBack(t *testing.T) {
 	dir, away := filepath.Dir(path), filepath.Join(t.TempDir(), "away")
 	l.start()
 	l.until("its line", func() bool { return len(l.lines("backlog")) == 1 })
-	l.swept() // the sweep itself would forget what is gone
+	l.swept() // later this sweep would forget the file itself
 	must(t, os.Rename(dir, away))
 	d.Set(scantest.Proper)
 	if o := l.await(1)[0]; o.Outcome != sample.Gone {

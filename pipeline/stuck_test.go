@@ -10,8 +10,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// What waits without reason is stuck; what waits for an operator, a scanner or
-// nothing at all is not.
+// TestStuckIsWhatCouldMove: a part that waits without a reason is stuck. A part that
+// waits for an operator or a scanner, or has nothing to do, is not.
 func TestStuckIsWhatCouldMove(t *testing.T) {
 	d := scantest.Start(t, "tcp")
 	l := newLab(t, failing(d))
@@ -40,5 +40,5 @@ func TestStuckIsWhatCouldMove(t *testing.T) {
 	if err := l.p.halves().producer.Stuck(time.Now().Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "producer") {
 		t.Errorf("a producer that does not come round: %v", err)
 	}
-	d.Set(scantest.Refuse) // which ends what is in flight
+	d.Set(scantest.Refuse) // this ends the pushes in flight
 }

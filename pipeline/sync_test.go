@@ -24,9 +24,10 @@ import (
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 )
 
-// TestSyncFails for a while, with EIO, where the journal or the ledger lies: the
-// service lives and says what and where, the segment is sealed, and what could
-// not be synced is appended anew. A power cut at the end loses nothing.
+// TestSyncFails for a while, with EIO, on the disk of the journal or the ledger. The
+// service lives on and says what is wrong and where. The segment is sealed, and the
+// lines that could not be synced are appended again. A power cut at the end loses
+// nothing.
 func TestSyncFails(t *testing.T) {
 	for name, says := range map[string]string{"monitor.log": "intake is stopped", ledger.Base: "the ledger cannot be written"} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +43,7 @@ func TestSyncFails(t *testing.T) {
 				return nil
 			}
 			r.run(func(p *Pipeline) {
-				r.settled(p, 0) // what comes now is told by events: the live lane's
+				r.settled(p, 0) // from now on events tell of files: they go to the live lane
 				r.put(p, 0, 2)
 				failing.Store(true)
 				r.drops(2, 3)
@@ -77,8 +78,8 @@ func TestSyncFails(t *testing.T) {
 	}
 }
 
-// TestAStopDoesNotWaitForTheDisk that refuses what closing a store writes. The
-// store lets go of its folder when the disk no longer refuses.
+// TestAStopDoesNotWaitForTheDisk that refuses the writes of closing a store. The store
+// lets go of its folder when the disk no longer refuses.
 func TestAStopDoesNotWaitForTheDisk(t *testing.T) {
 	t.Parallel()
 	var failing atomic.Bool

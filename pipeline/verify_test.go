@@ -83,8 +83,8 @@ func unaccountedShown(t *testing.T, r *prometheus.Registry) (float64, bool) {
 	return 0, false
 }
 
-// What nobody journaled is found while nothing runs, and also a line that is
-// durable and not in the index yet counts.
+// TestVerifyAtRestFindsWhatIsNotJournaled while nothing runs. A line that is durable
+// and not in the index yet counts as journaled.
 func TestVerifyAtRestFindsWhatIsNotJournaled(t *testing.T) {
 	l := newLab(t)
 	l.start()
@@ -123,8 +123,8 @@ func TestVerifyAtRestFindsWhatIsNotJournaled(t *testing.T) {
 	}
 }
 
-// A file that the watcher and every sweep miss is what --fix is for. Here the
-// index forgets one behind the producer's back.
+// TestVerifyFixQueuesWhatIsMissing: --fix is for a file that the watcher and each sweep
+// miss. Here the test makes the index forget one while the producer runs.
 func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	l := newLab(t)
 	l.start()
@@ -153,8 +153,8 @@ func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// A segment that somebody deleted before the scanner came to it: index and
-// cursor know the file, and nobody will push it.
+// TestVerifyMissesALostSegment: an operator deleted a segment before the scanner came
+// to it. Index and cursor know the file, and nothing will push it.
 func TestVerifyMissesALostSegment(t *testing.T) {
 	d := scantest.Start(t, "tcp")
 	l := newLab(t, failing(d))
@@ -189,7 +189,7 @@ func TestVerifyMissesALostSegment(t *testing.T) {
 	if err := os.Remove(filepath.Join(l.c.State, "cursors", "clam.paused")); err != nil {
 		t.Fatal(err)
 	}
-	l.start() // it heals by itself
+	l.start() // a start repairs this by itself
 	l.await(2)
 	l.until("the proof", func() bool { return l.verify(false).Proven() })
 	if d.Count([]byte("one")) != 1 {
@@ -197,7 +197,7 @@ func TestVerifyMissesALostSegment(t *testing.T) {
 	}
 }
 
-// Two trees, one below the other: each file counts once.
+// TestVerifyOfATreeInATree: each file counts once.
 func TestVerifyOfATreeInATree(t *testing.T) {
 	l := newLab(t, func(c *Config) {
 		c.Trees = append(c.Trees, config.Tree{Name: "inner", Path: filepath.Join(c.Trees[0].Path, "in", "ner")})
@@ -234,15 +234,15 @@ func TestVerifyOfWhatAnotherProcessWatches(t *testing.T) {
 	l.until("the outcome in the proof", func() bool { v := l.verify(false); return v.Done == 1 && v.Proven() })
 }
 
-// Of a line that cannot be read any more its outcome in the ledger is proof, and
-// nothing else is, however far the cursors are.
+// TestVerifyTakesTheLedgersWordForADamagedLine: if a line cannot be read any more, only
+// its outcome in the ledger is a proof. A cursor behind it is not.
 func TestVerifyTakesTheLedgersWordForADamagedLine(t *testing.T) {
 	l := newLab(t)
 	l.start()
 	l.swept()
 	l.judged(l.write("a", "x"))
 	at := l.outcomes()[0].At
-	l.judged(l.write("b", "y")) // so that the cursor is past the first
+	l.judged(l.write("b", "y")) // moves the cursor past the first line
 	l.halt()
 	p, err := New(l.c)
 	must(t, err)

@@ -24,7 +24,7 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// failing has a fake clamd judge, with two tries.
+// failing lets a fake clamd judge, with two tries.
 func failing(d *scantest.Server) func(*Config) {
 	return func(c *Config) {
 		c.Scanners = []config.Scanner{{Name: "clam", Addresses: []string{d.Addr()}, Tries: 2, BackoffFirst: time.Millisecond, BackoffMax: time.Millisecond}}
@@ -66,7 +66,7 @@ func TestWhyTellsTheWholeStory(t *testing.T) {
 			t.Errorf("by %s: %+v", key, s)
 		}
 	}
-	// What goes over the wire comes back whole, whatever the name.
+	// A story that was written as JSON and read back is the same, whatever the name.
 	text, err := json.Marshal(s)
 	var back Story
 	if err == nil {
@@ -110,14 +110,14 @@ func TestWhyOfABarePath(t *testing.T) {
 	if _, err := f.WriteString(path + "\n"); err != nil {
 		t.Fatal(err)
 	}
-	l.await(2) // by the sweep, and by the bare line
+	l.await(2) // one for the line of the sweep, one for the bare line
 	s := l.why(path)
 	if len(s.Lines) != 2 || len(s.Outcomes) != 2 || !slices.ContainsFunc(s.Lines, func(j Journaled) bool { return j.Sample.Bare() }) {
 		t.Errorf("%+v", s)
 	}
 }
 
-// While nothing runs the state is looked into under its locks.
+// TestLooksAtRest: while nothing runs, a look holds the locks of the state.
 func TestLooksAtRest(t *testing.T) {
 	l := newLab(t)
 	l.start()
@@ -144,7 +144,7 @@ func TestLooksAtRest(t *testing.T) {
 	if v, err := p.Verify(context.Background(), false); err != nil || !v.Proven() || v.Files != 1 || v.Done != 1 {
 		t.Errorf("%+v %v", v, err)
 	}
-	// Nothing of another user's may be left there for the service to stumble on.
+	// A look must leave no files there that the service's user may not open.
 	if after := owned(t, l.c.State); !reflect.DeepEqual(before, after) {
 		t.Errorf("looking left %q, before %q", after, before)
 	}
@@ -164,7 +164,7 @@ func TestLooksAtRest(t *testing.T) {
 	}
 }
 
-// owned lists the files below dir.
+// owned returns the paths of all files below dir.
 func owned(t *testing.T, dir string) []string {
 	t.Helper()
 	var all []string
@@ -178,8 +178,8 @@ func owned(t *testing.T, dir string) []string {
 	return all
 }
 
-// BenchmarkWhy looks for one sample in 400 segments of journal and ledger; those
-// of the ledger are full ones, 64 MiB each.
+// BenchmarkWhy looks for one sample in 400 segments of journal and ledger. The segments
+// of the ledger are full, 64 MiB each.
 func BenchmarkWhy(b *testing.B) {
 	const segments, each = 400, 2000
 	sampleAt := func(i, k int) sample.Sample {
@@ -193,7 +193,7 @@ func BenchmarkWhy(b *testing.B) {
 		h.cut()
 	}
 	h.end()
-	// One full segment stands for all further ones: they are the same file.
+	// One file stands for all full segments.
 	full := filepath.Join(h.c.State, "ledger", ledger.Base+".20200101-0000.log")
 	f, err := os.Create(full)
 	if err != nil {
