@@ -22,8 +22,8 @@ import (
 
 const module = "github.com/certpush/certpush"
 
-// mayImport is the house's one direction: what each package imports of ours.
-// A package that is not here is not in the house.
+// mayImport lists for each package the packages of ours that it imports: one direction,
+// down. A package that is not listed is not part of the house.
 var mayImport = map[string][]string{
 	".":         {"service", "installer"},
 	"service":   {"pipeline"},
@@ -65,8 +65,8 @@ var mayImport = map[string][]string{
 	"pipeline/journal/disktest": {"pipeline/journal"},
 }
 
-// never is what a package must not reach, also not by way of others, on any system. A
-// name that ends in a slash stands for all that begin with it.
+// never lists what a package must not reach, directly or through other packages, on any
+// system. A name that ends in a slash stands for all names that begin with it.
 var never = []struct{ from, to, why string }{
 	{"pipeline/watch", "pipeline/journal", "it deals in paths, and knows of no line"},
 	{"pipeline/watch", "pipeline/scan", "what is judged is not its affair"},
@@ -103,19 +103,19 @@ var never = []struct{ from, to, why string }{
 	{"packaging", "net", "it is the bytes that a package carries"},
 }
 
-// inTests is what only tests import.
+// inTests lists the packages that only tests import.
 var inTests = []string{"pipeline/scan/scantest", "pipeline/journal/disktest"}
 
-// source is one Go file of the tree.
+// source is one Go file of the repository.
 type source struct {
-	path, dir string // with slashes, from the top of the tree
+	path, dir string // with slashes, relative to the repository
 	text      string
 	file      *ast.File
 }
 
 func (s source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
 
-// sources parses every Go file, whatever system it is for.
+// sources parses all Go files, for all systems.
 func sources(t *testing.T) []source {
 	t.Helper()
 	var all []source
@@ -172,7 +172,8 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
-// reached returns what a package imports on a system, itself and by way of ours.
+// reached returns the packages that a package imports on a system, directly or through
+// packages of ours.
 func reached(all []source, goos, from string) map[string]bool {
 	system := build.Default
 	system.GOOS, system.CgoEnabled = goos, false
@@ -200,7 +201,8 @@ func reached(all []source, goos, from string) map[string]bool {
 	return found
 }
 
-// TestNothingReachesWhatItMustNotKnow, on any system, also not by way of others.
+// TestNothingReachesWhatItMustNotKnow, on any system, directly or through other
+// packages.
 func TestNothingReachesWhatItMustNotKnow(t *testing.T) {
 	all := sources(t)
 	for _, goos := range []string{"linux", "windows", "darwin"} {
@@ -214,8 +216,8 @@ func TestNothingReachesWhatItMustNotKnow(t *testing.T) {
 	}
 }
 
-// TestNoFileNameStandsTwice below pipeline, but for twins of systems, package docs and
-// what a package opens to its tests: who is told a name finds one file.
+// TestNoFileNameStandsTwice below pipeline, except package docs: a reader who is told a
+// name finds one file.
 func TestNoFileNameStandsTwice(t *testing.T) {
 	at := map[string]string{}
 	for _, s := range sources(t) {
@@ -230,8 +232,8 @@ func TestNoFileNameStandsTwice(t *testing.T) {
 	}
 }
 
-// TestOnlyThePipelineKnowsASample: watch deals in paths, journal in lines, scan
-// in an open file.
+// TestOnlyThePipelineKnowsASample: watch deals in paths, journal in lines, scan in an
+// open file.
 func TestOnlyThePipelineKnowsASample(t *testing.T) {
 	for _, s := range sources(t) {
 		switch s.dir {
@@ -357,7 +359,8 @@ func TestTypesStaySmall(t *testing.T) {
 	}
 }
 
-// receiver returns the name of the type that f is a method of, "" if it is none.
+// receiver returns the name of the type of which f is a method, or "" if f is not a
+// method.
 func receiver(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return ""
@@ -379,8 +382,8 @@ func receiver(f *ast.FuncDecl) string {
 	}
 }
 
-// fieldsOf returns the name of a struct and how many fields it has, an embedded type
-// being one.
+// fieldsOf returns the name of a struct and the number of its fields. An embedded type
+// counts as one. name is "" if spec is not a struct.
 func fieldsOf(spec ast.Spec) (name string, n int) {
 	typed, is := spec.(*ast.TypeSpec)
 	if !is {
@@ -396,8 +399,8 @@ func fieldsOf(spec ast.Spec) (name string, n int) {
 	return typed.Name.Name, n
 }
 
-// TestNothingOfOursStartsAProgram, so no sample is ever run. An installation by hand
-// calls one that is named in its source.
+// TestNothingOfOursStartsAProgram, so a sample is never run. Only an installation by
+// hand calls a program, which is named in its source.
 func TestNothingOfOursStartsAProgram(t *testing.T) {
 	starts := regexp.MustCompile(`^(?:StartProcess|ForkExec|Exec|CreateProcess\w*|ShellExecute\w*)$`)
 	for _, s := range sources(t) {
@@ -434,7 +437,7 @@ func TestNothingOfOursStartsAProgram(t *testing.T) {
 	}
 }
 
-// TestTheCardsPackagesAreUsed for what they are for.
+// TestTheCardsPackagesAreUsed, each in the package that needs it.
 func TestTheCardsPackagesAreUsed(t *testing.T) {
 	want := map[string]string{
 		"github.com/kardianos/service":                   "service",
@@ -458,8 +461,8 @@ func TestTheCardsPackagesAreUsed(t *testing.T) {
 	}
 }
 
-// TestTheThreatModelNamesWhatIsThere: tests and scripts that docs/threat-model.md
-// rests on.
+// TestTheThreatModelNamesWhatIsThere: the tests and scripts that docs/threat-model.md
+// names exist.
 func TestTheThreatModelNamesWhatIsThere(t *testing.T) {
 	text, err := os.ReadFile("docs/threat-model.md")
 	if err != nil {
@@ -484,8 +487,8 @@ func TestTheThreatModelNamesWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestEachLinkOfADocumentLeadsSomewhere: links in documents to files of the tree,
-// and to headings of documents.
+// TestEachLinkOfADocumentLeadsSomewhere: links in documents lead to files of the
+// repository and to headings of documents that exist.
 func TestEachLinkOfADocumentLeadsSomewhere(t *testing.T) {
 	headings := func(text string) map[string]bool {
 		all := map[string]bool{}

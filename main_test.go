@@ -31,26 +31,26 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the command line as an operator would. The scripts may use
 //
-//	exit CODE PROGRAM ARG...           run it and want this exit code; then stdout and stderr
-//	await [-N] REGEXP FILE             wait until it is found in FILE, N times
-//	await [-N] REGEXP COMMAND ARG...   or in what exec or get prints, asked again and again
-//	expand FILE...                     put variables into FILE and keep it from others
+//	exit CODE PROGRAM ARG...           run it and want this exit code; its output is in stdout and stderr
+//	await [-N] REGEXP FILE             wait until FILE has REGEXP, N times
+//	await [-N] REGEXP COMMAND ARG...   or the output of exec or get, which is run again and again
+//	expand FILE...                     put variables into FILE, and let only its owner read it
 //	hostile FILE TEXT                  write TEXT to FILE, whose name is a quoted Go string
 //	eicar FILE                         write the EICAR test file
-//	freeport VAR                       VAR and the port after it are free on loopback
+//	freeport VAR                       VAR is a port; it and the next one are free on loopback
 //	get, post ADDRESS PATH [HEADER]... an HTTP request to HOST:PORT or unix:/path: its status and body are stdout
-//	scantest real|fake|mute VAR        start a clamd, VAR is its address; where a real one is not installed the script is skipped
+//	scantest real|fake|mute VAR        start a clamd, VAR is its address; if no real one is installed the script is skipped
 //	inits ALL BYTES OURS BYTES PROGRAM ARG...
-//	                                   what GODEBUG=inittrace=1 tells of it: all packages make at most ALL allocations
-//	                                   of BYTES bytes, each package of ours at most OURS
+//	                                   of the initialisation that GODEBUG=inittrace=1 lists, all packages together make
+//	                                   at most ALL allocations of BYTES bytes, each package of ours at most OURS
 //	send SIGNAL VERB                   TERM or HUP to each certpush in the background that runs VERB
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
-			// A script's scanner ends with the script.
+			// The scanner of a script ends with the script.
 			e.Values[theTest{}] = e.T()
-			// The race detector would hold up each exit for a second.
+			// By default the race detector delays each exit for a second.
 			e.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=10"))
 			return nil
 		},
@@ -58,7 +58,7 @@ func TestScript(t *testing.T) {
 			switch cond {
 			case "root":
 				return os.Geteuid() == 0, nil
-			case "configured": // this machine has a configuration of its own
+			case "configured": // this machine has its own configuration
 				_, err := os.Stat("/etc/certpush.toml")
 				return err == nil, nil
 			}
@@ -72,10 +72,11 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// theTest is the key of a script's testing.TB.
+// theTest is the key for the testing.TB of a script.
 type theTest struct{}
 
-// need fails unless the script gave n arguments or more and did not negate.
+// need fails the script unless it gave at least n arguments and did not negate the
+// command.
 func need(ts *testscript.TestScript, neg bool, args []string, n int) {
 	if neg || len(args) < n {
 		ts.Fatalf("see TestScript for how to write this line")
@@ -99,8 +100,8 @@ func run(ts *testscript.TestScript, args []string) int {
 	return 0
 }
 
-// inits counts what initialisation allocates, for the whole program and for each
-// package of ours. It takes no time: a busy machine would decide about that.
+// inits limits what initialisation allocates: in the whole program, and in each package
+// of ours. It does not measure time, because a busy machine adds time that is not ours.
 func inits(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 5)
 	var most [4]int
@@ -131,7 +132,8 @@ func inits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// awaitLimit is far more than any wait should take: a test that needs it fails.
+// awaitLimit is much longer than any wait should take. A wait that reaches it fails the
+// test.
 const awaitLimit = 90 * time.Second
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
@@ -159,7 +161,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// read returns what a file or a command says, errors of either for text.
+// read returns the text of a file or the output of a command. An error is returned as
+// text.
 func read(ts *testscript.TestScript, source []string) string {
 	switch source[0] {
 	case "exec":
@@ -207,9 +210,9 @@ func freeport(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strconv.Itoa(port))
 }
 
-// freePorts returns the first of two ports in a row that nobody has: `push` serves
-// the second. They are below those that systems give to connections, of which
-// other tests make many.
+// freePorts returns the first of two consecutive free ports: `push` listens on the
+// second one. They are below the ports that systems give to connections, because other
+// tests make many connections.
 func freePorts() (port int, err error) {
 	for range 100 {
 		port = 10_000 + rand.IntN(20_000)
@@ -241,7 +244,8 @@ func ask(ts *testscript.TestScript, neg bool, method string, args []string) {
 	fmt.Fprint(ts.Stdout(), text)
 }
 
-// request asks args[0] for args[1] with the headers that follow, as "Name: value".
+// request sends an HTTP request to the address args[0] for the path args[1]. The other
+// args are headers, such as "Name: value".
 func request(method string, args []string) (string, error) {
 	network, at := "tcp", args[0]
 	if path, is := strings.CutPrefix(at, "unix:"); is {

@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// The rules and the dashboard in the package ask for metrics that are there, and
-// the dashboard for each of them.
+// TestMonitoringNamesMetricsThatAreThere: the rules and the dashboard in the package
+// ask only for metrics that exist, and the dashboard asks for each of them.
 func TestMonitoringNamesMetricsThatAreThere(t *testing.T) {
 	there := map[string]bool{}
-	// Names stand in the code, and the sources know of all, also of those that
-	// nothing was counted for yet.
+	// We look for names in the sources, because a metric that has counted nothing yet
+	// is not shown.
 	for _, s := range sources(t) {
 		if s.test() {
 			continue

@@ -22,12 +22,12 @@ import (
 	"time"
 )
 
-// These run the program itself on a large tree: `make bench` prints what they
-// measure, `make soak` runs the last.
+// These tests run the program itself on a large tree. `make bench` prints their
+// results; `make soak` runs the last one.
 
 const scaleFiles = 1_000_000
 
-// built is a program of its own, built as a release is.
+// built builds the program as a release does, and returns its path.
 func built(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "certpush")
@@ -47,8 +47,8 @@ type running struct {
 	addr string
 }
 
-// configured writes a configuration for a tree and the scanner that judges
-// nothing, and returns its path and the admin endpoint's address.
+// configured writes a configuration for a tree and the scanner discard. It returns the
+// path of the file and the address of the admin endpoint.
 func configured(t testing.TB, tree string) (file, addr string) {
 	t.Helper()
 	port, err := freePorts()
@@ -80,7 +80,7 @@ func started(t testing.TB, program, addr string, args ...string) *running {
 	return r
 }
 
-// says waits for a line of the log that matches and returns its groups.
+// says waits for a line of the log that matches, and returns its groups.
 func (r *running) says(pattern string) []string {
 	r.t.Helper()
 	re := regexp.MustCompile(pattern)
@@ -118,13 +118,13 @@ func (r *running) memory() (now, peak float64) {
 	return now, peak
 }
 
-// stop ends the process as a manager does.
+// stop stops the process as a manager does.
 func (r *running) stop() {
 	r.t.Helper()
 	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		r.t.Fatal(err)
 	}
-	for r.log.Scan() { // its pipe must not fill up
+	for r.log.Scan() { // a full pipe would block the process
 		continue
 	}
 	if err := r.cmd.Wait(); err != nil {
@@ -132,7 +132,7 @@ func (r *running) stop() {
 	}
 }
 
-// ready waits until /readyz says so.
+// ready waits until /readyz answers that it is ready.
 func (r *running) ready(within time.Duration) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -159,7 +159,8 @@ func (r *running) ready(within time.Duration) {
 	}
 }
 
-// judged waits until n samples are done, and nothing else came of any.
+// judged waits until n samples are done. It fails the test if a sample has another
+// outcome.
 func (r *running) judged(n int) {
 	r.t.Helper()
 	var s struct {
@@ -209,7 +210,7 @@ func grown(t testing.TB, n int) string {
 	return dir
 }
 
-// found is how long find takes to tell the same of the same warm tree.
+// found returns how long find takes to list the same files, in the same warm tree.
 func found(t testing.TB, tree string) time.Duration {
 	t.Helper()
 	cmd := exec.Command("find", tree, "-type", "f", "-printf", "%p %s %T@\n")
@@ -222,7 +223,7 @@ func found(t testing.TB, tree string) time.Duration {
 
 const sweptLine = `msg=swept .*why=start files=(\d+) journaled=(\d+) took=(\S+)`
 
-// BenchmarkScale sweeps a tree of a million files: unknown, then known, and then
+// BenchmarkScale sweeps a tree of a million files: first unknown, then known. Then it
 // starts with all of them waiting.
 func BenchmarkScale(b *testing.B) {
 	program, tree := built(b), grown(b, scaleFiles)
@@ -263,7 +264,8 @@ func BenchmarkScale(b *testing.B) {
 	}
 }
 
-// A thousand who connect and say nothing do not keep a file from its outcome.
+// TestIdleConnectionsDoNotStopDelivery: while a thousand connections send no whole
+// request, a file gets its outcome.
 func TestIdleConnectionsDoNotStopDelivery(t *testing.T) {
 	tree := t.TempDir()
 	file, addr := configured(t, tree)
@@ -275,7 +277,7 @@ func TestIdleConnectionsDoNotStopDelivery(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if i%2 == 0 { // half of them have begun
+		if i%2 == 0 { // half of them have sent a part of a request
 			if _, err := c.Write([]byte("POST /api/v1/sweep HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n")); err != nil {
 				t.Fatal(err)
 			}
@@ -298,13 +300,13 @@ func TestIdleConnectionsDoNotStopDelivery(t *testing.T) {
 			t.Fatal("the file has no outcome")
 		}
 	}
-	r.ready(30 * time.Second) // and who speaks is answered
+	r.ready(30 * time.Second) // a client that does send a request is answered
 	r.stop()
 }
 
-// Files that are dropped while the configuration is taken over, again and again,
-// with another tree, other workers and another rate each time, all have exactly
-// one outcome.
+// TestReloadUnderLoadLosesNothing: files are dropped while the service reloads its
+// configuration again and again, each time with another tree, other workers and another
+// rate. Each file has exactly one outcome.
 func TestReloadUnderLoadLosesNothing(t *testing.T) {
 	tree, program := t.TempDir(), built(t)
 	file, addr := configured(t, tree)
@@ -314,7 +316,7 @@ func TestReloadUnderLoadLosesNothing(t *testing.T) {
 	}
 	r := started(t, program, addr, "run", "-c", file)
 	r.ready(time.Minute)
-	go func() { // its pipe must not fill up
+	go func() { // a full pipe would block the process
 		for r.log.Scan() {
 			continue
 		}
@@ -365,14 +367,14 @@ func TestReloadUnderLoadLosesNothing(t *testing.T) {
 	}
 }
 
-// TestMemoryStaysFlat drops 200 files a second for as long as SOAK says. Each has its
-// outcome: a service that does nothing stays flat too.
+// TestMemoryStaysFlat drops 200 files a second for as long as SOAK says. Each must have
+// its outcome, because a service that does nothing stays flat too.
 func TestMemoryStaysFlat(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv("SOAK"))
 	if err != nil {
 		t.Skip("SOAK is not set: make soak runs this, for an hour by SOAK=1h")
 	}
-	const filling = 3 * time.Minute // caches and pools
+	const filling = 3 * time.Minute // caches and pools fill during this time
 	if span < 2*filling {
 		t.Skipf("within %v nothing is flat yet: say SOAK=10m or more", span)
 	}
@@ -404,7 +406,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 			now, _ := r.memory()
 			all = append(all, now)
 		case <-pace.C:
-			// A ring of names, so that the tree itself does not grow.
+			// The names repeat, so that the tree itself does not grow.
 			path := filepath.Join(tree, strconv.Itoa(i%20_000))
 			if err := os.WriteFile(path, []byte(strconv.Itoa(i)), 0o644); err != nil {
 				t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 	"github.com/certpush/certpush/service"
 )
 
-// TestProbesAreAnsweredWhileTheStateCannotBeOpened: the page that says what is wrong
-// is there from the start, writes nothing, and takes orders once there is a token.
+// TestProbesAreAnsweredWhileTheStateCannotBeOpened: the page that says what is wrong is
+// served from the start and writes nothing. It takes orders when there is a token.
 func TestProbesAreAnsweredWhileTheStateCannotBeOpened(t *testing.T) {
 	t.Parallel()
 	file, addr := configured(t, t.TempDir())
@@ -74,7 +74,7 @@ func TestProbesAreAnsweredWhileTheStateCannotBeOpened(t *testing.T) {
 	}
 	remount(0)
 	r.ready(time.Minute)
-	// The token is made when the state is open, a moment after that.
+	// The token is made a moment after the state is open.
 	for late := time.Now().Add(time.Minute); ; {
 		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/api/v1/sweep", nil)
 		if err != nil {
@@ -98,8 +98,9 @@ func TestProbesAreAnsweredWhileTheStateCannotBeOpened(t *testing.T) {
 	r.stop()
 }
 
-// TestAMistakeIsAnErrorInTheJournal: what ends the process before its log is open has
-// the priority of an error there, each line of it; at a terminal it has none.
+// TestAMistakeIsAnErrorInTheJournal: a message that ends the process before its log is
+// open has the priority of an error in the journal, on each line. On a terminal it has
+// none.
 func TestAMistakeIsAnErrorInTheJournal(t *testing.T) {
 	t.Parallel()
 	program := built(t)
@@ -136,9 +137,9 @@ func TestAMistakeIsAnErrorInTheJournal(t *testing.T) {
 	}
 }
 
-// TestWhatTheUnitForbidsEndsTheStart: a state that only the unit keeps from being
-// written does not come back by waiting, and the message says what to do. A private
-// /tmp in a tree's place is named too.
+// TestWhatTheUnitForbidsEndsTheStart: if only the unit forbids writing the state,
+// waiting does not help. The start ends, and the message says what to do. It also names
+// a private /tmp in the place of a tree.
 func TestWhatTheUnitForbidsEndsTheStart(t *testing.T) {
 	t.Parallel()
 	unshare := tool(t, "unshare", "apt install util-linux")

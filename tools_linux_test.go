@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// tool returns the path of a program of the machine. Without it the test is left
-// out, but in CI.
+// tool returns the path of a program on this machine. If it is missing the test is
+// skipped, but in CI it fails.
 func tool(t *testing.T, name, where string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -23,7 +23,7 @@ func tool(t *testing.T, name, where string) string {
 	return path
 }
 
-// What completes the verbs is what each shell understands.
+// TestCompletionsAreParsed by each shell.
 func TestCompletionsAreParsed(t *testing.T) {
 	program := built(t)
 	for _, shell := range []string{"bash", "zsh", "fish"} {
