@@ -33,7 +33,7 @@
 //	  v
 //	session
 //	  +-- verdict, changed, restless -----------------------------------> recorded
-//	  +-- void ---------------------------> void
+//	  +-- void, void-alone ---------------> void
 //	  +-- alone --------------------------> alone
 //	  +-- sick ---------------------------> sick
 //	  +-- dead, unproven, unread, sick ---> tried --- dead -------------> recorded

@@ -68,8 +68,12 @@ func (t *trials) failed(p *push, f *scan.Failure, alone bool) {
 		t.health.fail(f, true)
 		t.turns.later(p, now)
 	case scan.Void:
+		wait := time.Duration(0)
+		if p.trial.alone { // no other sample was why: at once it would come to the same, without end
+			wait = t.pace(p)
+		}
 		p.trial.alone = true
-		t.turns.later(p, now)
+		t.turns.later(p, now.Add(wait))
 	default:
 		if !alone {
 			p.trial.alone = true
@@ -95,8 +99,12 @@ func (t *trials) count(ctx context.Context, p *push) bool {
 		}
 	case theScanner:
 		if !t.health.proven(ctx, p.trial.proof.since) {
-			t.turns.later(p, time.Now().Add(t.pace(p)))
-			return false
+			if !t.health.open() {
+				t.turns.later(p, time.Now().Add(t.pace(p)))
+				return false
+			}
+			p.trial.proof = proof{} // it is tried once more: the proof may never come, and this may be it
+			return true
 		}
 	}
 	p.trial.proof = proof{}
