@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # debian.sh SUITE does what the README tells a newcomer on a bare Debian: `make demo`
-# and `make test`, and `make check` before there is anything beyond make itself.
+# and `make test`. Before that an ordinary user runs `make check`, while there is nothing
+# beyond make itself.
 # Only Go and the caches come from this machine. CACHE keeps the base system, its
 # packages and what Go has built. Root only.
 set -euo pipefail
@@ -19,8 +20,9 @@ if [ ! -d "$base" ]; then
 	mmdebstrap --variant=minbase --include=make,ca-certificates "$suite" "$base.tmp" >"$base.log" 2>&1 || { cat "$base.log"; exit 1; }
 	mv "$base.tmp" "$base"
 fi
-mkdir -p "$work"/{up,work,root,modup,modwork,mod,src,tmp} "$cache/$suite-debs/partial" "$cache/$suite-gocache"
+mkdir -p "$work"/{up,work,root,modup,modwork,mod,src,tmp} "$cache/$suite-debs/partial" "$cache/$suite-root" "$cache/$suite-user"
 chmod 1777 "$work/tmp"
+chown 1000:1000 "$cache/$suite-user"
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$work/up,workdir=$work/work" "$work/root"
 mount -t overlay overlay -o "lowerdir=$(go env GOMODCACHE),upperdir=$work/modup,workdir=$work/modwork" "$work/mod"
 
@@ -31,18 +33,21 @@ for tool in .tools/golangci-lint@* .tools/deadcode@*; do
 	[ ! -x "$tool" ] || cp "$tool" "$work/src/.tools/"
 done
 
-# bind DIRECTORY PLACE [OPTION]: PLACE inside is DIRECTORY.
+chown -R 1000:1000 "$work/src"
+
+# What lies where inside.
 binds="$(go env GOROOT) /usr/local/go ro
-$work/mod /root/go/pkg/mod
+$work/mod /mod
 $work/src /src
 $work/tmp /tmp
 $cache/$suite-debs /var/cache/apt/archives
-$cache/$suite-gocache /root/.cache/go-build
+$cache/$suite-root /root
+$cache/$suite-user /home/user
 /dev /dev
 /sys /sys"
 
-# step NAME SCRIPT runs it inside, in namespaces of its own: what it starts ends with
-# it. The root is changed by pivot_root, for nobody in a chroot gets a user namespace.
+# step NAME SCRIPT [UID] runs it inside, in namespaces of its own: what it starts ends
+# with it. The root is changed by pivot_root, for nobody in a chroot gets a user namespace.
 # /src and /tmp are no overlay, because an overlay grants no leases.
 step() {
 	local begun=$SECONDS
@@ -61,16 +66,19 @@ step() {
 		pivot_root . .old
 		umount -l /.old
 		cd /src
-		exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin \
-			HOME=/root TERM=dumb LANG=C.UTF-8 GOTOOLCHAIN=local GOPROXY='"$(go env GOPROXY)"' bash -euo pipefail -c "$1"
-	' bash "$2" >"$work/out" 2>&1; then
+		home=/root
+		as=""
+		[ "$2" = 0 ] || { home=/home/user; as="setpriv --reuid=$2 --regid=$2 --clear-groups"; }
+		exec $as env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin \
+			HOME=$home TERM=dumb LANG=C.UTF-8 GOTOOLCHAIN=local GOMODCACHE=/mod GOPROXY='"$(go env GOPROXY)"' bash -euo pipefail -c "$1"
+	' bash "$2" "${3:-0}" >"$work/out" 2>&1; then
 		cat "$work/out"
 		echo "not ok - $suite: $1" && exit 1
 	fi
 	echo "ok - $suite: $1 ($((SECONDS - begun)) s)"
 }
 
-step "check, with nothing installed" 'make check'
-step "demo" 'make demo'
+step "check, by an ordinary user, with nothing installed" 'make check' 1000
+step "demo, by the same user" 'make demo' 1000
 step "install what the tests need" 'make deps; test -x .tools/promtool'
 step "test" 'CI=true make test TESTFLAGS="-short -skip \"\$(SLOW)\""'
