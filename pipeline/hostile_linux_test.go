@@ -211,10 +211,10 @@ func TestFolderSwappedForALink(t *testing.T) {
 	for i := range names {
 		must(t, os.WriteFile(filepath.Join(outside, fmt.Sprint(i)), canary, 0o600))
 	}
-	real, link := filepath.Join(l.drop, "a"), filepath.Join(l.drop, "b")
-	must(t, os.Mkdir(real, 0o755))
+	folder, link := filepath.Join(l.drop, "a"), filepath.Join(l.drop, "b")
+	must(t, os.Mkdir(folder, 0o755))
 	must(t, os.Symlink(outside, link))
-	dir, err := unix.Open(real, unix.O_PATH|unix.O_DIRECTORY, 0)
+	dir, err := unix.Open(folder, unix.O_PATH|unix.O_DIRECTORY, 0)
 	must(t, err)
 	defer unix.Close(dir)
 	l.start()
@@ -224,7 +224,7 @@ func TestFolderSwappedForALink(t *testing.T) {
 	both.Go(func() {
 		defer close(swapped)
 		for range swaps {
-			if err := unix.Renameat2(unix.AT_FDCWD, real, unix.AT_FDCWD, link, unix.RENAME_EXCHANGE); err != nil {
+			if err := unix.Renameat2(unix.AT_FDCWD, folder, unix.AT_FDCWD, link, unix.RENAME_EXCHANGE); err != nil {
 				t.Error(err)
 				return
 			}
@@ -251,8 +251,8 @@ func TestFolderSwappedForALink(t *testing.T) {
 		}
 	})
 	both.Wait()
-	at := real
-	if st, err := os.Lstat(real); err != nil || !st.IsDir() {
+	at := folder
+	if st, err := os.Lstat(folder); err != nil || !st.IsDir() {
 		at = link
 	}
 	last := map[[32]byte]string{}

@@ -57,25 +57,23 @@ func fill(b *testing.B, n, size int) string {
 	return dir
 }
 
-// journaled journals the n files of dir into a new state folder and returns how long
-// that took.
-func journaled(b *testing.B, dir string, n int) (c Config, took time.Duration) {
+// journaled journals the files of dir into a new state folder, and returns the
+// configuration of it.
+func journaled(b *testing.B, dir string) Config {
 	b.Helper()
-	c = Config{State: b.TempDir(), Trees: []config.Tree{{Path: dir}}, Journal: config.Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler), Half: config.ProducerOnly}
+	c := Config{State: b.TempDir(), Trees: []Tree{{Path: dir}}, Journal: Journal{MinFree: -1}, Log: slog.New(slog.DiscardHandler), Half: ProducerOnly}
 	p, err := New(c)
 	if err != nil {
 		b.Fatal(err)
 	}
-	begun := time.Now()
 	stop := runIt(b, p)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for len(p.Status().Trees) == 0 || p.Status().Trees[0].LastSweep == nil {
 		<-tick.C
 	}
-	took = time.Since(begun)
 	stop()
-	return c, took
+	return c
 }
 
 // pushAll pushes the lines of c's journal until all n files have their outcome. It
@@ -201,7 +199,7 @@ func BenchmarkClamd(b *testing.B) {
 					}
 					plain = append(plain, bare(b, dir, addr, 2))
 					d.Restart()
-					c, _ := journaled(b, dir, manyFiles)
+					c := journaled(b, dir)
 					took, _ := pushAll(b, c, addr, manyFiles, workers)
 					ours = append(ours, took)
 				}
@@ -277,7 +275,7 @@ func BenchmarkClientCPU(b *testing.B) {
 		b.Run(way.name, func(b *testing.B) {
 			var hashes, beyond []float64 // seconds for each GiB; we take the median, because other programs run too
 			for range 3 {
-				c, _ := journaled(b, dir, n)
+				c := journaled(b, dir)
 				hash := hashAll(b, dir, n, size)
 				_, cpu := pushAll(b, c, way.addr, n, 2)
 				gib := float64(n*size) / (1 << 30)

@@ -182,10 +182,10 @@ func TestScannerDiesAndComesBack(t *testing.T) {
 			var paths []string
 			for round := range deaths {
 				d.Set(scantest.Proper)
+				n := len(d.Received())
 				for i := range 15 {
 					paths = append(paths, l.write(fmt.Sprintf("%d/%d", round, i), fmt.Sprintf("sample %d %d", round, i)))
 				}
-				n := len(d.Received())
 				l.until("it is in the middle", func() bool { return len(d.Received()) > n+4 })
 				d.Set(scantest.Refuse)
 			}

@@ -89,8 +89,8 @@ func scanBelow(ctx context.Context, arg string, all []*direct) error {
 	if err != nil {
 		return fmt.Errorf("resolve path: %w", err)
 	}
-	if real, err := filepath.EvalSymlinks(root); err == nil {
-		root = real
+	if resolved, err := filepath.EvalSymlinks(root); err == nil {
+		root = resolved
 	}
 	tree := filepath.Dir(root)
 	if st, err := os.Stat(root); err == nil && st.IsDir() {
