@@ -57,7 +57,7 @@ func (d *told) take(o sample.Outcome) {
 	if d.at[o.At.String()] != "" {
 		d.twice = append(d.twice, o.At.String())
 	}
-	d.at[o.At.String()] = ended(o.Path, o.Reason)
+	d.at[o.At.String()] = ended(o.Path, o.Outcome, o.Reason)
 }
 
 func (d *told) all() map[string]string {
@@ -181,9 +181,9 @@ func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 			continue // there is no active segment, or it was just cut
 		}
 		for line := range strings.Lines(text) {
-			var o struct{ Path, At, Reason string }
+			var o struct{ Path, At, Outcome, Reason string }
 			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &o) == nil { // otherwise it is the torn last line
-				found[o.At] = ended(o.Path, o.Reason)
+				found[o.At] = ended(o.Path, o.Outcome, o.Reason)
 			}
 		}
 	}
@@ -343,14 +343,15 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	return wrong
 }
 
-// heldBy marks the path of a line that ended because another program held its file. The
-// file is journaled again, and gets its outcome by the new line.
-const heldBy = "held: "
+// unjudged marks the path of a line that ended without a look at its file, because
+// another program held the file or it was away. The file has its outcome by another
+// line.
+const unjudged = "not judged: "
 
-// ended returns the path that told notes for a line with an outcome.
-func ended(path, reason string) string {
-	if reason == sample.ReasonBusy {
-		return heldBy + path
+// ended returns a line's path as it is noted once it has an outcome.
+func ended(path, outcome, reason string) string {
+	if outcome == sample.Gone || reason == sample.ReasonBusy {
+		return unjudged + path
 	}
 	return path
 }
@@ -425,7 +426,7 @@ func (c cut) backed(t testing.TB, lines map[string]string, place, path string) b
 	}
 	cursor, _ := journal.LoadCursor(dir, "clamav."+at.Lane) // missing while it is zero
 	line, ok := lines[place]
-	return ok && line == strings.TrimPrefix(path, heldBy) || !ok && at.Segment < cursor.Segment
+	return ok && line == strings.TrimPrefix(path, unjudged) || !ok && at.Segment < cursor.Segment
 }
 
 // hashes returns the paths of a tree's files by their SHA-256.

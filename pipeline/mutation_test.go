@@ -66,8 +66,8 @@ var mutations = []mutation{
 	{"a segment is not synced by who only reads it", "journal.(*Follower).upto", "sync", "", followed},
 	{"the end of a pause is not synced", "consumer.(*Consumer).Pause", "syncdir", "", resumed},
 	{"the index is not synced", "index.(*Index).Sync", "store sync", ".log", known},
-	{"the index is not synced after it forgot damaged lines", "producer.(*Producer).dropDamaged", "store sync", ".log", unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder)},
-	{"the index is not synced after it forgot a file that is held", "producer.(*Producer).Forget", "store sync", ".log", held},
+	{"the index is not synced after it forgot damaged lines", "producer.(*damages).drop", "store sync", ".log", unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder)},
+	{"the index is not synced after it forgot a file that was away", "producer.(*strays).forget", "store sync", ".log", away},
 }
 
 func (m mutation) is(op disktest.Op) bool {
@@ -133,7 +133,7 @@ func TestMutationsAreFound(t *testing.T) {
 func TestScenesOfMutationsAreSound(t *testing.T) {
 	inMemory(t)
 	for name, s := range map[string]scene{
-		"killed": killed(""), "followed": followed, "renumbered": renumbered, "resumed": resumed, "noted": known, "held": held,
+		"killed": killed(""), "followed": followed, "renumbered": renumbered, "resumed": resumed, "noted": known, "held": held, "away": away,
 		"unreadable": unreadable(badPath, config.ConsumerOnly, (*disktest.Disk).CutOutOfOrder),
 		"adopted":    byOthers((*journal.Series).Adopt), "cut": byOthers(func(s *journal.Series) error { return s.Cut(time.Now()) }),
 	} {
@@ -455,6 +455,37 @@ func held(t *testing.T, skip func(disktest.Op) error) []string {
 	}, nothing, skip)
 	for i := range all {
 		all[i].again = true // the index forgets the file before its line ends
+	}
+	return firstWrong(t, drop, all, skip)
+}
+
+// away is a scene in which a tree is moved away while its file is to be pushed, and is
+// moved back later: the file is in it in the same version.
+func away(t *testing.T, skip func(disktest.Op) error) []string {
+	above := t.TempDir()
+	drop, elsewhere := filepath.Join(above, "drop"), filepath.Join(above, "elsewhere")
+	must(t, os.Mkdir(drop, 0o755))
+	r := newRig(t, drop)
+	r.drops(0, 1)
+	names := hashes(t, drop)
+	r.config.Half = config.ProducerOnly
+	r.run(func(p *Pipeline) {
+		waitFor(t, "its line", func() bool { return taken(p, names) })
+		must(t, p.halves().producer.Index().Sync(t.Context()))
+	})
+	r.config.Half = config.Both
+	must(t, os.Rename(drop, elsewhere))
+	all := r.cuts(func() {
+		r.run(func(p *Pipeline) {
+			waitFor(t, "the cursor behind its line", func() bool {
+				at, err := journal.LoadCursor(r.cursors(), "clamav."+journal.Backlog)
+				return err == nil && at == p.halves().lanes.Lane(journal.Backlog).Durable() && r.told.size() == 1
+			})
+		})
+	}, nothing, skip)
+	must(t, os.Rename(elsewhere, drop))
+	for i := range all {
+		all[i].again = true // it is journaled again when it is back
 	}
 	return firstWrong(t, drop, all, skip)
 }

@@ -61,6 +61,11 @@ func (l *lines) stand() (at map[string]journal.Pos, m ledger.Mark) {
 // outcomes that the saved cursors need.
 func (l *lines) saveCursors() error {
 	at, m := l.stand()
+	// The cursors first, then whether a line strayed: it is told before a cursor passes
+	// it. A line that strays after this is not behind at.
+	if l.source.Behind() {
+		return nil // soon the index has forgotten it
+	}
 	for _, lane := range l.both() {
 		pos := at[lane.name]
 		if pos == lane.saved && !lane.lost {

@@ -10,15 +10,14 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-const (
-	forgetFor = 5 * time.Second  // the index may take that long to forget
-	heldFor   = 15 * time.Minute // all tries of a sample that fail take less
-)
+// heldFor is how long a push may hold a cursor back until that is said. All tries of a
+// sample that fail take less.
+const heldFor = 15 * time.Minute
 
 // held takes a push whose file another program holds: true means that it ends so. If
 // another program holds the file, that is not a failed try: the holder gets as long as
 // a writer, settle_limit.
-func (t *trials) held(ctx context.Context, e *entry) bool {
+func (t *trials) held(e *entry) bool {
 	p, now := e.push, time.Now()
 	if p.trial.busy.IsZero() {
 		p.trial.busy = now
@@ -27,32 +26,21 @@ func (t *trials) held(ctx context.Context, e *entry) bool {
 		t.turns.later(p, now.Add(t.pace(p)))
 		return false
 	}
-	return t.giveBack(ctx, p, &e.out)
+	t.giveBack(p, &e.out)
+	return true
 }
 
-// giveBack ends a push whose file another program holds: its path goes back to settle,
-// which waits for the holder, and it is journaled again. Where the producer is
-// another process nobody could wait for it, and it is a dead letter.
-func (t *trials) giveBack(ctx context.Context, p *push, out *sample.Outcome) bool {
+// giveBack ends a push whose file another program holds. Its line strays: the index
+// forgets it before a cursor passes it, its path goes back to settle, which waits for
+// the holder, and the file is journaled again. Where the producer is another process
+// nobody could wait for the holder, and the push is a dead letter. So is the push of a
+// manual line: the index does not know the file by it.
+func (t *trials) giveBack(p *push, out *sample.Outcome) {
 	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonBusy, p.trial.tries
-	ok := p.sample.Via != sample.ViaManual // the index does not know the file by a manual line
-	if ok {
-		var err error
-		ctx, cancel := context.WithTimeout(ctx, forgetFor)
-		defer cancel()
-		// A crash after this: the line is pushed again, and the sweep at start journals
-		// the file.
-		if ok, err = t.source.Forget(ctx, p.sample.Path, p.at); err != nil {
-			t.log.Debug("a sample that is held waits on, for the index cannot forget it", "path", p.sample.Path, "error", err)
-			t.turns.later(p, time.Now().Add(t.pace(p)))
-			return false
-		}
-	}
-	if !ok {
+	if p.sample.Via == sample.ViaManual || !t.source.Here() {
 		out.Outcome = sample.Dead
 		t.giveUp(p, out.Reason)
 	}
-	return true
 }
 
 // holders watches which push holds each lane's cursor back.

@@ -40,9 +40,11 @@ type Source interface {
 	Again(path string)
 	// Stray tells of a line whose path led to no file. It does not wait.
 	Stray(path string, at sample.At)
-	// Forget has the index forget a line that ends although its file is there. It is on
-	// disk when Forget returns nil. ok is false where nobody can do that.
-	Forget(ctx context.Context, path string, at sample.At) (ok bool, err error)
+	// Behind reports whether a line strayed and a crash now would let that be forgotten.
+	// Meanwhile no cursor on disk may pass it.
+	Behind() bool
+	// Here reports whether the producer is in this process, and so hears of all that.
+	Here() bool
 }
 
 // Apart is the Source of a consumer whose producer is another process. That process
@@ -55,5 +57,8 @@ func (Apart) Again(string) {}
 // Stray implements Source.
 func (Apart) Stray(string, sample.At) {}
 
-// Forget implements Source: there is nobody who could.
-func (Apart) Forget(context.Context, string, sample.At) (bool, error) { return false, nil }
+// Behind implements Source.
+func (Apart) Behind() bool { return false }
+
+// Here implements Source.
+func (Apart) Here() bool { return false }

@@ -3,6 +3,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,13 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 	return l, nil
 }
 
+// mostStrays is how many lines that strayed a start tells of once more. It bounds
+// memory where a cursor was held back for long; most of them are forgotten long since.
+const mostStrays = 1 << 17
+
+// done is in each ledger line of a sample that was judged.
+const done = `"outcome":"` + sample.Done + `"`
+
 // readBack takes from the ledger which lines ahead of the cursors are finished.
 func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Mark, tail func(lane string) journal.Tail) error {
 	told := map[string]*ledger.Gathering{}
@@ -83,9 +91,17 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 		defer func() { _ = r.Close() }() // it only read
 		told[lane.name] = ledger.NewGathering(l.scanner, lane.saved, r, ledger.FoldAt)
 	}
-	if err := l.led.ReadBack(ctx, from, func(scanner string, at sample.At) {
-		if scanner == l.scanner {
-			told[at.Lane].Add(at.Pos)
+	strays := 0
+	if err := l.led.ReadBack(ctx, from, func(scanner string, at sample.At, text []byte) {
+		if scanner != l.scanner {
+			return
+		}
+		told[at.Lane].Add(at.Pos)
+		if strays < mostStrays && !bytes.Contains(text, []byte(done)) && !at.Pos.Before(l.lane(at.Lane).saved) {
+			if o, err := sample.ParseOutcome(text); err == nil && sample.Strayed(o) {
+				strays++
+				l.source.Stray(o.Path, o.At) // a crash may have come before the index forgot it
+			}
 		}
 	}); err != nil {
 		return err

@@ -206,26 +206,11 @@ func (s *stage) outcome(o sample.Outcome) string {
 	return text
 }
 
-// origin is the source of a script's samples.
-type origin struct {
-	Apart
-	s *stage
+// origin is the source of a script's samples, in the same process.
+type origin struct{ Apart }
 
-	mu    sync.Mutex // guards fails
-	fails bool
-}
-
-// Forget implements Source.
-func (o *origin) Forget(_ context.Context, path string, _ sample.At) (bool, error) {
-	name, _ := o.s.name(path)
-	o.s.say("forget %s", name)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.fails {
-		return false, errors.New("the script says so")
-	}
-	return true, nil
-}
+// Here implements Source.
+func (origin) Here() bool { return true }
 
 // heard is a log's handler.
 type heard struct{ s *stage }

@@ -35,7 +35,6 @@ import (
 //	start                     begins to push
 //	stop                      asks for a stop; a script that has none ends with one
 //	wait 2s                   lets time pass
-//	forget fails              the index cannot forget a file; forget works: it can
 //
 // Lines and files:
 //
@@ -75,7 +74,6 @@ import (
 //	open a: held              a file could not be opened, or not be read to its end
 //	try 1 of a: ...           a failed try that counts, with its reason
 //	outcome a: ...            an outcome is recorded
-//	forget a                  the source is asked to forget it
 //	ping down                 and canary well
 //	log WARN: ...             a message, without its keys
 //	stopped                   no push is in hand any more

@@ -35,7 +35,6 @@ type stage struct {
 
 	in      *told
 	actor   *actor
-	origin  *origin
 	workers *workers
 	stop    context.CancelFunc // nil: nothing runs
 	running sync.WaitGroup
@@ -58,7 +57,6 @@ func newStage(dir string) *stage {
 	}
 	s.in = &told{s: s, scripted: &scripted{live: make(chan *push, 100), backlog: make(chan *push, 100)}}
 	s.actor = &actor{s: s, up: true, canary: "well", pinged: "up", answers: map[string][]string{}, takes: map[string]time.Duration{}, open: map[string]bool{}, has: map[string]bool{}, last: map[string]string{}}
-	s.origin = &origin{s: s}
 	return s
 }
 
@@ -198,12 +196,6 @@ var withName = map[string]func(s *stage, name string, args []string) error{
 		return err
 	},
 	"hold": fault("held"), "unreadable": fault("unreadable"), "taken": fault("taken"), "release": fault(""),
-	"forget": locked(func(s *stage, name string, _ []string) error {
-		s.origin.mu.Lock()
-		defer s.origin.mu.Unlock()
-		s.origin.fails = name == "fails"
-		return nil
-	}),
 	"descriptors": locked(func(s *stage, name string, _ []string) error { s.short = name == "none"; return nil }),
 	"slow":        lasts(func(s *stage) map[string]time.Duration { return s.slow }),
 	"takes":       lasts(func(s *stage) map[string]time.Duration { return s.actor.takes }),
@@ -292,7 +284,7 @@ func (s *stage) tree(what string, _ []string) (err error) {
 func (s *stage) start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	log := slog.New(heard{s})
-	c := Config{Scanner: s.scanner, Scan: s.actor, Trees: s.trees, Grace: s.grace, Source: s.origin, Metrics: NewMetrics(), Log: log}
+	c := Config{Scanner: s.scanner, Scan: s.actor, Trees: s.trees, Grace: s.grace, Source: origin{}, Metrics: NewMetrics(), Log: log}
 	if s.apart {
 		c.Source = Apart{}
 	}

@@ -34,7 +34,12 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 		return false // the lines stay unfinished and are pushed again
 	}
 	// A crash here: the cursor lags, and at start the ledger's tail tells that these
-	// lines are finished.
+	// lines are finished, and which of them strayed.
+	for _, e := range all {
+		if sample.Strayed(e.out) {
+			l.source.Stray(e.out.Path, e.out.At) // before a cursor can pass it: see saveCursors
+		}
+	}
 	l.mu.Lock()
 	for _, e := range all {
 		l.lane(e.push.at.Lane).open.Remove(e.push.place)
@@ -82,9 +87,6 @@ func (l *lines) tell(p *push, out sample.Outcome) {
 	}
 	if out.Reason == sample.ReasonChanged {
 		l.source.Again(out.Path)
-	}
-	if sample.Strayed(out) {
-		l.source.Stray(out.Path, out.At)
 	}
 	l.outcome(out)
 }

@@ -45,7 +45,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 		case unread:
 			w.trials.notRead(e.push)
 		case held:
-			is = w.trials.held(hand, e)
+			is = w.trials.held(e)
 		case parked:
 			if old := w.turns.park(e.push); old != nil {
 				done = append(done, outdated(w.c.Name, old))

@@ -278,7 +278,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	must(t, err)
 	defer whole.Close()
 	g := NewGathering("one", journal.Pos{}, whole, 10000)
-	must(t, led.ReadBack(t.Context(), Mark{}, func(_ string, at sample.At) { g.Add(at.Pos) }))
+	must(t, led.ReadBack(t.Context(), Mark{}, func(_ string, at sample.At, _ []byte) { g.Add(at.Pos) }))
 	left := g.End()
 	segments := int(l.Durable().Segment - at[0].Segment + 1)
 	if n := count(left); n > len(holes)+segments {

@@ -150,7 +150,7 @@ func (l *Ledger) Before(a, b Mark) bool {
 // segment is not found, it reads the whole ledger. That may take long: it ends with
 // ctx's error. It logs and passes over a segment that it may not read; the lines in it
 // are pushed again.
-func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At)) error {
+func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At, text []byte)) error {
 	names, err := journal.Segments(l.Dir, Base)
 	if err != nil {
 		return fmt.Errorf("list ledger: %w", err)
@@ -190,7 +190,7 @@ func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string,
 }
 
 // readOutcomes calls each for every finished line in one segment, from an offset on.
-func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at sample.At)) error {
+func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at sample.At, text []byte)) error {
 	f, err := d.Open(name, os.O_RDONLY)
 	if err != nil {
 		return fmt.Errorf("read ledger: %w", err)
@@ -203,7 +203,7 @@ func readOutcomes(d journal.Folder, name string, from int64, each func(scanner s
 		// pushed again.
 		if whole && err == nil {
 			if scanner, at, ok := sample.ParseFinished(line); ok {
-				each(scanner, at)
+				each(scanner, at, line)
 			}
 		}
 		whole = err == nil

@@ -105,11 +105,11 @@ func TestNothingIsForgottenOfAFolderThatWasNotListed(t *testing.T) {
 // event of such a path would wait for ever.
 func TestRequeueGivesUpItsClaims(t *testing.T) {
 	p, path := resting(t)
-	known := func(string) bool { p.fail(errors.New("test: no room")); return false }
+	known := func(string) bool { p.gate.fail(errors.New("test: no room")); return false }
 	if _, err := p.Requeue(t.Context(), []File{{0, path}, {0, path + "b"}}, known); err == nil {
 		t.Error("it is queued while intake is stopped")
 	}
-	if p.claimed(path) {
+	if p.claims.has(path) {
 		t.Error("its path is claimed for ever")
 	}
 }

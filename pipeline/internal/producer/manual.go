@@ -14,7 +14,7 @@ import (
 // stopped. It does not note them in the index: a line for one scanner says nothing
 // about the others.
 func (p *Producer) Append(lines [][]byte) error {
-	if err := p.Stopped(); err != nil {
+	if err := p.gate.stopped(); err != nil {
 		return err
 	}
 	if len(lines) == 0 {
@@ -40,7 +40,7 @@ func (p *Producer) Requeue(ctx context.Context, files []File, known func(path st
 	s := &sweep{p: p, ok: true}
 	defer s.drop()
 	for _, f := range files {
-		if err := p.Stopped(); err != nil {
+		if err := p.gate.stopped(); err != nil {
 			return s.fresh, err
 		}
 		s.take(ctx, f.Tree, f.Path, sample.ViaManual, func() bool { return known(f.Path) })

@@ -56,24 +56,23 @@ type Producer struct {
 	pruner  Pruner
 	m       *Metrics
 
-	refused atomic.Int64  // appends that failed and are being tried again
-	tended  atomic.Int64  // when tend ran last, in Unix nanoseconds
-	strayed chan struct{} // wakes forgetStrays
+	gate    *gate
+	claims  *claims
+	damages *damages
+	*strays
 
-	mu      sync.Mutex      // guards the fields below
-	claims  map[string]bool // paths that a sweep is journaling
-	room    chan struct{}   // closed while there is room
-	full    error           // why the intake is stopped; nil: it is not
-	swept   []time.Time     // when the last sweep of each tree ended
-	strays  []stray         // to be forgotten by the index
-	damaged []sample.Damage // unreadable lines whose samples must be journaled again
+	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
+
+	mu    sync.Mutex  // guards swept
+	swept []time.Time // when the last sweep of each tree ended
 }
 
 // New returns a Producer that does not run yet. Its index is open, and fits the
 // journal.
 func New(ctx context.Context, c Config) (*Producer, error) {
-	p := &Producer{c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, claims: map[string]bool{}, room: make(chan struct{}), swept: make([]time.Time, len(c.Trees)), strayed: make(chan struct{}, 1)}
-	close(p.room)
+	p := &Producer{
+		c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, gate: newGate(c.Journal.Dir, c.Log), claims: &claims{paths: map[string]bool{}}, swept: make([]time.Time, len(c.Trees)),
+	}
 	for _, t := range c.Trees {
 		p.m.lost.WithLabelValues(t.Name) // shown as 0 before the first
 	}
@@ -88,6 +87,8 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 	if p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index")); err != nil {
 		return nil, err
 	}
+	p.strays = newStrays(p.index, p.watcher, c.Log)
+	p.damages = &damages{index: p.index, cursors: c.Cursors, log: c.Log}
 	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Marks: p.index.Marks, Log: c.Log}
 	return p, nil
 }
@@ -139,7 +140,7 @@ func (p *Producer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.takeIn(ctx) })
 	g.Go(func() error { return p.sweeps(ctx) })
 	g.Go(func() error { return p.tend(ctx) })
-	g.Go(func() error { return p.forgetStrays(ctx) })
+	g.Go(func() error { return p.strays.run(ctx) })
 	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.Prune(p.c.Journal.Keep) }) })
 	return g.Wait()
 }
@@ -222,7 +223,7 @@ func (p *Producer) takeIn(ctx context.Context) error {
 				runtime.Gosched() // lets goroutines run that may be about to send
 			}
 		}
-		if !p.wait(ctx) || !p.take(ctx, batch) {
+		if !p.gate.wait(ctx) || !p.take(ctx, batch) {
 			return nil
 		}
 	}
@@ -233,7 +234,7 @@ func (p *Producer) take(ctx context.Context, batch []watch.Calm) bool {
 	var files []found
 	at := map[string]int{}
 	for _, c := range batch {
-		if p.claimed(c.Path) {
+		if p.claims.has(c.Path) {
 			p.watcher.Again(c.Path) // a sweep journals it now: settle it again, and then the index knows it
 			continue
 		}
@@ -253,13 +254,6 @@ func (p *Producer) take(ctx context.Context, batch []watch.Calm) bool {
 		p.watcher.Done(f.path)
 	}
 	return ok
-}
-
-// claimed reports whether a sweep is journaling path.
-func (p *Producer) claimed(path string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.claims[path]
 }
 
 // found is a file to journal.
@@ -309,11 +303,11 @@ func (p *Producer) write(ctx context.Context, lane string, files []found) bool {
 	}
 	first, after, err := p.lanes.Lane(lane).Append(lines...)
 	if err != nil {
-		p.refused.Add(1)
-		defer p.refused.Add(-1)
+		p.gate.refused.Add(1)
+		defer p.gate.refused.Add(-1)
 	}
 	for err != nil {
-		p.fail(fmt.Errorf("append to journal: %w", err))
+		p.gate.fail(fmt.Errorf("append to journal: %w", err))
 		t := time.NewTimer(tendEvery)
 		select {
 		case <-ctx.Done():

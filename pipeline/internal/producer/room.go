@@ -6,17 +6,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/index"
 )
 
+// gate lets files in while there is room.
+type gate struct {
+	folder string // of the journal, for messages
+	log    *slog.Logger
+
+	refused atomic.Int64 // appends that failed and are being tried again
+
+	mu   sync.Mutex    // guards the fields below
+	room chan struct{} // closed while there is room
+	full error         // why the intake is stopped; nil: it is not
+}
+
+func newGate(folder string, log *slog.Logger) *gate {
+	g := &gate{folder: folder, log: log, room: make(chan struct{})}
+	close(g.room)
+	return g
+}
+
 // wait returns true when there is room to take in. It returns false if ctx ended first.
-func (p *Producer) wait(ctx context.Context) bool {
-	p.mu.Lock()
-	room := p.room
-	p.mu.Unlock()
+func (g *gate) wait(ctx context.Context) bool {
+	g.mu.Lock()
+	room := g.room
+	g.mu.Unlock()
 	select {
 	case <-room:
 		return ctx.Err() == nil
@@ -25,26 +47,39 @@ func (p *Producer) wait(ctx context.Context) bool {
 	}
 }
 
-// Stopped returns nil while the intake goes on, and otherwise why it is stopped.
-func (p *Producer) Stopped() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.full == nil {
+// stopped returns nil while the intake goes on, and otherwise why it is stopped.
+func (g *gate) stopped() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.full == nil {
 		return nil
 	}
-	return fmt.Errorf("intake is stopped: %w", p.full)
+	return fmt.Errorf("intake is stopped: %w", g.full)
 }
 
-// fail stops the intake until look finds that it can go on. It logs only the first
-// reason.
-func (p *Producer) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.full != nil {
+// fail stops the intake until open lets it go on. It logs only the first reason.
+func (g *gate) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.full != nil {
 		return
 	}
-	p.full, p.room = err, make(chan struct{})
-	p.log.Error("intake stops; pushing goes on, and a sweep takes in what was missed when there is room again: free some space on the disk of the journal", "folder", p.c.Journal.Dir, "error", err)
+	g.full, g.room = err, make(chan struct{})
+	g.log.Error("intake stops; pushing goes on, and a sweep takes in what was missed when there is room again: free some space on the disk of the journal", "folder", g.folder, "error", err)
+}
+
+// open lets the intake go on. It returns false if the intake was not stopped, or while
+// appends are being tried again: they are the test of the disk.
+func (g *gate) open() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.full == nil || g.refused.Load() > 0 {
+		return false
+	}
+	g.log.Info("intake goes on; a sweep takes in what was missed")
+	g.full = nil
+	close(g.room)
+	return true
 }
 
 // tend syncs the index, looks at the free space and hears of damage each second. It
@@ -53,7 +88,7 @@ func (p *Producer) tend(ctx context.Context) error {
 	p.tended.Store(time.Now().UnixNano())
 	t := time.NewTicker(tendEvery)
 	defer t.Stop()
-	failing := false
+	var unsynced condition.Condition
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,12 +100,16 @@ func (p *Producer) tend(ctx context.Context) error {
 		}
 		p.tended.Store(time.Now().UnixNano())
 		err := p.index.Sync(ctx)
-		if err != nil && !failing {
+		switch unsynced.Note(err) {
+		case condition.Began:
 			p.log.Error("index cannot be synced; nothing is pruned meanwhile: look at the disk", "error", err)
+		case condition.Ended:
+			p.log.Info("index is synced again")
 		}
-		failing = err != nil
 		p.look()
-		p.hearDamage()
+		if p.damages.hear() {
+			p.sweepAll()
+		}
 	}
 }
 
@@ -83,18 +122,10 @@ func (p *Producer) look() {
 		p.Prune(1)
 		short = p.short()
 	}
-	p.mu.Lock()
-	was := p.full
-	p.mu.Unlock()
 	switch {
 	case short != nil:
-		p.fail(short)
-	case was != nil && p.refused.Load() == 0: // while appends fail, they are the test of the disk
-		p.log.Info("intake goes on; a sweep takes in what was missed")
-		p.mu.Lock()
-		p.full = nil
-		close(p.room)
-		p.mu.Unlock()
+		p.gate.fail(short)
+	case p.gate.open():
 		p.sweepAll()
 	}
 }

@@ -4,8 +4,14 @@ package producer
 
 import (
 	"context"
+	"log/slog"
+	"sync"
+	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/condition"
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // stray is a line that strayed: when it was pushed, its path led to no regular file.
@@ -14,59 +20,117 @@ type stray struct {
 	at   sample.At
 }
 
+// strays makes the index forget the lines that strayed, so that a file is journaled
+// again when it comes back. It is the part of a Producer that a consumer speaks to.
+type strays struct {
+	index   *index.Index
+	watcher *watch.Watcher
+	log     *slog.Logger
+	woken   chan struct{} // a token: a line strayed
+
+	mu   sync.Mutex // guards the fields below
+	told []stray
+	open int // strays that the index has not forgotten on disk
+}
+
+// strayAgain is how long run waits before it tries an index that refused again.
+const strayAgain = time.Second
+
+func newStrays(x *index.Index, w *watch.Watcher, log *slog.Logger) *strays {
+	return &strays{index: x, watcher: w, log: log, woken: make(chan struct{}, 1)}
+}
+
 // Stray notes that a line strayed. It never waits, because the index may be waiting for
 // its disk, and pushing must go on.
-func (p *Producer) Stray(path string, at sample.At) {
-	p.mu.Lock()
-	p.strays = append(p.strays, stray{path, at})
-	p.mu.Unlock()
+func (s *strays) Stray(path string, at sample.At) {
+	s.mu.Lock()
+	s.told = append(s.told, stray{path, at})
+	s.open++
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *strays) wake() {
 	select {
-	case p.strayed <- struct{}{}:
+	case s.woken <- struct{}{}:
 	default:
 	}
 }
 
-// forgetStrays makes the index forget the lines that strayed, so that a file is
-// journaled again when it comes back. It may be back already, so its path settles
-// again.
+// Behind reports whether a line strayed that the index has not forgotten on disk. No
+// cursor on disk may pass such a line: after a crash the ledger's tail tells of it once
+// more.
+func (s *strays) Behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open > 0
+}
+
+// run forgets lines that strayed, until ctx ends. Their files may be back already, so
+// their paths settle again.
 //
-// A crash before the index has this on disk: if the same version comes back, it keeps
-// the outcome that it has.
-func (p *Producer) forgetStrays(ctx context.Context) error {
+// A crash before the index has this on disk: the cursors are before these lines, and the
+// next start is told of them again.
+func (s *strays) run(ctx context.Context) error {
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	var refused condition.Condition
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.strayed:
+		case <-s.woken:
+		case <-retry.C:
 		}
-		p.mu.Lock()
-		all := p.strays
-		p.strays = nil
-		p.mu.Unlock()
-		for _, s := range all {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err := p.index.ForgetLine(ctx, s.path, s.at); err != nil {
-				p.log.Error("index cannot forget a file that is gone; should it come back unchanged it is not pushed again: look at the disk", "path", s.path, "error", err)
-			}
-			p.watcher.Again(s.path)
+		s.mu.Lock()
+		all := s.told
+		s.told = nil
+		s.mu.Unlock()
+		err := s.forget(ctx, all)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil: // once more, with those that come meanwhile
+			s.mu.Lock()
+			s.told = append(all, s.told...)
+			s.mu.Unlock()
+			retry.Reset(strayAgain)
+		default:
+			s.mu.Lock()
+			s.open -= len(all)
+			s.mu.Unlock()
+		}
+		switch refused.Note(err) {
+		case condition.Began:
+			s.log.Error("index cannot forget files that are gone; it is tried again each second, and no cursor passes them: look at the disk", "files", len(all), "error", err)
+		case condition.Ended:
+			s.log.Info("index has forgotten the files that are gone")
 		}
 	}
 }
 
-// Forget makes the index forget a line that ends unread although its file is there. If
-// it returns nil that is on disk, and only then may the line end. ok is always true:
-// this Source can forget.
-//
-// A crash here: the line is pushed again, and the sweep at start journals the file.
-func (p *Producer) Forget(ctx context.Context, path string, at sample.At) (ok bool, err error) {
-	if err := p.index.ForgetLine(ctx, path, at); err != nil {
-		return true, err
+// forget has the index forget lines, and returns nil when that is on disk.
+func (s *strays) forget(ctx context.Context, all []stray) error {
+	if len(all) == 0 {
+		return nil
 	}
-	return true, p.index.Persist(ctx)
+	for _, line := range all {
+		if err := s.index.ForgetLine(ctx, line.path, line.at); err != nil {
+			return err
+		}
+	}
+	if err := s.index.Persist(ctx); err != nil {
+		return err
+	}
+	for _, line := range all {
+		s.watcher.Again(line.path)
+	}
+	return nil
 }
+
+// Here reports that the producer is in this process.
+func (*strays) Here() bool { return true }
 
 // Again lets a path settle again, because its file is another version now. It does not
 // wait.
-func (p *Producer) Again(path string) { p.watcher.Again(path) }
+func (s *strays) Again(path string) { s.watcher.Again(path) }

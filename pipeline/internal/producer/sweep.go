@@ -9,12 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
-	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
 )
@@ -48,7 +46,7 @@ func (p *Producer) sweeps(ctx context.Context) error {
 		case <-t.C:
 			d.Under = p.c.Trees[next].Path
 		}
-		if !p.wait(ctx) {
+		if !p.gate.wait(ctx) {
 			return nil
 		}
 		switch whole := p.sweep(ctx, d); {
@@ -80,7 +78,7 @@ type sweep struct {
 func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	begun := time.Now()
 	tree := p.c.Trees[d.Tree]
-	p.dropDamaged(ctx)
+	p.damages.drop(ctx)
 	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
 	dev := device(tree.Path)
 	noted, known := p.index.Device(tree.Path)
@@ -122,11 +120,11 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 // device returns the number of the device of a tree's root in hex, or "" if the tree is
 // not there. The tree's own path may be a link: it follows that.
 func device(tree string) string {
-	real, err := filepath.EvalSymlinks(tree)
+	path, err := filepath.EvalSymlinks(tree)
 	if err != nil {
 		return ""
 	}
-	st, err := watch.Lstat(real)
+	st, err := watch.Lstat(path)
 	if err != nil || !st.Mode.IsDir() {
 		return ""
 	}
@@ -203,21 +201,14 @@ func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
 // takeIn sees the claim.
 func (s *sweep) take(ctx context.Context, tree int, path, via string, known func() bool) {
 	p := s.p
-	p.mu.Lock()
-	p.claims[path] = true
-	p.mu.Unlock()
-	drop := func() {
-		p.mu.Lock()
-		delete(p.claims, path)
-		p.mu.Unlock()
-	}
+	p.claims.take(path)
 	if p.watcher.Settling(path) || known() {
-		drop()
+		p.claims.drop(path)
 		return
 	}
 	now, calm := p.watcher.Settled(tree, path)
 	if !calm {
-		drop()
+		p.claims.drop(path)
 		p.watcher.Again(path) // a writer has it, or it is gone: it settles again
 		return
 	}
@@ -232,7 +223,7 @@ func (s *sweep) flush(ctx context.Context) {
 	if len(s.batch) == 0 {
 		return
 	}
-	s.ok = s.p.wait(ctx) && s.p.write(ctx, journal.Backlog, s.batch) && s.ok
+	s.ok = s.p.gate.wait(ctx) && s.p.write(ctx, journal.Backlog, s.batch) && s.ok
 	if s.ok {
 		s.fresh += len(s.batch)
 	}
@@ -241,50 +232,8 @@ func (s *sweep) flush(ctx context.Context) {
 
 // drop gives up the claims of the batch, journaled or not, and empties it.
 func (s *sweep) drop() {
-	s.p.mu.Lock()
 	for _, f := range s.batch {
-		delete(s.p.claims, f.path)
+		s.p.claims.drop(f.path)
 	}
-	s.p.mu.Unlock()
 	s.batch = s.batch[:0]
-}
-
-// hearDamage asks for a sweep of all trees if a consumer told of new damage.
-func (p *Producer) hearDamage() {
-	all, err := store.LoadDamage(p.c.Cursors)
-	if err != nil {
-		return // tried again in a second
-	}
-	p.mu.Lock()
-	fresh := slices.ContainsFunc(all, func(d sample.Damage) bool { return !slices.Contains(p.damaged, d) })
-	p.damaged = all
-	p.mu.Unlock()
-	if fresh {
-		p.sweepAll()
-	}
-}
-
-// dropDamaged makes the index forget the files of damaged lines, so that the sweep
-// finds them. Then it removes the word of the damage. It logs errors; the next sweep
-// tries again.
-func (p *Producer) dropDamaged(ctx context.Context) {
-	all, err := store.LoadDamage(p.c.Cursors)
-	if err == nil && len(all) == 0 {
-		return
-	}
-	if err == nil {
-		err = p.index.ForgetLines(ctx, all)
-	}
-	if err == nil {
-		err = p.index.Persist(ctx)
-	}
-	// A crash here: the index forgets these lines once more.
-	for _, d := range all {
-		if err == nil {
-			err = p.c.Cursors.Remove(d.Name())
-		}
-	}
-	if err != nil {
-		p.log.Error("index cannot forget damaged lines; it is tried again at the next sweep: look at the disk", "error", err)
-	}
 }

@@ -45,7 +45,7 @@ func (p *Producer) Ready() error {
 	if err := p.index.Stalled(); err != nil {
 		errs = append(errs, fmt.Errorf("the index cannot be written, and intake waits: %w", err))
 	}
-	return errors.Join(append(errs, p.Stopped())...)
+	return errors.Join(append(errs, p.gate.stopped())...)
 }
 
 // tendStuck is how long the care of index and disk may take before it counts as stuck.
