@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,11 +25,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // A mix is a pipeline to which everything happens that may happen to one, drawn by
@@ -363,7 +366,7 @@ var mixed = []struct {
 		synctest.Wait()
 	}},
 	{1, func(m *mix) {
-		d := time.Duration(1+m.draw.IntN(90)) * time.Minute
+		d := time.Duration(1+m.draw.IntN(20)) * time.Minute
 		m.note("the clock jumps by %v", d)
 		time.Sleep(d)
 		synctest.Wait()
@@ -475,12 +478,12 @@ func (m *mix) ledger() (all []sample.Outcome) {
 }
 
 // runMix plays one seed and returns its trace.
-func runMix(t *testing.T, seed uint64, n int) string {
+func runMix(t *testing.T, seed uint64) string {
 	t.Helper()
 	var m *mix
 	synctest.Test(t, func(t *testing.T) {
 		m = newMix(t, seed)
-		m.play(n)
+		m.play(mixLength)
 		m.heal()
 		m.halt()
 	})
@@ -488,20 +491,85 @@ func runMix(t *testing.T, seed uint64, n int) string {
 		t.Errorf("seed %d: %s", seed, w)
 	}
 	if len(m.wrong) > 0 {
-		t.Logf("seed %d:\n%s", seed, strings.Join(m.trace, "\n"))
+		t.Logf("the trace of seed %d:\n%s", seed, strings.Join(m.trace, "\n"))
 	}
 	return strings.Join(m.trace, "\n")
 }
 
-var _ = maps.Clone[map[int]int]
+// mixLength is how many things happen in a mix.
+const mixLength = 60
 
-func TestMixTry(t *testing.T) {
-	for seed := range uint64(400) {
-		begun := time.Now()
-		s := runMix(t, seed, 60)
-		t.Logf("seed %d took %v, trace %d", seed, time.Since(begun), len(s))
-		if t.Failed() {
-			return
+// failedOnce are the seeds of mixes that failed, each with what they found. They are
+// played first, always: a change of what may happen gives a seed another mix, so the
+// defect has a test of its own beside.
+var failedOnce = map[uint64]string{
+	1:   "a push that went alone and was called void was tried again at once, without end (testdata/push/void-alone.txt)",
+	74:  "a failed try waited for a proof that could not come (testdata/push/unproven.txt)",
+	249: "a folder moved away and back around a kill was not pushed (TestMutationsAreFound, the scene away)",
+}
+
+// TestMix plays mixes, each from its seed. MIX=N plays N of them, from a seed that is
+// drawn and printed; MIXSEED=N plays that seed alone.
+func TestMix(t *testing.T) {
+	inMemory(t)
+	if text := os.Getenv("MIXSEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		must(t, err)
+		t.Log(runMix(t, seed))
+		return
+	}
+	n, first := 200, uint64(0)
+	if text := os.Getenv("MIX"); text != "" {
+		var err error
+		n, err = strconv.Atoi(text)
+		must(t, err)
+		first = rand.Uint64N(1 << 40)
+	}
+	t.Logf("seeds from %d on", first)
+	seeds := slices.Collect(maps.Keys(failedOnce))
+	for i := range n {
+		seeds = append(seeds, first+uint64(i))
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			runMix(t, seed)
+		})
+	}
+}
+
+// TestMixIsTheSameFromItsSeed, byte for byte.
+func TestMixIsTheSameFromItsSeed(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	for seed := range uint64(5) {
+		first := runMix(t, seed)
+		if again := runMix(t, seed); again != first {
+			t.Errorf("seed %d:\n%s\n\nand again:\n%s", seed, first, again)
 		}
+	}
+}
+
+// TestMixFindsALoss: a file that the index was told of behind the producer's back is
+// never journaled, and both judges must say so. A judge that says nothing proves
+// nothing.
+func TestMixFindsALoss(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	var m *mix
+	synctest.Test(t, func(t *testing.T) {
+		m = newMix(t, 3)
+		m.start()
+		time.Sleep(time.Second)
+		path := filepath.Join(m.drop, "planted")
+		must(t, os.WriteFile(path, m.fresh(), 0o600))
+		st, err := watch.Lstat(path)
+		must(t, err)
+		must(t, m.p.halves().producer.Index().Note(t.Context(), journal.Live, []index.Noted{{Path: path, Stat: st, At: pos(0, 0)}}, m.p.halves().lanes.Lane(journal.Live).Durable()))
+		m.heal()
+		m.halt()
+	})
+	if len(m.wrong) == 0 {
+		t.Error("nobody says that a file is lost")
 	}
 }

@@ -84,7 +84,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 		return nil, err
 	}
 	p.tended.Store(time.Now().UnixNano())
-	if p.index, err = p.openIndex(ctx, filepath.Join(c.State, "index")); err != nil {
+	if p.index, err = openIndex(ctx, c, filepath.Join(c.State, "index")); err != nil {
 		return nil, err
 	}
 	p.strays = newStrays(p.index, p.watcher, c.Log)
@@ -104,8 +104,8 @@ func WatchTrees(trees []config.Tree) (all []watch.Tree) {
 // openIndex opens the index and compares its marks with the journal. If a mark names a
 // place that is not in the journal, the index knows files whose lines nobody can read:
 // then it is built anew.
-func (p *Producer) openIndex(ctx context.Context, dir string) (*index.Index, error) {
-	x, err := index.Open(ctx, p.c.Disk, dir, p.log)
+func openIndex(ctx context.Context, c Config, dir string) (*index.Index, error) {
+	x, err := index.Open(ctx, c.Disk, dir, c.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -113,17 +113,17 @@ func (p *Producer) openIndex(ctx context.Context, dir string) (*index.Index, err
 		if m == (journal.Pos{}) {
 			continue
 		}
-		there, err := p.lanes.Has(lane, m.Segment)
+		there, err := c.Lanes.Has(lane, m.Segment)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("hold index against journal: %w", err), x.Close())
 		}
-		if there && !p.lanes.Lane(lane).Durable().Before(m) {
+		if there && !c.Lanes.Lane(lane).Durable().Before(m) {
 			continue
 		}
 		if err := x.Close(); err != nil {
 			return nil, err
 		}
-		return index.Anew(ctx, p.c.Disk, dir, p.log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
+		return index.Anew(ctx, c.Disk, dir, c.Log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
 	}
 	return x, nil
 }
