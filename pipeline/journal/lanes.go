@@ -54,6 +54,8 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() { cancel(); <-done }()
+	defer l.backlog.Hurry()
+	defer l.live.Hurry()
 	go func() {
 		done <- l.live.dir.Listen(ctx, l.log, func() {
 			select {

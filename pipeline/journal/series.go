@@ -37,6 +37,7 @@ type Series struct {
 	next    *batch        // gathers lines while another batch is committed
 	spare   []byte        // the buffer of the last batch
 	durable Pos           // all lines before it are on disk
+	hurried chan struct{} // closed by Hurry
 	moved   chan struct{} // closed and replaced when durable moves
 }
 
@@ -61,7 +62,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open series %s: %w", c.Base, err)
 	}
-	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: &batch{done: make(chan struct{})}, moved: make(chan struct{}), seg: 1}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: &batch{done: make(chan struct{})}, moved: make(chan struct{}), hurried: make(chan struct{}), seg: 1}
 	names, err := sealed(d, c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
@@ -252,7 +253,12 @@ func (s *Series) commit(b *batch) error {
 		return err
 	}
 	if wait := s.c.Sync - time.Since(s.tick); s.c.Sync > 0 && wait > 0 {
-		time.Sleep(wait)
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-s.hurried: // a stop does not wait for it
+			t.Stop()
+		}
 	}
 	if s.size <= s.head {
 		// This segment has no line yet, so it need not be sealed: otherwise each attempt
@@ -347,6 +353,18 @@ func (s *Series) cutBack() error {
 }
 
 // publish moves durable to p and wakes the readers.
+// Hurry ends all waiting for Config.Sync, now and from now on: a stop does not wait for
+// it. What Append returns for is durable all the same.
+func (s *Series) Hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.hurried:
+	default:
+		close(s.hurried)
+	}
+}
+
 func (s *Series) publish(p Pos) {
 	s.mu.Lock()
 	s.durable = p
