@@ -42,9 +42,9 @@ type Config struct {
 	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner; tests set it
 }
 
-// withDefaults returns c in which each zero value has its default. The error says what
-// is wrong with c.
-func (c Config) withDefaults() (Config, error) {
+// Filled returns c in which each zero value has its default. The error says what is wrong
+// with c.
+func (c Config) Filled() (Config, error) {
 	if c.State == "" {
 		return c, errors.New("state folder is not set: name one")
 	}
@@ -55,6 +55,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.State = state
 	config.FillJournal(&c.Journal, c.State)
 	config.FillLedger(&c.Ledger)
+	if c.Journal.Sync > config.MostSync {
+		return c, fmt.Errorf("journal sync is %v: name at most %v", c.Journal.Sync, config.MostSync)
+	}
 	c.Grace = cmp.Or(c.Grace, config.DefaultGrace)
 	c.disk = cmp.Or(c.disk, store.Disk{Disk: journal.OS, Pebble: vfs.Default})
 	if c.Outcome == nil {

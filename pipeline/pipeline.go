@@ -97,7 +97,7 @@ func (h halves) open() bool { return h.producer != nil || h.consumers != nil }
 // New checks c and returns a Pipeline that does not run yet. It opens and starts
 // nothing. The error says what is wrong with c.
 func New(c Config) (*Pipeline, error) {
-	c, err := c.withDefaults()
+	c, err := c.Filled()
 	if err != nil {
 		return nil, err
 	}

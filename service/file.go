@@ -9,17 +9,19 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/certpush/certpush/pipeline"
 )
 
 // maxFile is the largest configuration file, in bytes.
 const maxFile = 1 << 20
 
-// fileTable is certpush.toml. The fill methods hold the defaults.
+// fileTable is certpush.toml. The fill methods set the defaults.
 type fileTable struct {
 	State   Path                    `toml:"state"`
 	Watch   []watchTable            `toml:"watch"`
@@ -95,27 +97,39 @@ func (t *fileTable) fill() {
 	t.Log.fill()
 }
 
-func (t *watchTable) fill() {
-	*t = watchTable{
-		Settle: Duration(500 * time.Millisecond), SettleLimit: Duration(time.Hour),
-		MinSize: 1, Sweep: Duration(time.Hour), Engine: "auto",
+// defaults is a pipeline's own: each default stands there, and only there.
+func defaults() pipeline.Config {
+	c, err := pipeline.Config{
+		State: defaultState(), Trees: []pipeline.Tree{{Path: defaultState()}}, Scanners: []pipeline.Scanner{{Name: "any", Type: "clamd"}},
+	}.Filled()
+	if err != nil {
+		panic(err) // nothing in it comes from outside
 	}
+	return c
+}
+
+func (t *watchTable) fill() {
+	d := defaults().Trees[0]
+	*t = watchTable{Settle: Duration(d.Settle), SettleLimit: Duration(d.SettleLimit), MinSize: Size(d.MinSize), Sweep: Duration(d.Sweep), Engine: d.Engine}
 }
 
 func (t *journalTable) fill() {
-	*t = journalTable{Dir: "journal", CutEvery: Duration(time.Minute), CutSize: 64 << 20, Keep: 1440, MinFree: 256 << 20}
+	d := defaults().Journal
+	*t = journalTable{Dir: Path(filepath.Base(d.Dir)), CutEvery: Duration(d.CutEvery), CutSize: Size(d.CutSize), Keep: Count(d.Keep), MinFree: Size(d.MinFree)}
 }
 
 func (t *scannerTable) fill() {
-	*t = scannerTable{Workers: 2, Queue: 1000, Timeout: Duration(5 * time.Minute), Tries: 8, Canary: true}
+	d := defaults().Scanners[0]
+	*t = scannerTable{Workers: Count(d.Workers), Queue: Count(d.Queue), Timeout: Duration(d.Timeout), Tries: Count(d.Tries), Canary: !d.NoCanary}
 	t.Backoff.fill()
 }
 
 func (t *backoffTable) fill() {
-	*t = backoffTable{First: Duration(time.Second), Max: Duration(5 * time.Minute)}
+	d := defaults().Scanners[0]
+	*t = backoffTable{First: Duration(d.BackoffFirst), Max: Duration(d.BackoffMax)}
 }
 
-func (t *ledgerTable) fill() { t.Keep = 400 }
+func (t *ledgerTable) fill() { t.Keep = Count(defaults().Ledger.Keep) }
 func (t *adminTable) fill()  { t.Listen = defaultListen }
 func (t *logTable) fill()    { *t = logTable{Level: "info", To: "auto", Format: "text"} }
 

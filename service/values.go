@@ -162,6 +162,10 @@ func (s *Sync) set(v any) error {
 	if err := (*Duration)(s).set(v); err != nil {
 		return fmt.Errorf(`%w (or write "always")`, err)
 	}
+	const most = 10 * time.Second // pipeline.New takes no more
+	if time.Duration(*s) > most {
+		return fmt.Errorf(`%v is too long, for so long a file may not be journaled: write at most %v, or "always"`, time.Duration(*s), most)
+	}
 	return nil
 }
 

@@ -98,8 +98,8 @@ func TestAutoTakesWhatItTested(t *testing.T) {
 		t.Logf("the self-test: %v", err)
 		want = "fsnotify"
 	}
-	w, err := New(Config{Scratch: scratch, Trees: []Tree{{Path: t.TempDir()}, {Path: t.TempDir(), Engine: "auto"},
-		{Path: t.TempDir(), Engine: "windows"}, {Path: t.TempDir(), Engine: "fsnotify"}}})
+	w, err := New(Config{Scratch: scratch, Trees: filled(Tree{Path: t.TempDir()}, Tree{Path: t.TempDir(), Engine: "auto"},
+		Tree{Path: t.TempDir(), Engine: "windows"}, Tree{Path: t.TempDir(), Engine: "fsnotify"})})
 	if err != nil {
 		t.Fatal(err)
 	}

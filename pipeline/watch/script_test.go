@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,10 +50,20 @@ type receiver struct {
 }
 
 // receive runs a watcher over trees, and a receiver, until the test ends.
+// filled returns trees in which each time that is not set has a value.
+func filled(trees ...Tree) []Tree {
+	all := slices.Clone(trees)
+	for i := range all {
+		all[i].Settle = cmp.Or(all[i].Settle, 500*time.Millisecond)
+		all[i].SettleLimit = cmp.Or(all[i].SettleLimit, time.Hour)
+	}
+	return all
+}
+
 func receive(t testing.TB, trees ...Tree) *receiver {
 	t.Helper()
 	r := &receiver{index: map[string]Stat{}, skips: map[string]string{}}
-	w, err := New(Config{Trees: trees, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	w, err := New(Config{Trees: filled(trees...), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Skipped: func(_ int, path, reason string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

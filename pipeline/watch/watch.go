@@ -71,8 +71,8 @@ const most = 1_000_000
 type Tree struct {
 	Name, Path       string        // Path is absolute and clean
 	Include, Exclude []string      // doublestar globs below Path, separated by slashes; no Include means all
-	Settle           time.Duration // quiet for this long where the system cannot be asked; 0 means 500ms
-	SettleLimit      time.Duration // a file that never settles is told after this time; 0 means 1h
+	Settle           time.Duration // quiet for this long where the system cannot be asked; above 0
+	SettleLimit      time.Duration // a file that never settles is told after this time; above 0
 	Engine           string        // auto, fsnotify, windows or sweep; see Engines
 }
 
@@ -164,14 +164,8 @@ func check(t *Tree) error {
 			return fmt.Errorf("glob %q is malformed; see include and exclude in certpush.toml(5)", g)
 		}
 	}
-	if t.Settle < 0 || t.SettleLimit < 0 {
-		return errors.New("settle and settle_limit must not be negative")
-	}
-	if t.Settle == 0 {
-		t.Settle = 500 * time.Millisecond
-	}
-	if t.SettleLimit == 0 {
-		t.SettleLimit = time.Hour
+	if t.Settle <= 0 || t.SettleLimit <= 0 {
+		return errors.New("settle and settle_limit must be above 0")
 	}
 	if t.Engine == "" || t.Engine == "auto" {
 		t.Engine = automatic

@@ -50,21 +50,21 @@ func TestNewRefuses(t *testing.T) {
 		"twice":     {[]Tree{{Path: dir}, {Path: dir}}, "twice"},
 		"glob":      {[]Tree{{Path: dir, Include: []string{"[a"}}}, "malformed"},
 		"engine":    {[]Tree{{Path: dir, Engine: "fanotify"}}, "not built yet"},
-		"settle":    {[]Tree{{Path: dir, Settle: -1}}, "negative"},
+		"settle":    {[]Tree{{Path: dir, Settle: -1, SettleLimit: time.Hour}}, "above 0"},
 	} {
-		_, err := New(Config{Trees: c.trees})
+		_, err := New(Config{Trees: filled(c.trees...)})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
 	here, elsewhere, planned := Engines()
 	for _, engine := range append(elsewhere, planned...) {
-		if _, err := New(Config{Trees: []Tree{{Path: dir, Engine: engine}}}); !errors.Is(err, ErrEngine) {
+		if _, err := New(Config{Trees: filled(Tree{Path: dir, Engine: engine})}); !errors.Is(err, ErrEngine) {
 			t.Errorf("%s: %v is not ErrEngine", engine, err)
 		}
 	}
 	for _, engine := range here {
-		if _, err := New(Config{Trees: []Tree{{Path: dir, Engine: engine}}}); err != nil {
+		if _, err := New(Config{Trees: filled(Tree{Path: dir, Engine: engine})}); err != nil {
 			t.Errorf("%s: %v", engine, err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestTreeInTree(t *testing.T) {
 
 func TestSettlingUntilDone(t *testing.T) {
 	dir := t.TempDir()
-	w, err := New(Config{Trees: []Tree{{Path: dir, Settle: time.Millisecond}}})
+	w, err := New(Config{Trees: filled(Tree{Path: dir, Settle: time.Millisecond})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestSweepTellsChunksAndErrors(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "no", "secret", "f"), "x")
 	write(t, filepath.Join(dir, "deep", strings.Repeat("d/", 50), "f"), "x")
-	w, err := New(Config{Trees: []Tree{{Path: dir, Exclude: []string{"no/**"}}}})
+	w, err := New(Config{Trees: filled(Tree{Path: dir, Exclude: []string{"no/**"}})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,10 +244,10 @@ func TestSweepTellsChunksAndErrors(t *testing.T) {
 
 func TestExcluded(t *testing.T) {
 	dir := t.TempDir()
-	w, err := New(Config{Trees: []Tree{
-		{Path: dir, Include: []string{"**/*.exe", "top"}, Exclude: []string{"old/**"}},
-		{Path: filepath.Join(dir, "all")},
-	}})
+	w, err := New(Config{Trees: filled(
+		Tree{Path: dir, Include: []string{"**/*.exe", "top"}, Exclude: []string{"old/**"}},
+		Tree{Path: filepath.Join(dir, "all")},
+	)})
 	if err != nil {
 		t.Fatal(err)
 	}

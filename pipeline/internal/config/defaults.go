@@ -20,6 +20,10 @@ func or[T comparable](v *T, def T) {
 // DefaultGrace is how long a stop waits for the samples in flight.
 const DefaultGrace = 8 * time.Second
 
+// MostSync is the longest that Journal.Sync may be: for so long a settled file is not
+// journaled.
+const MostSync = 10 * time.Second
+
 // FillJournal sets each zero value of j to its default, and makes its folder absolute.
 func FillJournal(j *Journal, state string) {
 	or(&j.Dir, "journal")
