@@ -326,8 +326,10 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 	}
 	lines := c.lines(t)
 	maps.Copy(lines, recorded)
+	lost := 0
 	for _, path := range names {
 		if count[path] == 0 {
+			lost++
 			say("%s is lost", path)
 		}
 		n := 0
@@ -339,6 +341,10 @@ func (c cut) check(t testing.TB, drop string) (wrong []string) {
 		if n > 1 && !c.again {
 			say("%s was journaled %d times", path, n)
 		}
+	}
+	// The product's own proof is asked on what is left, at rest: it must say the same.
+	if v, err := p.Verify(t.Context(), false); err != nil || v.Files != int64(len(names)) || v.Proven() != (lost == 0) {
+		say("%d of %d files are lost by our count, and the proof is %+v %v", lost, len(names), v, err)
 	}
 	return wrong
 }
