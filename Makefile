@@ -30,6 +30,7 @@ SUITES ?= bookworm trixie
 # The Debian that this machine is not, 12 or 13.
 OTHER_DEBIAN ?= $(shell . /etc/os-release 2>/dev/null; [ "$$VERSION_CODENAME" = bookworm ] && echo trixie || echo bookworm)
 CUTS ?= 10
+MIX ?= 20000
 
 # What takes longest of the tests that need nothing: `make test` runs these too.
 SLOW := Kill9|VerifyFixQueues|StoppedProcess|TouchedWhileItIsHashed|ManyFilesInOneFolder|DiskMayOnlyBeRead|HoldsACursorBackIsSaid|BeyondTheWatchLimit|StopDoesNotWaitForTheDisk|ThousandsOfLevels|NestedFoldersInABurst|FinePrint08|MinFreeIsReached|FolderSwappedForALink
@@ -117,6 +118,7 @@ soak: deps build ## what takes longer: power cuts of a virtual machine, and for 
 		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(SOAK_PACKAGES)
 	./testdata/powercut.sh ./certpush $(CUTS)
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
+	MIX=$(MIX) $(GO) test -run '^TestMix$$' -timeout 0 ./pipeline
 	SOAK=$(SOAK) $(GO) test -run 'StoppedProcess|NestedFolders|WatchLimit|SwappedForALink|ThousandsOfLevels|ManyFiles|Burst' -timeout 0 -v ./pipeline ./pipeline/watch
 	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
 
