@@ -352,7 +352,6 @@ func (s *Series) cutBack() error {
 	return nil
 }
 
-// publish moves durable to p and wakes the readers.
 // Hurry ends all waiting for Config.Sync, now and from now on: a stop does not wait for
 // it. What Append returns for is durable all the same.
 func (s *Series) Hurry() {
@@ -365,6 +364,7 @@ func (s *Series) Hurry() {
 	}
 }
 
+// publish moves durable to p and wakes the readers.
 func (s *Series) publish(p Pos) {
 	s.mu.Lock()
 	s.durable = p

@@ -16,7 +16,7 @@ func TestEachChangeIsToldOnce(t *testing.T) {
 	}{
 		{nil, nil, Same}, {full, full, Began}, {full, full, Same}, {broken, full, Same}, {nil, nil, Ended}, {nil, nil, Same}, {broken, broken, Began},
 	} {
-		if got := c.Note(step.err); got != step.want || c.Err() != step.after {
+		if got := c.Note(step.err); got != step.want || !errors.Is(c.Err(), step.after) {
 			t.Errorf("step %d: change %v with error %v, want %v with %v", i, got, c.Err(), step.want, step.after)
 		}
 	}

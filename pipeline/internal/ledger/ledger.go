@@ -21,10 +21,11 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
+// The series of the ledger's folder.
 const (
-	Base      = "verdicts.log"
-	TriesBase = "tries.log"
-	ledgerCut = 64 << 20 // bytes
+	Base      = "verdicts.log" // outcomes
+	TriesBase = "tries.log"    // failed tries
+	ledgerCut = 64 << 20       // bytes
 )
 
 // Ledger is the append-only record of outcomes, and beside it of the failed tries.

@@ -61,7 +61,7 @@ type Outcome struct {
 }
 
 // appendLine appends the ledger line and its newline to b.
-func (o Outcome) appendLine(b []byte) []byte {
+func (o Outcome) appendLine(b []byte) []byte { //nolint:unparam // AppendLine hands it a buffer
 	b = append(b, `{"time":"`...)
 	b = o.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 	b = append(b, '"')
