@@ -285,7 +285,7 @@ func FuzzChanges(f *testing.F) {
 			if path := hint("/t", fsnotify.Create, name).Name; filepath.Clean(path) != path && filepath.Separator == '/' {
 				t.Errorf("%q is not clean", path)
 			}
-			if !within(hint("/t", fsnotify.Create, name).Name, "/t") {
+			if !Within("/t", hint("/t", fsnotify.Create, name).Name) {
 				t.Errorf("%q is not in the tree", name)
 			}
 		})

@@ -59,7 +59,7 @@ func (m *mounts) changed(dir string) (below, some bool) {
 	for line := range bytes.Lines(text) {
 		// ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...; a blank in a path is \040.
 		words := strings.Fields(string(line))
-		if len(words) > 4 && within(unescape(words[4]), dir) {
+		if len(words) > 4 && Within(dir, unescape(words[4])) {
 			id, ok := mountID(unescape(words[4]))
 			told = told && ok
 			now = append(now, strings.Join(append(words[:5], id), " "))

@@ -15,7 +15,7 @@ import (
 // twice. It is empty when path is gone.
 func (g *ground) real(path string) (string, bool) {
 	var names []string
-	for at := path; len(at) > len(g.Path) && within(at, g.Path); at = filepath.Dir(at) {
+	for at := path; len(at) > len(g.Path) && Within(g.Path, at); at = filepath.Dir(at) {
 		name, err := windows.UTF16PtrFromString(long(at))
 		if err != nil {
 			return "", false

@@ -110,7 +110,7 @@ func (t *tree) event(source source, e fsnotify.Event) {
 // of these, too.
 func (t *tree) elsewhere(path string) bool {
 	for _, other := range t.w.trees {
-		if len(other.Path) > len(t.Path) && len(path) > len(other.Path) && within(path, other.Path) {
+		if len(other.Path) > len(t.Path) && len(path) > len(other.Path) && Within(other.Path, path) {
 			return true
 		}
 	}

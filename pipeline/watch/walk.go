@@ -52,7 +52,7 @@ type Folder struct {
 // that could not be read is told in Folder.Err and does not end the walk; if it is
 // gone, Err is fs.ErrNotExist, and if its path is too long, ErrTooLong.
 func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(Folder) error) error {
-	if tree < 0 || tree >= len(w.trees) || !within(under, w.trees[tree].Path) {
+	if tree < 0 || tree >= len(w.trees) || !Within(w.trees[tree].Path, under) {
 		return fmt.Errorf("sweep %q: it is not in the tree", under)
 	}
 	return w.trees[tree].sweep(ctx, under, visit)
@@ -60,7 +60,7 @@ func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(
 
 // Walk is Sweep without a Watcher: it sets no watches.
 func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) error {
-	if !within(under, t.Path) {
+	if !Within(t.Path, under) {
 		return fmt.Errorf("walk %q: it is not in the tree", under)
 	}
 	own := ground{Tree: t}

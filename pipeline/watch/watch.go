@@ -49,7 +49,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -236,7 +235,7 @@ func (w *Watcher) State() []TreeState {
 // root returns the tree whose Path path is.
 func (w *Watcher) root(path string) (int, bool) {
 	for _, t := range w.trees {
-		if len(path) == len(t.Path) && within(path, t.Path) {
+		if len(path) == len(t.Path) && Within(t.Path, path) {
 			return t.at, true
 		}
 	}
@@ -247,17 +246,9 @@ func (w *Watcher) root(path string) (int, bool) {
 func (w *Watcher) owner(path string) *tree {
 	var best *tree
 	for _, t := range w.trees {
-		if (best == nil || len(t.Path) > len(best.Path)) && within(path, t.Path) {
+		if (best == nil || len(t.Path) > len(best.Path)) && Within(t.Path, path) {
 			best = t
 		}
 	}
 	return best
-}
-
-// within reports whether path is dir or lies below it. Both are clean.
-func within(path, dir string) bool {
-	if !begins(path, dir) {
-		return false
-	}
-	return len(path) == len(dir) || os.IsPathSeparator(dir[len(dir)-1]) || os.IsPathSeparator(path[len(dir)])
 }

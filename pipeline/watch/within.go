@@ -4,8 +4,8 @@ package watch
 
 import "os"
 
-// Within reports whether path is dir or lies below it. On Windows the letters may be
-// written either way.
+// Within reports whether path is dir or lies below it. Both are clean. On Windows case
+// does not matter.
 func Within(dir, path string) bool {
 	if !begins(path, dir) {
 		return false
