@@ -21,24 +21,24 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// Config says what a Consumer pushes, to which scanner, and where it records.
+// Config says what a Consumer pushes, to which scanner, and where it records outcomes.
 type Config struct {
 	Scanner config.Scanner
 	Scan    scan.Scanner // the scanner itself
 	Trees   []config.Tree
-	Grace   time.Duration        // a stop waits this long for the pushes in hand
-	Outcome func(sample.Outcome) // told of each outcome after it is recorded; must not block
+	Grace   time.Duration        // a stop waits this long for the pushes in flight
+	Outcome func(sample.Outcome) // called with each outcome after it is recorded; it must not block
 
-	Dirs    *store.Folders                 // open, and closed after the Consumer
+	Dirs    *store.Folders                 // open; must be closed after the Consumer
 	Tail    func(lane string) journal.Tail // how far a lane may be read
 	Ledger  *ledger.Ledger
 	Cache   *cache.Cache // of verdicts; needed where Scanner.Cache is set
-	Source  Source       // hears what became of its samples
+	Source  Source       // is told what became of its samples
 	Metrics *Metrics
 	Log     *slog.Logger
 }
 
-// Consumer pushes the journal's lines to one scanner. Take New, then Run, then Close.
+// Consumer pushes the journal's lines to one scanner. Call New, then Run, then Close.
 type Consumer struct {
 	c       Config
 	lines   *lines
@@ -46,7 +46,8 @@ type Consumer struct {
 	holders *holders
 }
 
-// New returns a Consumer at rest, its cursors loaded and its readers open.
+// New loads the cursors, opens the readers, reads the tail of the ledger, and returns a
+// Consumer that does not run yet.
 func New(ctx context.Context, c Config) (*Consumer, error) {
 	c.Log = c.Log.With("scanner", c.Scanner.Name)
 	l, err := newLines(ctx, c)
@@ -63,8 +64,9 @@ func New(ctx context.Context, c Config) (*Consumer, error) {
 // Close closes what New opened.
 func (k *Consumer) Close() error { return k.lines.close() }
 
-// Run pushes until ctx ends, and then until the pushes in hand are finished or
-// given back.
+// Run pushes until ctx ends. Then it waits until the pushes in flight are finished;
+// those that last longer than Grace are interrupted and given back. At last it saves the
+// cursors.
 func (k *Consumer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return k.lines.Run(ctx) })
@@ -78,21 +80,21 @@ func (k *Consumer) Run(ctx context.Context) error {
 	return err
 }
 
-// Stand returns the cursors as they are now, and the mark that fits them. What is on
+// Stand returns the cursors as they are in memory, and the mark that fits them. Those on
 // disk may lag.
 func (k *Consumer) Stand() (cursors map[string]journal.Pos, mark ledger.Mark) { return k.lines.stand() }
 
 // Name returns the scanner's name.
 func (k *Consumer) Name() string { return k.c.Scanner.Name }
 
-// SavedMark returns the mark as it is on disk. A crash goes back to it: no later one
-// may tell what of the ledger is not needed.
+// SavedMark returns the mark as it is on disk. A start after a crash reads the ledger
+// from there, so everything from this mark on must be kept.
 func (k *Consumer) SavedMark() ledger.Mark {
 	return ledger.LoadMark(k.lines.cursors, k.lines.markFile())
 }
 
-// Ready is nil while the scanner answered its last ping and nothing that pushing needs
-// is refused.
+// Ready returns nil if the scanner answered its last ping, the journal can be read, the
+// ledger can be written, and files can be opened. Otherwise the error says what fails.
 func (k *Consumer) Ready() error {
 	var errs []error
 	if !k.workers.health.state().up {

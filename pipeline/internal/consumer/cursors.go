@@ -11,11 +11,13 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
+// cursorsEvery is how often cursors are saved and looked at.
 const cursorsEvery = 250 * time.Millisecond
 
 func (l *lines) markFile() string { return l.scanner + ".mark" }
 
-// keepCursors saves the cursors as they move, and once more when ctx has ended.
+// keepCursors saves the cursors every 250 ms until ctx ends. Consumer.Run saves them
+// once more after the last push.
 func (l *lines) keepCursors(ctx context.Context) error {
 	t := time.NewTicker(cursorsEvery)
 	defer t.Stop()
@@ -29,8 +31,8 @@ func (l *lines) keepCursors(ctx context.Context) error {
 	}
 }
 
-// trySaving saves the cursors, and tells when that begins to fail and when it
-// succeeds again. A failure is no reason to stop: the ledger's tail tells what is
+// trySaving saves the cursors, and logs when that begins to fail and when it succeeds
+// again. While it fails pushing goes on, because the ledger's tail tells which lines are
 // finished.
 func (l *lines) trySaving() {
 	err := l.saveCursors()
@@ -42,8 +44,8 @@ func (l *lines) trySaving() {
 	}
 }
 
-// stand returns the cursors as they are now, and the mark that fits them: from it on
-// the ledger tells all that is finished ahead of them.
+// stand returns the cursors as they are in memory, and the mark that fits them: the
+// ledger from the mark on has the outcome of each finished line ahead of them.
 func (l *lines) stand() (at map[string]journal.Pos, m ledger.Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,21 +59,24 @@ func (l *lines) stand() (at map[string]journal.Pos, m ledger.Mark) {
 	return at, m
 }
 
-// saveCursors writes what moved, the mark last: the mark on disk never leaves out
-// outcomes that the saved cursors need.
+// saveCursors writes the cursors that moved, and then the mark: so the ledger from the
+// mark on disk on always has the outcomes that the saved cursors need. It writes nothing
+// while the index may still have to forget a line that strayed.
 func (l *lines) saveCursors() error {
 	at, m := l.stand()
-	// The cursors first, then whether a line strayed: it is told before a cursor passes
-	// it. A line that strays after this is not behind at.
+	// Read the cursors first, and ask for strayed lines second: end reports such a line
+	// before a cursor passes it. So no cursor in at has passed a line that strays after
+	// this question.
 	if l.source.Behind() {
-		return nil // soon the index has forgotten it
+		return nil // the index will forget the line soon
 	}
 	for _, lane := range l.both() {
 		pos := at[lane.name]
 		if pos == lane.saved && !lane.lost {
 			continue
 		}
-		// A crash here: the cursor lags, and the ledger's tail tells what is finished.
+		// A crash here: the cursor on disk lags. At start the ledger's tail tells which
+		// lines ahead of it are finished.
 		if err := journal.SaveCursor(l.cursors, lane.file, pos); err != nil {
 			return err
 		}
@@ -80,8 +85,8 @@ func (l *lines) saveCursors() error {
 	if m == l.savedMark {
 		return nil
 	}
-	// A crash here: the mark lags behind the cursors, and a start reads back more than
-	// it needs.
+	// A crash here: the mark on disk lags behind the cursors. The next start reads more of
+	// the ledger than it needs.
 	if err := journal.SaveText(l.cursors, l.markFile(), m.String()); err != nil {
 		return err
 	}

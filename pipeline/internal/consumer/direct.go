@@ -25,10 +25,10 @@ type DownError struct {
 
 func (e *DownError) Error() string { return "reach scanner " + e.Scanner + ": " + e.Err.Error() }
 
-// Unwrap returns the cause.
+// Unwrap returns the error of the ping or the push.
 func (e *DownError) Unwrap() error { return e.Err }
 
-// Scanner returns the scanner that s describes, at rest.
+// Scanner returns the scanner that s describes. The error says what is wrong with s.
 func Scanner(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
 	sc, err := scanners.New(scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log})
 	if err != nil {
@@ -37,8 +37,8 @@ func Scanner(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
 	return sc, nil
 }
 
-// Ping asks one scanner whether it is ready and returns its version. The error
-// is a *DownError, or says what is wrong with s.
+// Ping asks one scanner whether it is ready, and returns its version. The error is a
+// *DownError if it does not answer; otherwise it says what is wrong with s.
 func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
 	sc, err := Scanner(s, nil)
 	if err != nil {
@@ -50,9 +50,9 @@ func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
 	return version, nil
 }
 
-// Scan pushes the files at and below paths to each scanner now, without a
-// journal, and tells of each outcome. It ends early with ctx's error, or with a
-// *DownError when a scanner cannot be reached.
+// Scan pushes the files at and below paths to each scanner now, without a journal, and
+// calls each with every outcome. It ends early with ctx's error, or with a *DownError if
+// a scanner cannot be reached.
 func Scan(ctx context.Context, to []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
 	var all []*direct
 	for _, s := range to {
@@ -82,8 +82,8 @@ type direct struct {
 	each    func(sample.Outcome)
 }
 
-// scanBelow pushes one argument: a file, or all below a folder. The argument
-// itself may be a link, nothing below it is followed.
+// scanBelow pushes one argument to all scanners: a file, or all files below a folder.
+// The argument itself may be a link; links below it are not followed.
 func scanBelow(ctx context.Context, arg string, all []*direct) error {
 	root, err := filepath.Abs(arg)
 	if err != nil {
@@ -118,6 +118,8 @@ func scanBelow(ctx context.Context, arg string, all []*direct) error {
 	return err
 }
 
+// add puts a file into the batch, and pushes the batch if it is full: as many files as
+// the scanner has workers.
 func (d *direct) add(ctx context.Context, path string) error {
 	d.batch = append(d.batch, &push{line: line{sample: sample.Sample{Path: path, Via: sample.ViaManual}}})
 	if len(d.batch) < d.c.Workers {
@@ -126,7 +128,8 @@ func (d *direct) add(ctx context.Context, path string) error {
 	return d.flush(ctx)
 }
 
-// flush pushes the batch in one session, and what that leaves open one by one.
+// flush pushes the batch in one session, and then each file that got no outcome in a
+// session of its own.
 func (d *direct) flush(ctx context.Context) error {
 	batch := d.batch
 	d.batch = nil
@@ -142,8 +145,8 @@ func (d *direct) flush(ctx context.Context) error {
 	return nil
 }
 
-// session pushes batch in one session of the scanner. It returns those without an
-// outcome; last says that they have no other session to come.
+// session pushes batch in one session of the scanner, and returns the pushes that need
+// another one. With last there is no other session: each answer becomes an outcome.
 func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []*push, err error) {
 	var all []entry
 	defer func() {
@@ -171,7 +174,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 			e.out.Outcome, e.out.Reason = sample.Dead, e.push.trial.reason()
 		case ready:
 			if len(answers) == 0 {
-				continue // the session ended before
+				continue // the session ended before this file
 			}
 			again, err := d.take(e, answers[0], last)
 			if answers = answers[1:]; err != nil {
@@ -190,7 +193,8 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 	return left, ctx.Err()
 }
 
-// take takes an answer: again means that the push needs another session.
+// take turns an answer into an outcome. It returns again if the push needs another
+// session, and a *DownError if the scanner is down or sick.
 func (d *direct) take(e *entry, a scan.Answer, last bool) (again bool, err error) {
 	if e.push.judge(a, &e.out) {
 		return false, nil

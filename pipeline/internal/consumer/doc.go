@@ -6,8 +6,8 @@
 // outcome, and the cursor passes only lines that have theirs.
 //
 // The two halves are the lines and the workers. Between them is the interface intake,
-// so that each half can be paired with another one: lines that go to other hosts, and
-// lines that come from there.
+// so that each half can be paired with another one: lines whose workers are on other
+// hosts, and workers whose lines come from other hosts.
 //
 //	journal --> lane --> fresh --> turns --> session --> scanner       workers
 //	              ^                  ^          |
@@ -47,37 +47,42 @@
 //	queued   its line was read, and it was not tried yet
 //	open     a session opens and hashes its file
 //	session  the scanner has it
-//	void     its session did not count; it goes alone from now on
-//	alone    it got no verdict among others; it goes alone from now on
-//	sick     the scanner gave an error that it gives for every file; a canary brings
-//	         the scanner back, and only the same error right after that, alone, counts
-//	tried    a try failed; it counts once something else proves that it was not the
-//	         scanner's fault, nor the tree's, and after the last one the push is dead
+//	void     its session was void: no answer in it counts; it goes alone from now on
+//	alone    it failed in a session with others; it goes alone from now on
+//	sick     the scanner gave an error that it gives for every file; a good canary
+//	         brings the scanner back; only the same error right after that, alone,
+//	         counts
+//	tried    a try failed; it counts once there is a proof that neither the scanner nor
+//	         the tree caused it; after the last try the push is dead
 //	parked   its hash takes long and gave way to others; a newer line of its path ends it
-//	held     another program holds its file, for settle_limit at most
+//	held     another program holds its file; it waits, for settle_limit at most
 //	later    the scanner is busy or down, there are no descriptors, a bare path changed,
 //	         or a stop gave the push back: no try is used up
 //	recorded it has its outcome, and its line is finished
 //
 // # Invariants
 //
-//  1. Workers are handed durable lines only.
+//  1. Workers get durable lines only.
 //  2. An outcome is durable in the ledger before the cursor passes its line. At start
 //     the ledger's tail tells which lines ahead of a cursor are finished.
 //  3. At most `workers` pushes are in sessions and not yet recorded, so a crash
 //     repeats at most that many.
-//  4. A failed try counts only when it was alone, and when the scanner has judged
-//     something since, or another sample of its tree was read since. A scanner's
-//     fault makes no dead letter.
+//  4. A failed try counts only with a proof. If the scanner gave no verdict, the sample
+//     was alone, and the scanner has judged something since. If the file could not be
+//     read, another sample of its tree was read since, or the file itself is the cause.
+//     So neither a scanner that fails nor a tree that cannot be read makes dead letters
+//     (except when turns.crowded: then a file that could not be read needs no proof).
 //  5. A push that waits holds no worker: bad samples never stop good ones.
-//  6. The bytes whose SHA-256 is recorded are the bytes that the scanner was handed.
+//  6. The bytes whose SHA-256 is recorded are the bytes that the scanner got.
 //
 // # Goroutines
 //
-// Consumer.Run starts, and waits for: one that follows each lane, one that saves the
-// cursors, one that asks after the scanner's health, and the dispatcher. The
-// dispatcher starts one for each session, and waits for all of them.
+// Consumer.Run starts these and waits for them: one for each lane, which hands out its
+// lines; one that saves the cursors; one that pings the scanner and pushes the canary;
+// one that watches which push holds a cursor back; and the dispatcher. The dispatcher
+// starts one for each session, and waits for all of them.
 //
-// A push belongs to one goroutine at a time: to its lane until it is queued, then to
-// whoever took it from the turns. Only its reason may be read by others.
+// A push belongs to one goroutine at a time: to the one of its lane until it is queued,
+// then to the one that took it from the turns. While it waits in the turns, turns.mu
+// guards it. Any goroutine may read its line, which never changes, and its reason.
 package consumer

@@ -17,23 +17,23 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// openFile is the file of a push: open while it is in a session, and what its bytes
-// hash to.
+// openFile is the file of a push and its hash. The file is open only while the push is
+// in a session.
 type openFile struct {
-	tree     config.Tree // beneath which it was opened last
+	tree     config.Tree // it was opened beneath this tree last
 	f        *os.File    // nil: not open
-	stat     watch.Stat  // when it was opened
-	sum      [32]byte
-	part     *reading // of a hash that was interrupted
-	torn     bool     // the file changed while it was hashed, or its writer had it open then
-	restless bool     // its changes are put up with: see restless
+	stat     watch.Stat  // its version when it was opened
+	sum      [32]byte    // its SHA-256
+	part     *reading    // the hash that was interrupted; nil: none was
+	torn     bool        // the file changed while it was hashed, or a writer had it open then
+	restless bool        // its changes are ignored: see the type restless
 }
 
-// reading is how far the hash of a file has come.
+// reading is a hash that is not complete yet.
 type reading struct {
 	hash hash.Hash
-	read int64
-	stat watch.Stat
+	read int64      // bytes hashed
+	stat watch.Stat // the version that is hashed
 }
 
 var (
@@ -41,8 +41,8 @@ var (
 	errMoved       = errors.New("it is another version by now")
 )
 
-// buffer returns what a file is read into. Each read is a system call that may cost
-// a switch of threads: few and large ones.
+// buffer returns a buffer of 2 MiB to read a file into. It is large because each read is
+// a system call, which may cost a switch of threads.
 func (o *opener) buffer() []byte {
 	select {
 	case b := <-o.bufs:
@@ -52,8 +52,8 @@ func (o *opener) buffer() []byte {
 	}
 }
 
-// spare keeps a buffer for the next file. Not all of those of slow sessions are
-// kept, and the rest stay: memory neither grows with them nor comes and goes.
+// spare keeps a buffer for the next file. At most sessionsAtOnce buffers are kept, so
+// slow sessions leave no memory behind, and the others do not allocate it again.
 func (o *opener) spare(b []byte) {
 	select {
 	case o.bufs <- b:
@@ -61,18 +61,21 @@ func (o *opener) spare(b []byte) {
 	}
 }
 
-// hash reads the file through ReadAt, so that the descriptor that may be passed
-// on stands at 0. A sparse file of terabytes costs its owner nothing and us hours,
-// so the hash can be interrupted after each read, always: it goes on where it was
-// while the file is the same. One that is not is errMoved, or a bare path begun
-// anew, which has no line of its own to come.
+// hash computes the SHA-256 of the open file of p. It uses ReadAt, so that the offset of
+// the descriptor, which may be passed to the scanner, stays 0.
+//
+// After each read it returns errInterrupted if ctx has ended or enough returns true:
+// a sparse file of terabytes costs its owner nothing and us hours. The next call goes on
+// where this one was, if the file has not changed. If it has, the error is errMoved; but
+// a bare path begins again, because its change brings no new line.
 func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	file := &p.file
 	r := file.part
 	file.part = nil
 	switch {
 	case r == nil, p.sample.Bare() && !r.stat.Same(file.stat):
-		// Who has it open now can write it through a memory map, and no time tells.
+		// A writer that has it open now can write through a memory map, and the times of
+		// the file do not show that.
 		r, file.torn = &reading{hash: sha256.New(), stat: file.stat}, watch.Writing(file.f)
 	case r.stat.Same(file.stat):
 	case p.borne():
@@ -101,7 +104,8 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	return nil
 }
 
-// goOnFrom takes over how far the hash of old has come, where that is f's too.
+// goOnFrom takes over the hash of old, if it is of the same version and further, or if
+// f is pushed as found (borne). Both files must have an interrupted hash.
 func (f *openFile) goOnFrom(old *openFile, borne bool) {
 	same := old.part.stat.Same(f.part.stat)
 	if same && old.part.read > f.part.read || borne {
@@ -109,25 +113,26 @@ func (f *openFile) goOnFrom(old *openFile, borne bool) {
 	}
 }
 
-// borne reports whether p is pushed as found, whatever happens to it meanwhile.
+// borne reports whether p is pushed as found, even if its file changes meanwhile.
 func (p *push) borne() bool { return p.sample.Via == sample.ViaLimit || p.file.restless }
 
-// vague reports whether what was hashed is perhaps not what the scanner is given.
-// Of a file under its writer's hands no time tells all, for it may be written
-// through a memory map.
+// vague reports whether the bytes that were hashed may differ from the bytes that the
+// scanner gets. That is so for a file that a writer has open: it may be written through
+// a memory map, and the times of the file do not show that.
 func (p *push) vague() bool { return p.sample.Via == sample.ViaLimit || p.file.torn }
 
-// moved reports whether the open file is another version now than when it was
-// opened, also while the scanner held its descriptor. Whoever owns a file sets its
-// size and its mtime as he likes; its ctime he does not.
+// moved reports whether the open file has another version now than when it was opened.
+// It compares the ctime too: the owner of a file can set its size and its mtime, but not
+// its ctime.
 func (f *openFile) moved() bool {
 	st, err := watch.Fstat(f.f)
 	return err != nil || !st.Same(f.stat)
 }
 
-// left reports whether the open file is as it was but for its ctime, and path does
-// not lead to it any more: it was deleted or renamed, which alone changes the ctime.
-// It cannot be pushed again under this name.
+// left reports whether the file was deleted or renamed since it was opened, and not
+// written: path does not lead to it any more, and its size and mtime are the same.
+// (Deleting and renaming change the ctime.) Such a file cannot be pushed again under
+// this name.
 func (f *openFile) left(path string) bool {
 	now, err := watch.Fstat(f.f)
 	if err != nil || now.Size != f.stat.Size || now.Mtime != f.stat.Mtime {
@@ -139,7 +144,7 @@ func (f *openFile) left(path string) bool {
 
 func (f *openFile) shut() {
 	if f.f != nil {
-		f.f.Close() // it was only read
+		f.f.Close() // the file was only read: an error loses nothing
 		f.f = nil
 	}
 }

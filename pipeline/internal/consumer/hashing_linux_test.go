@@ -16,8 +16,9 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// TestAFileRipensBeforeItIsRemembered: within a tick of the clock two versions have
-// the same ctime, so where verdicts are remembered a file is hashed after that.
+// TestAFileRipensBeforeItIsRemembered: two versions can have the same ctime if they are
+// less than a tick of the clock apart. So if verdicts are remembered, a file is hashed
+// only when its ctime is older than a tick.
 func TestAFileRipensBeforeItIsRemembered(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
@@ -35,7 +36,8 @@ func TestAFileRipensBeforeItIsRemembered(t *testing.T) {
 	}
 }
 
-// TestHashGoesOnWhereItWas: what is hashed in turns has the same hash.
+// TestHashGoesOnWhereItWas: a file that is hashed in turns has the same hash as one that
+// is hashed at once.
 func TestHashGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -56,8 +58,8 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 		t.Errorf("%d after %d turns: %s, want %s", w, turns, out.SHA256, want)
 	}
 	p.file.shut()
-	// Another version in between ends it, for its hash would be of none: a bare path
-	// alone begins anew. Both give way as before.
+	// If the file changes in between, the hash ends with an error, because it would be the
+	// hash of no version. Only a bare path begins again. Both give way as before.
 	for _, version := range []sample.Sample{{Path: path}, {Path: path, ID: "x", Size: int64(len(text))}} {
 		p, turns = &push{line: line{sample: version}}, 0
 		st, err := watch.Lstat(path)

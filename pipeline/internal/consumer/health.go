@@ -16,31 +16,31 @@ import (
 )
 
 const (
-	pingFor     = 10 * time.Second // a ping without an answer by then is none
+	pingFor     = 10 * time.Second // a ping fails after this time
 	pingFirst   = 100 * time.Millisecond
 	pingMax     = 10 * time.Second
 	canaryEvery = 10 * time.Minute
-	keyGood     = time.Second // a scanner's key older than this is asked for again
+	keyGood     = time.Second // a scanner's key is good for this time
 )
 
-// health knows whether a scanner is up: pings tell when to go on after it was
-// down, the canary whether it detects.
+// health knows whether a scanner is up. After it was down, pings tell when to go on. The
+// canary tells whether it detects.
 type health struct {
 	c       config.Scanner
 	scanner scan.Scanner
 	log     *slog.Logger
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below; down is a channel that never changes
 	s      healthState
-	judged uint64        // verdicts given, the canary's among them
+	judged uint64        // verdicts given, with those for the canary
 	up     chan struct{} // closed while up
 	down   chan struct{} // a token: it went down
-	busy   time.Time     // told to wait until then
-	free   chan struct{} // closed while nobody paused it
+	busy   time.Time     // the scanner asked us to wait until then
+	free   chan struct{} // closed while it is not paused
 
-	key    string    // what it judges by, as it was told last
-	keyed  time.Time // when it was asked for that
-	asking *asking   // a question on its way, nil when there is none
+	key    string    // the scanner's last key
+	keyed  time.Time // when we asked for it
+	asking *asking   // the question in flight; nil: none is
 }
 
 type healthState struct {
@@ -48,9 +48,9 @@ type healthState struct {
 	paused  bool // by an operator
 	since   time.Time
 	version string
-	sick    bool // it went down although it answers: only a canary brings it back
-	blind   bool // it answers, but wrongly: EICAR is nothing to it, or anything is malicious
-	said    bool // its being down was logged
+	sick    bool // it went down although it answers: only a good canary brings it back
+	blind   bool // it answers wrongly: it calls EICAR clean, or a harmless file malicious
+	said    bool // it was logged that it is down
 }
 
 func newHealth(c config.Scanner, s scan.Scanner, log *slog.Logger) *health {
@@ -59,7 +59,7 @@ func newHealth(c config.Scanner, s scan.Scanner, log *slog.Logger) *health {
 	return h
 }
 
-// pause stops pushing, or lets it go on; false means that it was so already.
+// pause stops pushing, or lets it go on. It returns false if that was so already.
 func (h *health) pause(on bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -87,7 +87,8 @@ func (h *health) state() healthState {
 	return h.s
 }
 
-// wait returns when the scanner may be pushed to.
+// wait returns nil as soon as the scanner may be pushed to: it is up, not paused, and not
+// busy. Its error is ctx's.
 func (h *health) wait(ctx context.Context) error {
 	for {
 		h.mu.Lock()
@@ -123,7 +124,7 @@ func (h *health) wait(ctx context.Context) error {
 	}
 }
 
-// judgedNow counts a verdict: it is the proof that the scanner works.
+// judgedNow counts n verdicts: they prove that the scanner works.
 func (h *health) judgedNow(n int) {
 	h.mu.Lock()
 	h.judged += uint64(n)
@@ -136,7 +137,7 @@ func (h *health) judgedSoFar() uint64 {
 	return h.judged
 }
 
-// rest makes pushing wait: the scanner is busy.
+// rest makes pushing wait for at least d, because the scanner is busy.
 func (h *health) rest(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -145,7 +146,7 @@ func (h *health) rest(d time.Duration) {
 	}
 }
 
-// fail pauses pushing: the scanner is down, or sick.
+// fail makes pushing wait until recover finds the scanner ready: it is down, or sick.
 func (h *health) fail(err error, sick bool) {
 	h.mu.Lock()
 	h.s.sick = h.s.sick || sick
@@ -171,8 +172,8 @@ func (h *health) fail(err error, sick bool) {
 	}
 }
 
-// Run pings at start and while the scanner is down, and pushes the canary at
-// start and every ten minutes, until ctx ends.
+// Run pings and pushes the canary until ctx ends: at start and while the scanner is down
+// until it is ready, and then every ten minutes.
 func (h *health) Run(ctx context.Context) error {
 	every := time.NewTicker(canaryEvery)
 	defer every.Stop()
@@ -191,7 +192,8 @@ func (h *health) Run(ctx context.Context) error {
 	}
 }
 
-// recover pings until the scanner is ready, then lets pushing go on.
+// recover pings, and pushes the canary, until both succeed or ctx ends. Then it lets
+// pushing go on.
 func (h *health) recover(ctx context.Context) {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval = pingFirst, pingMax
@@ -225,15 +227,17 @@ func (h *health) ping(ctx context.Context) (string, error) {
 	return h.scanner.Ping(ctx)
 }
 
-// asking is one question for the scanner's key, which all wait for who need it.
+// asking is one question for the scanner's key. All callers that need the key wait for
+// it.
 type asking struct {
-	done chan struct{} // closed when key is there
+	done chan struct{} // closed when key is set
 	key  string
 }
 
-// judgesBy returns the scanner's key as it was asked for less than a second ago, ""
-// when it is not known. Who comes while it is asked for waits for the answer: the
-// one before is perhaps of another version. One that takes longer is none.
+// judgesBy returns the scanner's key, which was asked for at most a second ago, or "" if
+// it is not known. Concurrent callers wait for the one question in flight, because the
+// previous key may belong to an older version. An answer that takes over a second is
+// discarded.
 func (h *health) judgesBy(ctx context.Context) string {
 	h.mu.Lock()
 	if time.Since(h.keyed) <= keyGood {
@@ -257,14 +261,14 @@ func (h *health) judgesBy(ctx context.Context) string {
 	}
 }
 
-// askKey asks, and answers all who wait for a.
+// askKey asks the scanner, and gives the answer to all callers that wait for a.
 func (h *health) askKey(ctx context.Context, a *asking) {
 	begun := time.Now()
 	short, cancel := context.WithTimeout(ctx, keyGood)
 	defer cancel()
 	a.key = h.scanner.Key(short)
 	if took := time.Since(begun); took > keyGood {
-		a.key, begun = "", begun.Add(took) // nor is it asked again at once
+		a.key, begun = "", begun.Add(took) // and it is not asked again for a second
 	}
 	h.mu.Lock()
 	h.key, h.keyed, h.asking = a.key, begun, nil
@@ -275,12 +279,12 @@ func (h *health) askKey(ctx context.Context, a *asking) {
 	close(a.done)
 }
 
-// raise says that the scanner is up.
+// raise notes and logs that the scanner is up.
 func (h *health) raise(version string) {
 	h.mu.Lock()
 	was := h.s
 	h.s = healthState{up: true, since: time.Now(), version: version, blind: was.blind, paused: was.paused}
-	h.keyed = time.Time{} // while it was down it may have become another
+	h.keyed = time.Time{} // its version may have changed while it was down
 	if !was.up {
 		close(h.up)
 	}
@@ -292,7 +296,8 @@ func (h *health) raise(version string) {
 	}
 }
 
-// canary pushes a clean file and EICAR while the scanner is up.
+// canary pings a scanner that is up, and pushes a harmless file and EICAR to it. If
+// either fails, pushing waits.
 func (h *health) canary(ctx context.Context) {
 	if h.c.NoCanary {
 		return
@@ -310,15 +315,16 @@ func (h *health) canary(ctx context.Context) {
 	}
 }
 
-// answers reports whether err, with which a canary failed, came from a scanner that
-// answers all the same: it is sick, not down.
+// answers reports whether err, the error of a canary, came from a scanner that does
+// answer: then it is sick, not down.
 func answers(err error) bool {
 	var f *scan.Failure
 	return errors.As(err, &f) && f.Kind != scan.Down
 }
 
-// tryCanary judges the canary. A scanner that answers but does not detect stays
-// up: its verdicts are recorded, and what is wrong with them is said.
+// tryCanary pushes the canary once. It returns nil if the scanner judged it, even
+// wrongly, or is busy. A scanner that judges it wrongly stays up: its verdicts are
+// recorded, and the log says what is wrong.
 func (h *health) tryCanary(ctx context.Context) error {
 	if h.c.Type == "discard" {
 		return nil
@@ -332,7 +338,7 @@ func (h *health) tryCanary(ctx context.Context) error {
 		return err
 	}
 	blind := errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm)
-	if !blind { // a wrong verdict is no proof that a failed try is not the scanner's fault
+	if !blind { // a wrong verdict does not prove that the scanner works
 		h.judgedNow(1)
 	}
 	h.mu.Lock()
@@ -353,8 +359,8 @@ func (h *health) tryCanary(ctx context.Context) error {
 	return err
 }
 
-// proven makes sure that the scanner judged something since it had judged n: a
-// failed try counts against a sample only then.
+// proven reports whether the scanner has given more than n verdicts. If it has not, it
+// pushes the canary to find out. A failed try counts against a sample only then.
 func (h *health) proven(ctx context.Context, n uint64) bool {
 	if h.judgedSoFar() > n {
 		return true

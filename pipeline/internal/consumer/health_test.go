@@ -14,7 +14,7 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// keyed is a scanner that tells its key when it is let.
+// keyed is a scanner that answers with its key when the test sends it.
 type keyed struct {
 	scan.Scanner
 	keys chan string
@@ -31,8 +31,8 @@ func (k *keyed) Key(ctx context.Context) string {
 	}
 }
 
-// TestTheKeyIsWaitedFor: while a scanner is asked what it judges by, nobody goes by
-// what it was before.
+// TestTheKeyIsWaitedFor: while a scanner is asked for its key, callers wait for the
+// answer and do not get the previous key.
 func TestTheKeyIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &keyed{keys: make(chan string, 1)}
@@ -65,7 +65,7 @@ func TestTheKeyIsWaitedFor(t *testing.T) {
 			}
 		}
 		want("new", 2)
-		// An answer that takes longer than it is good for is none, and is not waited for
+		// An answer that takes longer than keyGood is discarded, and the scanner is not asked
 		// again at once.
 		<-time.After(keyGood + time.Millisecond)
 		begun := time.Now()

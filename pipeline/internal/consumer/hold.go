@@ -10,13 +10,13 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// heldFor is how long a push may hold a cursor back until that is said. All tries of a
-// sample that fail take less.
+// heldFor is how long a push may hold a cursor back before that is logged. It is longer
+// than all tries of a sample together.
 const heldFor = 15 * time.Minute
 
-// held takes a push whose file another program holds: true means that it ends so. If
-// another program holds the file, that is not a failed try: the holder gets as long as
-// a writer, settle_limit.
+// held decides about a push whose file another program holds. That is not a failed try:
+// the holder gets as long as a writer, settle_limit. Before that held puts the push off
+// and returns false; after that it sets the outcome of e and returns true.
 func (t *trials) held(e *entry) bool {
 	p, now := e.push, time.Now()
 	if p.trial.busy.IsZero() {
@@ -30,11 +30,11 @@ func (t *trials) held(e *entry) bool {
 	return true
 }
 
-// giveBack ends a push whose file another program holds. Its line strays: the index
-// forgets it before a cursor passes it, its path goes back to settle, which waits for
-// the holder, and the file is journaled again. Where the producer is another process
-// nobody could wait for the holder, and the push is a dead letter. So is the push of a
-// manual line: the index does not know the file by it.
+// giveBack sets the outcome of a push whose file another program holds. Its line strays:
+// the index forgets it before a cursor passes it. Its path goes back to settle, which
+// waits for the holder, and then the file is journaled again. If the producer is another
+// process, or the line is manual (then the index does not have it), that cannot happen,
+// and the push is a dead letter.
 func (t *trials) giveBack(p *push, out *sample.Outcome) {
 	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonBusy, p.trial.tries
 	if p.sample.Via == sample.ViaManual || !t.source.Here() {
@@ -47,14 +47,14 @@ func (t *trials) giveBack(p *push, out *sample.Outcome) {
 type holders struct {
 	in  intake
 	log *slog.Logger
-	by  map[string]*holder // lane
+	by  map[string]*holder // by lane; only the goroutine of Run has it
 }
 
 // holder is the push that holds a lane's cursor back.
 type holder struct {
 	push  *push
-	since time.Time // when it became that
-	said  bool
+	since time.Time // when it became the holder
+	said  bool      // it was logged
 }
 
 func newHolders(in intake, log *slog.Logger) *holders {
@@ -80,15 +80,16 @@ func (h *holders) Run(ctx context.Context, open func() bool) error {
 	}
 }
 
-// look says when one push holds a cursor back for long, and with it the segments from
-// its line on, and when it no longer does.
+// look logs when one push has held a cursor back for heldFor, because that also holds
+// back all segments from its line on. It logs when that is over. Time in which the
+// scanner may not be pushed to does not count.
 func (h *holders) look(now time.Time, open bool) {
 	for _, lane := range sample.Lanes {
 		was, oldest := h.by[lane], h.in.oldest(lane)
 		if was.said && oldest != was.push {
 			h.log.Info("the sample that held a cursor back has its outcome", "lane", lane)
 		}
-		if oldest != was.push || !open && !was.said { // a scanner that is down is said already
+		if oldest != was.push || !open && !was.said { // that the scanner is down was logged already
 			*was = holder{push: oldest, since: now}
 		}
 		if oldest != nil && !was.said && now.Sub(was.since) >= heldFor {

@@ -8,22 +8,22 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// intake hands lines to workers and takes back how their pushes ended. Today's is
-// lines, which reads the journal. The seam is for a second pair: workers whose lines
-// come from other hosts, and lines whose workers are on other hosts.
+// intake gives lines to workers, and takes the outcomes of their pushes. The only one
+// today is lines, which reads the journal. The interface allows workers whose lines come
+// from other hosts, and lines whose workers are on other hosts.
 type intake interface {
-	// Run takes lines in until ctx ends.
+	// Run reads lines until ctx ends.
 	Run(ctx context.Context) error
-	// fresh gives the pushes of a lane that were not tried yet, in the lane's order. It
-	// holds a bounded number of them.
+	// fresh returns the channel of a lane's pushes that were not tried yet, in the lane's
+	// order. Its buffer is bounded.
 	fresh(lane string) <-chan *push
-	// end records how pushes ended. When it returns true the outcomes are recorded and
-	// told, and only then are their lines finished. It tries until it succeeds; false
-	// means that ctx ended first: then the lines are pushed again some day.
+	// end records the outcomes of pushes, and only then finishes their lines. It tries
+	// until it succeeds, and returns true. It returns false if ctx ended first: then the
+	// lines are not finished, and are pushed again after the next start.
 	end(ctx context.Context, all []ended) bool
-	// tried puts a failed try that counts on record. No promise rests on it.
+	// tried records a failed try that counts. It may fail: no promise needs the record.
 	tried(t sample.Try)
-	// oldest returns the push that holds the lane's cursor back, nil when none does.
+	// oldest returns the push that holds the lane's cursor back, or nil if none does.
 	oldest(lane string) *push
 }
 
@@ -33,22 +33,24 @@ type ended struct {
 	out  sample.Outcome
 }
 
-// Source is where the samples of a consumer come from: the producer, which hears what
-// became of them.
+// Source is the producer of a consumer's samples. It is told what became of them. Its
+// methods do not wait.
 type Source interface {
-	// Again hands a path back to settle: its file is another version by now.
+	// Again sends a path back to settle, because its file has changed.
 	Again(path string)
-	// Stray tells of a line whose path led to no file. It does not wait.
+	// Stray reports a line that strayed: the index must forget it, so that a sweep journals
+	// its file again if there is one.
 	Stray(path string, at sample.At)
-	// Behind reports whether a line strayed and a crash now would let that be forgotten.
-	// Meanwhile no cursor on disk may pass it.
+	// Behind reports whether the index has not yet forgotten, durably, a line that strayed.
+	// Until it has, no cursor on disk may pass that line.
 	Behind() bool
-	// Here reports whether the producer is in this process, and so hears of all that.
+	// Here reports whether the producer is in this process. If it is not, the other methods
+	// do nothing.
 	Here() bool
 }
 
 // Apart is the Source of a consumer whose producer is another process. That process
-// sees a change itself, and its next sweep forgets what is gone.
+// sees changes itself, and its next sweep forgets files that are gone.
 type Apart struct{}
 
 // Again implements Source.

@@ -13,30 +13,30 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// lane is one consumer's reading of one lane of the journal. Its cursor is the
-// oldest line that was handed out and is not finished, however far the workers
-// are ahead of it.
+// lane reads one lane of the journal for one consumer. Its cursor is at the oldest line
+// that is handed out and not finished, even if many lines after it are finished.
 type lane struct {
 	name  string
-	file  string // of the cursor
+	file  string // the name of the cursor's file
 	queue chan *push
-	from  ledger.Mark // where the ledger tells of the lines in left
+	from  ledger.Mark // the ledger from here on has the outcomes of the lines in left
 
-	// Of the goroutine that follows the lane.
+	// Only the goroutine that follows the lane has it.
 	r *journal.Reader
 
-	// Of the goroutine that saves cursors.
+	// Only the goroutine that saves the cursors has them.
 	saved journal.Pos
-	lost  bool // no cursor file could be read
+	lost  bool // the cursor's file is missing or could not be read
 
 	// Guarded by lines.mu.
-	open  *list.List  // of *push, in the lane's order: handed out and not finished
-	read  journal.Pos // before it all is handed out
-	ahead int64       // durable lines from read on
-	left  ledger.Finished
+	open  *list.List      // of *push, in the lane's order: handed out and not finished
+	read  journal.Pos     // all lines before it are handed out
+	ahead int64           // durable lines from read on
+	left  ledger.Finished // lines ahead of the cursor that were finished before the start
 }
 
-// newLane returns a lane that begins at its cursor. tail is the lane's.
+// newLane returns a lane that begins at its cursor, or at the oldest segment if the
+// cursor is missing or cannot be read. tail tells how far the lane may be read.
 func newLane(name, scanner string, queue int, journalDir, cursors journal.Folder, tail journal.Tail, log *slog.Logger) (*lane, error) {
 	l := &lane{name: name, file: scanner + "." + name, queue: make(chan *push, queue), open: list.New()}
 	cur, err := journal.LoadCursor(cursors, l.file)
@@ -50,8 +50,7 @@ func newLane(name, scanner string, queue int, journalDir, cursors journal.Folder
 	return l, nil
 }
 
-// front returns the oldest push that is not finished, nil when there is none.
-// lines.mu is held.
+// front returns the oldest push that is not finished, or nil. The caller holds lines.mu.
 func (l *lane) front() *push {
 	if e := l.open.Front(); e != nil {
 		return e.Value.(*push)
@@ -59,7 +58,8 @@ func (l *lane) front() *push {
 	return nil
 }
 
-// cursor returns the place before which all is finished. lines.mu is held.
+// cursor returns the place before which all lines are finished. The caller holds
+// lines.mu.
 func (l *lane) cursor() journal.Pos {
 	if p := l.front(); p != nil {
 		return p.at.Pos
@@ -67,11 +67,12 @@ func (l *lane) cursor() journal.Pos {
 	return l.read
 }
 
-// readBackFrom returns the place in the ledger that a read-back must begin at for
-// this lane; ok is false when nothing ahead of the cursor is finished or open.
-// lines.mu is held.
+// readBackFrom returns the place in the ledger at which a start must begin to read for
+// this lane. ok is false if no line ahead of the cursor is finished or open. The caller
+// holds lines.mu.
 func (l *lane) readBackFrom() (m ledger.Mark, ok bool) {
-	// Not only until those are read: the next start needs them again.
+	// Even if the lines in left were read already: until the cursor has passed them, the
+	// next start needs them again.
 	if l.cursor().Before(l.left.Until) {
 		return l.from, true
 	}
@@ -81,5 +82,6 @@ func (l *lane) readBackFrom() (m ledger.Mark, ok bool) {
 	return ledger.Mark{}, false
 }
 
-// waiting returns how many samples of the lane have no outcome. lines.mu is held.
+// waiting returns how many samples of the lane have no outcome. The caller holds
+// lines.mu.
 func (l *lane) waiting() int64 { return l.ahead + int64(l.open.Len()) }

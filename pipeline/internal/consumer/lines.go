@@ -20,8 +20,8 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// lines is the intake of the journal's lines: it reads both lanes, records outcomes
-// in the ledger, and saves the cursors.
+// lines is the intake that reads the journal: it reads both lanes, records outcomes in
+// the ledger, and saves the cursors.
 type lines struct {
 	scanner string
 	log     *slog.Logger
@@ -29,22 +29,22 @@ type lines struct {
 	cursors journal.Folder
 	m       *Metrics
 	source  Source
-	outcome func(sample.Outcome) // told of each outcome after it is recorded
+	outcome func(sample.Outcome) // called with each outcome after it is recorded
 
 	live, backlog *lane
-	savedMark     ledger.Mark // of the goroutine that saves cursors
+	savedMark     ledger.Mark // only the goroutine that saves the cursors has it
 
 	unread    [2]condition.Condition // the journal cannot be read, by lane
 	unsaved   condition.Condition    // the cursors cannot be saved
 	unwritten condition.Condition    // the ledger cannot be written
 
-	mu     sync.Mutex  // guards the fields below, and those of the lanes that say so
-	handed ledger.Mark // the ledger's end when a line was read last, or a mark before it
-	counts map[string]int64
+	mu     sync.Mutex       // guards the fields below, and those of the lanes that say so
+	handed ledger.Mark      // the ledger's end when the last line was handed out, or a mark before it
+	counts map[string]int64 // outcomes recorded since the start, by outcome
 }
 
-// newLines returns lines at rest, the cursors loaded and the ledger read back. tail
-// gives the tail of a lane.
+// newLines loads the cursors, reads the tail of the ledger, and returns lines that do
+// not run yet.
 func newLines(ctx context.Context, c Config) (*lines, error) {
 	l := &lines{
 		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
@@ -61,7 +61,7 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 			l.backlog = lane
 		}
 	}
-	// A lane that begins at its oldest line needs the whole ledger.
+	// A lane without a cursor begins at its oldest line, and needs the whole ledger.
 	from := ledger.Mark{}
 	if !l.live.lost && !l.backlog.lost {
 		from = ledger.LoadMark(l.cursors, l.markFile())
@@ -73,14 +73,15 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 	return l, nil
 }
 
-// mostStrays is how many lines that strayed a start tells of once more. It bounds
-// memory where a cursor was held back for long; most of them are forgotten long since.
+// mostStrays is how many strayed lines a start reports once more. It bounds memory if a
+// cursor was held back for long; the index forgot most of these lines long ago.
 const mostStrays = 1 << 17
 
-// done is in each ledger line of a sample that was judged.
+// done stands in each ledger line of a sample that was judged.
 const done = `"outcome":"` + sample.Done + `"`
 
-// readBack takes from the ledger which lines ahead of the cursors are finished.
+// readBack reads the ledger from a mark on, to learn which lines ahead of the cursors are
+// finished. It reports strayed ones to the source again.
 func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Mark, tail func(lane string) journal.Tail) error {
 	told := map[string]*ledger.Gathering{}
 	for _, lane := range l.both() {
@@ -88,7 +89,7 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 		if err != nil {
 			return fmt.Errorf("read lane %s: %w", lane.name, err)
 		}
-		defer func() { _ = r.Close() }() // it only read
+		defer func() { _ = r.Close() }() // it only read: an error loses nothing
 		told[lane.name] = ledger.NewGathering(l.scanner, lane.saved, r, ledger.FoldAt)
 	}
 	strays := 0
@@ -100,7 +101,7 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 		if strays < mostStrays && !bytes.Contains(text, []byte(done)) && !at.Pos.Before(l.lane(at.Lane).saved) {
 			if o, err := sample.ParseOutcome(text); err == nil && sample.Strayed(o) {
 				strays++
-				l.source.Stray(o.Path, o.At) // a crash may have come before the index forgot it
+				l.source.Stray(o.Path, o.At) // perhaps a crash came before the index forgot it
 			}
 		}
 	}); err != nil {
@@ -157,15 +158,14 @@ func (l *lines) tried(t sample.Try) {
 	}
 }
 
-// follow hands out the lane's lines until ctx ends. Its queue is bounded: while
-// it is full the journal holds the rest.
+// follow hands out the lane's lines until ctx ends. While the queue is full it waits.
 func (l *lines) follow(ctx context.Context, lane *lane, unread *condition.Condition) error {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	var counted <-chan struct{}
 	for {
 		changed := lane.r.Changed()
-		if changed != counted { // else nothing came since
+		if changed != counted { // otherwise no line came since
 			l.count(lane)
 			counted = changed
 		}
@@ -201,7 +201,7 @@ func (l *lines) follow(ctx context.Context, lane *lane, unread *condition.Condit
 	}
 }
 
-// count notes how many lines are durable and not handed out yet.
+// count notes how many of the lane's lines are durable and not handed out yet.
 func (l *lines) count(lane *lane) {
 	n := lane.r.Count()
 	l.mu.Lock()
@@ -209,7 +209,8 @@ func (l *lines) count(lane *lane) {
 	l.mu.Unlock()
 }
 
-// handOut queues a line; false means that ctx ended.
+// handOut queues a push for a line. It only passes over a line that is finished already
+// or is meant for another scanner. It returns false if ctx ended first.
 func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	s, err := sample.ParseLine(at.Text)
 	if at.Long || err != nil {
@@ -217,7 +218,7 @@ func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	}
 	ahead := lane.r.Ahead()
 	l.mu.Lock()
-	if end := l.led.End(); end != (ledger.Mark{}) { // else the one before will do
+	if end := l.led.End(); end != (ledger.Mark{}) { // otherwise keep the mark before it
 		l.handed = end
 	}
 	lane.read, lane.ahead = at.After, ahead
@@ -241,8 +242,8 @@ func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	}
 }
 
-// unreadable passes over a line that cannot be read; false means that ctx ended
-// before that could be told.
+// unreadable passes over a line that cannot be read, after it told the producer. It
+// returns false if ctx ended first.
 func (l *lines) unreadable(ctx context.Context, lane *lane, line journal.Line, err error) bool {
 	l.log.Error("unreadable journal line passed over; its file is journaled again by a sweep: look at the disk", "lane", lane.name, "segment", line.At.Segment, "offset", line.At.Offset, "error", err)
 	l.m.badLines.WithLabelValues(lane.name).Inc()
@@ -256,9 +257,9 @@ func (l *lines) unreadable(ctx context.Context, lane *lane, line journal.Line, e
 	return true
 }
 
-// tellDamage leaves word for the producer, which may be another process, and
-// tries until it succeeds or ctx ends: then it returns false, and the cursor
-// stays before the damage.
+// tellDamage writes a file for the producer, which may be another process. It tries each
+// second until it succeeds. It returns false if ctx ended first: then the cursor stays
+// before the damage.
 func (l *lines) tellDamage(ctx context.Context, d sample.Damage) bool {
 	for {
 		err := store.SaveDamage(l.cursors, d)
@@ -284,7 +285,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// ready is nil while the disk lets the journal be read and the ledger be written.
+// ready returns nil if the journal can be read and the ledger can be written.
 func (l *lines) ready() error {
 	var errs []error
 	for i := range l.unread {

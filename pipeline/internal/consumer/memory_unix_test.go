@@ -6,5 +6,5 @@ package consumer
 
 import "syscall"
 
-// noMemory is what the system says when it has none left.
+// noMemory is the error of the system when it has no memory left.
 const noMemory = syscall.ENOMEM

@@ -4,5 +4,5 @@ package consumer
 
 import "golang.org/x/sys/windows"
 
-// noMemory is what the system says when it has none left.
+// noMemory is the error of the system when it has no memory left.
 const noMemory = windows.ERROR_NOT_ENOUGH_MEMORY

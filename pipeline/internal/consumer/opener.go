@@ -26,36 +26,38 @@ type way int
 const (
 	ready     way = iota // the file is open, hashed, and the version of its line
 	concluded            // there is an outcome already
-	held                 // another program has the file
-	unread               // it could not be opened or read: trial.proof says what that needs to count
-	parked               // hashing was interrupted; it goes on where it was
+	held                 // another program holds the file
+	unread               // the file could not be opened or read; trial.proof says which proof this try needs
+	parked               // the hash was interrupted, and goes on from there
 )
 
 // opener opens samples beneath their trees.
 type opener struct {
 	trees   []config.Tree
-	careful bool        // verdicts are remembered
-	bufs    chan []byte // those that are free
+	careful bool        // wait until a file is ripe, because verdicts are remembered
+	bufs    chan []byte // free buffers
 
-	// The system's, but in tests.
+	// The functions of the system; tests set them.
 	from   func(root, rel string) (*os.File, watch.Stat, error)
 	taken  func(error) bool
 	readAt func(f *os.File, b []byte, off int64) (int, error)
 }
 
-// tick is how long two changes of a file may have the same ctime: a tick of the
-// system's coarse clock is 10 ms at most on Linux before 6.13, 16 on Windows.
+// tick is how far apart two changes of a file may be and still have the same ctime: a
+// tick of the system's coarse clock is at most 10 ms on Linux before 6.13, and 16 ms on
+// Windows.
 const tick = 20 * time.Millisecond
 
 func newOpener(trees []config.Tree, careful bool) *opener {
 	return &opener{trees: trees, careful: careful, from: watch.Open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
 }
 
-// tree returns the tree beneath which path is opened. Without any that is the root
-// of the file system or the volume.
+// tree returns the tree beneath which path is opened: the deepest one that holds it. If
+// no trees are configured, that is the root of path's file system or volume. ok is false
+// if path may not be opened.
 func (o *opener) tree(path string) (tree config.Tree, ok bool) {
 	for _, t := range o.trees {
-		if watch.Within(t.Path, path) && len(t.Path) > len(tree.Path) { // the deepest, as the watcher has it
+		if watch.Within(t.Path, path) && len(t.Path) > len(tree.Path) { // the deepest, as the watcher does
 			tree, ok = t, true
 		}
 	}
@@ -69,9 +71,9 @@ func (o *opener) tree(path string) (tree config.Tree, ok bool) {
 	return config.Tree{Path: root, SettleLimit: time.Hour}, ok
 }
 
-// open opens p's file, holds it against its line and hashes it. It fills out where
-// the push is concluded. Hashing is interrupted as soon as enough says so, or ctx has
-// ended.
+// open opens p's file, compares it with its line and hashes it. If it returns concluded,
+// out has the outcome; if it returns ready, the file stays open. It returns parked if ctx
+// ended or enough returned true during the hash.
 func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough func() bool) way {
 	s := p.sample
 	skip := func(reason string) way {
@@ -117,7 +119,8 @@ func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough 
 		return skip(sample.ReasonTooLarge)
 	}
 	if err := o.hash(ctx, p, enough); err != nil {
-		// A file system whose sizes lie changes nothing: its file cannot be read.
+		// A file that ends before its size has changed, or its file system gives a wrong
+		// size. In the second case it cannot be read.
 		moved := errors.Is(err, errMoved) || errors.Is(err, io.ErrUnexpectedEOF) && p.file.moved()
 		switch {
 		case o.taken(err):
@@ -137,29 +140,31 @@ func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough 
 	return ready
 }
 
-// judgedHere is the outcome of a sample that another anti-virus on this host took.
+// judgedHere sets the outcome of a sample that another anti-virus on this host took:
+// malicious.
 func (p *push) judgedHere(out *sample.Outcome) way {
 	out.Outcome, out.Verdict, out.Signature, out.Tries = sample.Done, scan.Malicious, sample.HostAntivirus, p.trial.tries+1
 	return concluded
 }
 
-// unread notes why the file cannot be opened or read, and closes it.
+// unread closes the file, and notes why it cannot be opened or read and which proof this
+// try needs.
 func (p *push) unread(err error) way {
 	p.file.shut()
 	p.trial.setReason(describe(sample.ReasonUnreadable, err))
 	p.trial.short, p.trial.proof = nil, proof{by: theTree}
 	switch {
-	case store.Exhausted(err): // no file could be opened
+	case store.Exhausted(err): // no other file could be opened either
 		p.trial.short, p.trial.proof = err, proof{}
-	case errors.Is(err, io.ErrUnexpectedEOF): // it was read as far as it goes
+	case errors.Is(err, io.ErrUnexpectedEOF): // the file was read to its end, before its size
 		p.trial.proof.by = theSample
 	}
 	return unread
 }
 
-// ripe returns f's version, st, as it is when its ctime is older than a tick, so that
-// whatever changes it from then on gives it another. Only where verdicts are
-// remembered is that waited for.
+// ripe waits until the ctime of f, whose version is st, is older than a tick, and returns
+// the version then: each later change gives f another ctime. It waits only if verdicts
+// are remembered.
 func (o *opener) ripe(ctx context.Context, f *os.File, st watch.Stat) (watch.Stat, error) {
 	young := time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)))
 	if !o.careful || young < 0 || young >= tick {
@@ -169,13 +174,14 @@ func (o *opener) ripe(ctx context.Context, f *os.File, st watch.Stat) (watch.Sta
 	return watch.Fstat(f)
 }
 
-// changed reports whether st is another version than the line's. A bare path has
-// none, and a file that never settled is pushed as found.
+// changed reports whether st is another version than the line's. It is never so for a
+// bare path, which has no version, nor for a file that never settled, which is pushed as
+// found.
 func changed(s sample.Sample, st watch.Stat) bool {
 	return !s.Bare() && s.Via != sample.ViaLimit && (st.Size != s.Size || st.Mtime != s.Mtime)
 }
 
-// describe makes a reason of a word and an error: one line, bounded.
+// describe returns a reason: word, and at most 200 bytes of err's text.
 func describe(word string, err error) string {
 	text := strings.TrimPrefix(err.Error(), word+": ")
 	return word + ": " + text[:min(len(text), 200)]

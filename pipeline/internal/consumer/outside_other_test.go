@@ -4,8 +4,8 @@
 
 package consumer
 
-// ways are the forms in which path may stand in a line.
+// ways returns the forms in which path may stand in a line.
 func ways(path string) []string { return []string{path} }
 
-// strangers are forms that lead out of every tree.
+// strangers returns paths that lead out of every tree.
 func strangers(string) []string { return nil }

@@ -11,8 +11,9 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// A line's path is opened beneath its tree and nowhere else, whatever form it is
-// written in; without any tree beneath the volume.
+// TestPathsOfLinesStayBelowTheirTree: the path of a line is opened beneath its tree and
+// nowhere else, in each form in which it can be written. If there are no trees it is
+// opened beneath the volume.
 func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "tree")

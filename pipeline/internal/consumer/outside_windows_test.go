@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// ways are the forms in which path may stand in a line.
+// ways returns the forms in which path may stand in a line.
 func ways(path string) []string {
 	return []string{path, strings.ToUpper(path), strings.ToLower(path), filepath.ToSlash(path)}
 }
 
-// strangers are forms that lead out of every tree: relative to a drive or to its
-// current folder, a file server, a stream, a device, a pipe, and those that turn the
-// system's reading of a path off.
+// strangers returns paths that lead out of every tree: relative to a drive or to its
+// current folder, to a file server, a stream, a device or a pipe, and paths with a prefix
+// that the system does not interpret.
 func strangers(tree string) []string {
 	f := filepath.Join(tree, "d", "f")
 	return []string{

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A file of terabytes takes hours to hash. It is hashed in turns: it gives its
-// worker back when others wait for one, and goes on where it was when none does,
-// or once in a while.
+// A file of terabytes takes hours to hash. It is hashed in turns: it gives its worker
+// back when other pushes wait for one. It goes on from there when no other push is ready,
+// or when its turn comes.
 const (
-	turnFor   = 500 * time.Millisecond // a hash is not interrupted before
-	turnEvery = 5 * time.Second        // one of those that gave way goes on, whoever waits
+	turnFor   = 500 * time.Millisecond // a hash is not interrupted before this time
+	turnEvery = 5 * time.Second        // this often one parked push goes on, even if others wait
 )
 
 // parkedAt reports whether a line of this path is parked.
@@ -23,9 +23,8 @@ func (t *turns) parkedAt(path string) bool {
 }
 
 // park puts p aside; it holds no worker there. If a line of the same path is parked
-// already, p takes its place, and park returns the old one. Else a large file whose
-// owner touches it now and then would have a line there for each time, and each of
-// them would be hashed.
+// already, p replaces it, and park returns the old one. Otherwise a large file whose
+// owner touches it now and then would have many parked lines, and each would be hashed.
 func (t *turns) park(p *push) (old *push) {
 	t.mu.Lock()
 	if len(t.parked) == 0 {
@@ -43,8 +42,8 @@ func (t *turns) park(p *push) (old *push) {
 	return old
 }
 
-// resume takes the push that was parked first: when nothing else is ready (idle), or
-// when one has to have its turn.
+// resume takes out the push that was parked first, if nothing else is ready (idle) or if
+// turnEvery has passed since the last turn. Otherwise it returns nil.
 func (t *turns) resume(idle bool) *push {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,10 +10,11 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// pauseFile names the empty file beside the cursors of a scanner that is paused.
+// pauseFile returns the name of the empty file that lies beside the cursors while the
+// scanner is paused.
 func (k *Consumer) pauseFile() string { return k.Name() + ".paused" }
 
-// loadPause keeps a scanner paused over a restart.
+// loadPause pauses the scanner if it was paused before the start.
 func (k *Consumer) loadPause() error {
 	_, err := k.c.Dirs.Cursors.Lstat(k.pauseFile())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,12 +28,13 @@ func (k *Consumer) loadPause() error {
 	return nil
 }
 
-// Pause stops pushing, or lets it go on, at once. It returns nil only when a restart
-// will know it too.
+// Pause stops pushing, or lets it go on, at once. If it returns an error, this is so now
+// but will not be after a restart.
 func (k *Consumer) Pause(on bool) (err error) {
 	dir := k.c.Dirs.Cursors
 	if on {
-		// A crash here: it is paused or not, and was not said to be either.
+		// A crash here: the scanner is paused after the start, or not. The caller has no
+		// answer yet, so both are right.
 		err = journal.SaveText(dir, k.pauseFile(), "")
 	} else if err = dir.Remove(k.pauseFile()); err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = dir.Sync()

@@ -16,32 +16,33 @@ import (
 // push is one line on its way to an outcome.
 type push struct {
 	line
-	file  openFile // what is known of its file
-	trial trial    // what its tries have come to
+	file  openFile
+	trial trial
 }
 
-// line is a line as its intake hands it out. It never changes.
+// line is a line as its intake hands it out. It never changes, so any goroutine may read
+// it.
 type line struct {
 	sample sample.Sample
 	at     sample.At
-	mark   ledger.Mark   // no outcome from this line on is in the ledger before it
-	place  *list.Element // among the lane's open lines
+	mark   ledger.Mark   // the outcomes of this line and of later ones lie behind it in the ledger
+	place  *list.Element // in lane.open
 }
 
-// trial is what the tries of one push have come to.
+// trial holds the results of the tries of one push.
 type trial struct {
-	began time.Time // of the first try; zero: there was none
-	tries int       // that failed and count
-	alone bool      // it goes in a session of its own: after a void one, and from the first failed try on
-	sick  bool      // the last try, alone, found the scanner sick
-	proof proof     // what a failed try still needs to count
-	short error     // the last try failed because the process or the machine is short of this
+	began time.Time // when the first try began; zero: there was none
+	tries int       // failed tries that count
+	alone bool      // it goes in a session of its own: after a void session, and after the first failed try
+	sick  bool      // in the last try, alone, the scanner was sick
+	proof proof     // what the failed try still needs to count
+	short error     // the last try failed for want of descriptors or memory; nil: it did not
 	busy  time.Time // since when another program holds the file; zero: none does
 	due   time.Time // when the next try may begin
 	pace  *backoff.ExponentialBackOff
 
-	// why is the reason of the last failed try, nil before the first. It alone is read
-	// by others than the push's owner.
+	// why is the reason of the last failed try, nil before the first. Any goroutine may
+	// read it.
 	why atomic.Pointer[string]
 }
 
@@ -54,23 +55,23 @@ func (t *trial) reason() string {
 
 func (t *trial) setReason(s string) { t.why.Store(&s) }
 
-// proof is what shows that a failed try was the sample's own doing.
+// proof is what must be shown before a failed try counts: that the sample caused it.
 type proof struct {
 	by    proofBy
-	since uint64 // verdicts of the scanner, or samples read in the tree, when the try failed
+	since uint64 // when the try failed: verdicts of the scanner, or samples read in the tree
 }
 
-// proofBy says what is asked for a proof.
+// proofBy says what gives the proof.
 type proofBy int
 
 const (
 	nothing    proofBy = iota // no failed try waits for its proof
-	theSample                 // none is needed: the file itself is why, as one that ends before its size
-	theTree                   // another sample of its tree was read since
-	theScanner                // the scanner has judged another sample, or the canary, since
+	theSample                 // no more is needed: the file itself is the cause, as it ends before its size
+	theTree                   // another sample of its tree must be read after the try
+	theScanner                // the scanner must judge another sample, or the canary, after the try
 )
 
-// outcome begins the outcome of p at a scanner.
+// outcome returns an outcome of p from a scanner, in which the result is still empty.
 func (p *push) outcome(scanner string) sample.Outcome {
 	return sample.Outcome{ID: p.sample.ID, Scanner: scanner, Path: p.sample.Path, Size: p.sample.Size, At: p.at}
 }

@@ -23,17 +23,17 @@ type actor struct {
 	mu      sync.Mutex // guards the fields below
 	answers map[string][]string
 	takes   map[string]time.Duration
-	open    map[string]bool   // files, until their session ends
-	has     map[string]bool   // files in a session now
-	last    map[string]string // answer
+	open    map[string]bool   // files that were opened, until their session ends
+	has     map[string]bool   // files that the scanner got, until their session ends
+	last    map[string]string // the last answer for each file
 	canary  string
 	up      bool
-	pinged  string // the last answer
+	pinged  string // the last answer to a ping
 }
 
 var failures = map[string]scan.Kind{
 	"busy": scan.Busy, "down": scan.Down, "sick": scan.Sick, "refused": scan.Refused, "unclear": scan.Unclear, "void": scan.Void, "unread": scan.Unread,
-	"ended": scan.Void, // by a stop
+	"ended": scan.Void, // interrupted by a stop
 }
 
 var verdicts = []scan.Verdict{scan.Clean, scan.Suspicious, scan.Malicious, scan.Submitted, scan.Unscanned}
@@ -84,7 +84,8 @@ func (a *actor) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answ
 	return a.conclude(names, words)
 }
 
-// judge has a file for as long as it takes.
+// judge takes as long as the script says, and returns the next answer for a file, or
+// "ended" if ctx ended first.
 func (a *actor) judge(ctx context.Context, name string) string {
 	a.mu.Lock()
 	word, takes := "clean", time.Millisecond
@@ -129,7 +130,8 @@ func (a *actor) conclude(names, words []string) (answers []scan.Answer) {
 	return answers
 }
 
-// judgeCanary answers for one of the canary's files: the second is larger than this.
+// judgeCanary answers for one of the canary's two files. Only the second is larger than
+// harmless.
 func (a *actor) judgeCanary(size int64) scan.Answer {
 	const harmless = 60
 	a.mu.Lock()
@@ -187,7 +189,7 @@ func (i *told) oldest(lane string) *push {
 	return nil
 }
 
-// outcome says what an outcome says.
+// outcome returns the text of an outcome in a trace.
 func (s *stage) outcome(o sample.Outcome) string {
 	name, _ := s.name(o.Path)
 	text := name + ": " + o.Outcome
@@ -212,7 +214,7 @@ type origin struct{ Apart }
 // Here implements Source.
 func (origin) Here() bool { return true }
 
-// heard is a log's handler.
+// heard is a log handler that writes messages into the trace.
 type heard struct{ s *stage }
 
 func (heard) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
@@ -220,7 +222,7 @@ func (h heard) WithAttrs([]slog.Attr) slog.Handler         { return h }
 func (h heard) WithGroup(string) slog.Handler              { return h }
 
 func (h heard) Handle(_ context.Context, r slog.Record) error {
-	if r.Message != "scanner is up" { // in each script
+	if r.Message != "scanner is up" { // it comes in each script
 		h.s.say("log %s: %s", r.Level, r.Message)
 	}
 	return nil

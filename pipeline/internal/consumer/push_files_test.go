@@ -17,7 +17,8 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// file writes a file. The clock of the disk is coarse, so its mtime is counted.
+// file writes a file, with an mtime that is a second later each time, because the clock
+// of the disk is coarse.
 func (s *stage) file(name string, text []string) error {
 	s.files++
 	path, at := s.path(name), time.Unix(1800000000+int64(s.files), 0)
@@ -27,7 +28,7 @@ func (s *stage) file(name string, text []string) error {
 	return os.Chtimes(path, at, at)
 }
 
-// touch changes a file's rights until the clock of the disk has gone on.
+// touch changes a file's rights until its ctime is another one.
 func touch(path string) error {
 	was, err := watch.Lstat(path)
 	for is := was; err == nil && is.Ctime == was.Ctime; {
@@ -38,7 +39,7 @@ func touch(path string) error {
 	return err
 }
 
-// hand hands out lines.
+// hand does the command line.
 func (s *stage) hand(words []string) error {
 	lane, queue, via, plain := journal.Live, s.in.live, "", false
 	var names []string
@@ -64,7 +65,7 @@ func (s *stage) hand(words []string) error {
 		if p.sample.Via = via; plain {
 			p.sample.ID = ""
 		}
-		// As trials.pace has it, but without a lot.
+		// The same pace as that of trials.pace, but without its randomness.
 		p.trial.pace = &backoff.ExponentialBackOff{InitialInterval: s.scanner.BackoffFirst, MaxInterval: s.scanner.BackoffMax, Multiplier: 2}
 		p.trial.pace.Reset()
 		s.in.mu.Lock()
@@ -75,7 +76,7 @@ func (s *stage) hand(words []string) error {
 	return nil
 }
 
-// open opens a file as the system does, or as the script says.
+// open opens a file as the system does, or fails as the script says.
 func (s *stage) open(root, rel string) (*os.File, watch.Stat, error) {
 	name, _ := s.name(filepath.Join(root, rel))
 	s.actor.mu.Lock()
@@ -96,7 +97,7 @@ func (s *stage) open(root, rel string) (*os.File, watch.Stat, error) {
 	return watch.Open(root, rel)
 }
 
-// readAt reads as the system does, or as the script says.
+// readAt reads as the system does, or as slowly and as far as the script says.
 func (s *stage) readAt(f *os.File, b []byte, off int64) (int, error) {
 	name, _ := s.name(f.Name())
 	s.mu.Lock()

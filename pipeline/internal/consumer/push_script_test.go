@@ -14,14 +14,14 @@ import (
 )
 
 // The scripts in testdata/push show what becomes of a push. A script is a row of blocks.
-// A block is some commands, then "----", then what they led to. An empty line ends it,
-// and # begins a comment. `go test ./pipeline/internal/consumer -run PushScripts
-// -rewrite` writes what came out in place of what was expected; read the difference.
+// A block has some commands, then "----", then the expected trace. An empty line ends
+// it, and # begins a comment. `go test ./pipeline/internal/consumer -run PushScripts
+// -rewrite` replaces the expected traces with the actual ones; read the difference.
 //
-// A script begins at 0s with nothing running. Time is that of testing/synctest: a
-// command takes none but wait. All that a command leads to without waiting has happened
-// before the next one. Workers, turns, trials, health, opener and files are real; the
-// lines, the scanner and the source of samples are scripted.
+// A script begins at 0s, and nothing runs yet. Time is that of testing/synctest: only
+// the command wait takes time. Before the next command begins, everything has happened
+// that follows from this one without waiting. Workers, turns, trials, health, opener and
+// files are real; the lines, the scanner and the source of samples are scripted.
 //
 // Before the start:
 //
@@ -33,56 +33,56 @@ import (
 // The run:
 //
 //	start                     begins to push
-//	stop                      asks for a stop; a script that has none ends with one
+//	stop                      asks for a stop; a script without it ends with one
 //	wait 2s                   lets time pass
 //
 // Lines and files:
 //
 //	file a some text          writes file a, with another mtime each time
 //	touch a                   changes the ctime of a and nothing else
-//	remove a                  removes it
-//	line a b                  hands out lines for a and b as they lie there now
+//	remove a                  removes a
+//	line a b                  hands out lines for a and b with their versions of now
 //	line a lane=backlog via=limit bare
-//	                          the same in another lane, or in another way
+//	                          the same in another lane, with another via, without an id
 //
-// What is done to a file; the last command for a file counts:
+// The faults of a file; the last command for a file counts:
 //
-//	hold a                    another program holds it
-//	unreadable a              the disk says no
-//	taken a                   another anti-virus on this host keeps it
-//	release a                 it can be opened again
-//	slow a 200ms              a read brings one byte and takes this long
-//	ends a 3                  it ends after 3 bytes, whatever its size says
+//	hold a                    another program holds a
+//	unreadable a              the disk refuses to open a
+//	taken a                   another anti-virus on this host keeps a from being opened
+//	release a                 a can be opened again
+//	slow a 200ms              a read returns one byte and takes this long
+//	ends a 3                  a ends after 3 bytes, and its size stays
 //	descriptors none          no file can be opened; descriptors some: they can again
 //
 // The scanner:
 //
-//	answer a refused clean    what it answers of a, in turn, the last one again and
-//	                          again: a verdict or a kind of failure. "void" voids the
-//	                          whole session. Without a word of it all is clean
-//	takes a 5s                how long it has a before it takes the next file; 1ms
+//	answer a refused clean    its answers for a, one after the other; the last one
+//	                          repeats. An answer is a verdict or a kind of failure. "void"
+//	                          voids the whole session. The default is clean
+//	takes a 5s                how long it takes to judge a; the default is 1ms
 //	ping down                 it does not answer pings; ping up: it does. A ping is
-//	                          answered at the next full second, for the pace of pings is
-//	                          drawn by lot. After four seconds the lot shows all the
-//	                          same. Only another answer than the last one is shown
-//	canary blind              how the canary fares: well, blind, alarm or a failure
+//	                          answered at the next full second, because the pace of pings
+//	                          is random. After four seconds that shows in the trace all
+//	                          the same. An answer is shown if it differs from the last
+//	canary blind              the result of the canary: well, blind, alarm or a failure
 //	pause                     an operator pauses it; resume lets it go on
 //
 // The trace has the time, and one of:
 //
-//	scan a: clean, b: void    a session has ended: what was in it, and its answers
+//	scan a: clean, b: void    a session has ended: its files and their answers
 //	open a: held              a file could not be opened, or not be read to its end
 //	try 1 of a: ...           a failed try that counts, with its reason
 //	outcome a: ...            an outcome is recorded
 //	ping down                 and canary well
 //	log WARN: ...             a message, without its keys
-//	stopped                   no push is in hand any more
+//	stopped                   no push is in flight any more
 //
-// Last in each block are the pushes without an outcome and their states. The doc of the
-// package draws the states.
+// At the end of each block are the pushes without an outcome and their states. The
+// package doc draws the states.
 var rewrite = flag.Bool("rewrite", false, "write what came out into testdata/push")
 
-// block is some commands and what they lead to.
+// block has some commands and the trace that they must lead to.
 type block struct {
 	text     string // with comments
 	commands [][]string
@@ -112,7 +112,7 @@ func parseScript(text string) (blocks []block, err error) {
 	return blocks, nil
 }
 
-// scripts returns the scripts of a push by their names.
+// scripts returns the files of testdata/push by the names of the scripts.
 func scripts(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", "..", "..", "testdata", "push", "*.txt"))
@@ -146,7 +146,7 @@ func TestPushScripts(t *testing.T) {
 	}
 }
 
-// play runs the blocks on s, and writes the script as it came out.
+// play runs the blocks on s, and writes the script with the actual traces to out.
 func play(t *testing.T, s *stage, blocks []block, out *strings.Builder) {
 	defer s.end()
 	for i, b := range blocks {
@@ -172,7 +172,8 @@ func play(t *testing.T, s *stage, blocks []block, out *strings.Builder) {
 }
 
 // TestTheDrawingOfAPushIsTrue: each label of the drawing in the package doc is the name
-// of a script, each script belongs to a label, and each state occurs in a trace.
+// of a script, each script belongs to a label, and each state is in the drawing and in a
+// script.
 func TestTheDrawingOfAPushIsTrue(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	must(t, err)

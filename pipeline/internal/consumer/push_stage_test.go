@@ -24,7 +24,7 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// stage is where a script plays: real workers, a scripted scanner and scripted lines.
+// stage runs one script: real workers, a scripted scanner and scripted lines.
 type stage struct {
 	dir     string
 	begun   time.Time
@@ -38,15 +38,15 @@ type stage struct {
 	workers *workers
 	stop    context.CancelFunc // nil: nothing runs
 	running sync.WaitGroup
-	files   int // that were written
-	lines   int // that were handed out
+	files   int // how many were written
+	lines   int // how many were handed out
 
 	mu     sync.Mutex // guards the fields below
 	trace  []string
-	faults map[string]string        // of files: hold, unreadable, taken
-	slow   map[string]time.Duration // files
-	ends   map[string]int64         // files
-	short  bool                     // of descriptors
+	faults map[string]string        // by file: held, unreadable or taken
+	slow   map[string]time.Duration // by file
+	ends   map[string]int64         // by file
+	short  bool                     // there are no descriptors
 }
 
 func newStage(dir string) *stage {
@@ -60,7 +60,7 @@ func newStage(dir string) *stage {
 	return s
 }
 
-// now is the time in the script.
+// now returns the time since the script began.
 func (s *stage) now() string { return time.Since(s.begun).String() }
 
 // say adds a line to the trace.
@@ -70,7 +70,8 @@ func (s *stage) say(format string, a ...any) {
 	s.trace = append(s.trace, fmt.Sprintf("%-11s ", s.now())+fmt.Sprintf(format, a...))
 }
 
-// name turns a path into the name that the script has for it; false: it has none.
+// name returns the name that the script has for a path. It returns false if there is
+// none.
 func (s *stage) name(path string) (string, bool) {
 	rel, err := filepath.Rel(s.dir, path)
 	return filepath.ToSlash(rel), err == nil && filepath.IsLocal(rel)
@@ -78,7 +79,8 @@ func (s *stage) name(path string) (string, bool) {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, filepath.FromSlash(name)) }
 
-// show returns what happened since it was called last, and how things stand.
+// show returns the trace since its last call, and the states of the pushes without an
+// outcome.
 func (s *stage) show() string {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
@@ -101,7 +103,9 @@ func (s *stage) show() string {
 	}
 	tell("")
 	if s.workers != nil {
-		s.workers.health.state() // its lock orders what was read here before what its waiters write
+		// This takes its lock. So our reads come before the writes of the goroutines that
+		// wait for it.
+		s.workers.health.state()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +113,7 @@ func (s *stage) show() string {
 	return strings.Join(s.trace, "\n")
 }
 
-// state names p's state. All goroutines are at rest.
+// state names p's state. All goroutines must be waiting.
 func (s *stage) state(name string, p *push) string {
 	waits := false
 	if s.workers != nil {
@@ -137,7 +141,8 @@ func (s *stage) state(name string, p *push) string {
 	return whyItWaits(p, s.actor.last[name]) + ", due at " + p.trial.due.Sub(s.begun).String()
 }
 
-// whyItWaits is the state of a push that waits, of whose file the scanner said last.
+// whyItWaits names the state of a push that waits. last is the scanner's last answer for
+// its file.
 func whyItWaits(p *push, last string) string {
 	switch {
 	case !p.trial.busy.IsZero():
@@ -175,14 +180,14 @@ func (s *stage) do(words []string) error {
 	return errors.New("there is no such command")
 }
 
-// started are the commands after the start that stand alone.
+// started holds the commands that need a start and take no argument.
 var started = map[string]func(s *stage){
 	"pause":  func(s *stage) { s.workers.health.pause(true) },
 	"resume": func(s *stage) { s.workers.health.pause(false) },
 	"stop":   func(s *stage) { s.stop() },
 }
 
-// withName are the commands that have a name after them, and perhaps more.
+// withName holds the commands that take one argument or more.
 var withName = map[string]func(s *stage, name string, args []string) error{
 	"scanner": func(s *stage, first string, rest []string) error { return s.set(append(rest, first)) },
 	"tree":    (*stage).tree,
@@ -216,7 +221,7 @@ var withName = map[string]func(s *stage, name string, args []string) error{
 	"canary": locked(func(s *stage, name string, _ []string) error { s.actor.canary = name; return nil }),
 }
 
-// locked lets f set what stage and actor guard.
+// locked returns f under the locks of actor and stage.
 func locked(f func(*stage, string, []string) error) func(*stage, string, []string) error {
 	return func(s *stage, name string, args []string) error {
 		s.actor.mu.Lock()
@@ -227,7 +232,7 @@ func locked(f func(*stage, string, []string) error) func(*stage, string, []strin
 	}
 }
 
-// lasts sets how long something of a file lasts.
+// lasts returns a command that sets the duration of a file in the map that of returns.
 func lasts(of func(*stage) map[string]time.Duration) func(*stage, string, []string) error {
 	return locked(func(s *stage, name string, args []string) (err error) {
 		of(s)[name], err = time.ParseDuration(strings.Join(args, " "))
@@ -235,12 +240,12 @@ func lasts(of func(*stage) map[string]time.Duration) func(*stage, string, []stri
 	})
 }
 
-// fault has a file fail from now on; "" lets it be.
+// fault returns a command after which a file fails in this way; "" ends that.
 func fault(what string) func(*stage, string, []string) error {
 	return locked(func(s *stage, name string, _ []string) error { s.faults[name] = what; return nil })
 }
 
-// set takes the scanner's settings.
+// set does the command scanner: it takes settings of the form key=value.
 func (s *stage) set(all []string) (err error) {
 	c := &s.scanner
 	for _, word := range all {
@@ -270,7 +275,7 @@ func (s *stage) set(all []string) (err error) {
 	return nil
 }
 
-// tree makes a tree, or sets when the first gives up on a holder.
+// tree makes a tree, or sets settle_limit of the first one.
 func (s *stage) tree(what string, _ []string) (err error) {
 	if limit, is := strings.CutPrefix(what, "settle_limit="); is {
 		s.trees[0].SettleLimit, err = time.ParseDuration(limit)
@@ -296,7 +301,7 @@ func (s *stage) start() error {
 		}
 		s.running.Go(func() {
 			_ = c.Cache.Run(ctx) // it ends with ctx
-			_ = c.Cache.Close()  // nothing is kept
+			_ = c.Cache.Close()  // its store is in memory: an error loses nothing
 		})
 	}
 	s.workers, s.stop = newWorkers(c, s.in), stop
@@ -311,7 +316,7 @@ func (s *stage) start() error {
 	return nil
 }
 
-// end ends what start began.
+// end stops the goroutines of start, and waits for them.
 func (s *stage) end() {
 	if s.stop != nil {
 		s.stop()

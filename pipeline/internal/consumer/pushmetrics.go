@@ -4,14 +4,14 @@ package consumer
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics is every counter of the consumers. Gauges are read from the Status when they
-// are asked for.
+// Metrics holds the counters of the consumers. Gauges are read from the Status at each
+// request.
 type Metrics struct {
 	pushes, verdicts, tries, bytes, badLines *prometheus.CounterVec
 	took, latency                            *prometheus.HistogramVec
 }
 
-// NewMetrics returns the counters, which no registry knows yet.
+// NewMetrics returns new counters. They are not registered.
 func NewMetrics() *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "certpush_" + name, Help: help}, labels)
@@ -32,7 +32,7 @@ func NewMetrics() *Metrics {
 	}
 }
 
-// All returns the counters for a registry.
+// All returns the counters, to be registered.
 func (m *Metrics) All() []prometheus.Collector {
 	return []prometheus.Collector{m.pushes, m.verdicts, m.tries, m.bytes, m.took, m.latency, m.badLines}
 }

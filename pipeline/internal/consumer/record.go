@@ -11,11 +11,12 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
+// recordAgain is how long after a failure the ledger is tried again.
 const recordAgain = 500 * time.Millisecond
 
-// end implements intake: it records outcomes, and only then lets the cursor pass
-// their lines. While the ledger cannot be written it holds the workers, and so pushing
-// stops.
+// end implements intake: it records outcomes, and only then lets the cursor pass their
+// lines. While the ledger cannot be written it does not return, so its workers are held
+// and pushing stops.
 func (l *lines) end(ctx context.Context, all []ended) bool {
 	if len(all) == 0 {
 		return true
@@ -31,13 +32,13 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 		outs[i] = *out
 	}
 	if !l.record(ctx, outs) {
-		return false // the lines stay unfinished and are pushed again
+		return false // the lines are not finished, and are pushed again after the next start
 	}
-	// A crash here: the cursor lags, and at start the ledger's tail tells that these
-	// lines are finished, and which of them strayed.
+	// A crash here: the cursors lag. At start the ledger's tail tells that these lines are
+	// finished, and which of them strayed.
 	for _, e := range all {
 		if sample.Strayed(e.out) {
-			l.source.Stray(e.out.Path, e.out.At) // before a cursor can pass it: see saveCursors
+			l.source.Stray(e.out.Path, e.out.At) // must come before a cursor can pass the line: see saveCursors
 		}
 	}
 	l.mu.Lock()
@@ -52,8 +53,8 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 	return true
 }
 
-// record writes to the ledger until it succeeds; false means that it did not
-// before ctx ended.
+// record writes outcomes to the ledger. It tries until it succeeds. It returns false if
+// ctx ended first.
 func (l *lines) record(ctx context.Context, outs []sample.Outcome) bool {
 	for {
 		err := l.led.Record(outs)
@@ -72,7 +73,8 @@ func (l *lines) record(ctx context.Context, outs []sample.Outcome) bool {
 	}
 }
 
-// tell counts an outcome, warns of a malicious one, and lets the source hear of it.
+// tell counts an outcome, logs a malicious one, sends a changed file back to settle, and
+// calls outcome.
 func (l *lines) tell(p *push, out sample.Outcome) {
 	l.m.pushes.WithLabelValues(l.scanner, out.Outcome).Inc()
 	l.m.took.WithLabelValues(l.scanner).Observe(out.Took.Seconds())

@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	restlessAfter = 3    // changes of one version, each while it was pushed
-	restlessMost  = 4096 // versions that are remembered
+	restlessAfter = 3    // after this many pushes that ended as changed, a version is pushed as found
+	restlessMost  = 4096 // at most this many versions are remembered
 )
 
-// restless knows which samples changed again and again while they were pushed although
-// their size and mtime stay: somebody sets their rights all the time, or their file
-// system has no ctime that lasts. Such a sample is pushed as found, for skipping it
-// would only bring its next line, and so on without end.
+// restless remembers samples that changed each time while they were pushed, although
+// their size and mtime stay the same: a program sets their rights all the time, or their
+// file system gives them a new ctime each time. Such a sample is pushed as found. If it
+// were skipped it would be journaled again and skipped again, without end.
 type restless struct {
 	mu      sync.Mutex     // guards changes
-	changes map[string]int // by version: how often it was skipped as changed
+	changes map[string]int // by id of the version: how often it was skipped as changed
 }
 
 // is reports whether s is pushed as found.
@@ -29,7 +29,8 @@ func (r *restless) is(s sample.Sample) bool {
 	return !s.Bare() && r.changes[s.ID] >= restlessAfter
 }
 
-// note counts the outcomes.
+// note counts the outcomes that are changed, and forgets versions that ended otherwise.
+// If too many versions are remembered it forgets all.
 func (r *restless) note(all []ended) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

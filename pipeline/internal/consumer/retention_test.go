@@ -23,21 +23,21 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// model is a journal, its ledger and two consumers on a disk that forgets,
-// driven step by step without a goroutine or a clock of its own, beside what must
-// hold: a line that was appended is there for each scanner until that scanner's
-// outcome is recorded, whatever the order of cuts, reads, crashes and prunes.
+// model runs a journal, its ledger and two consumers on a disk that can lose what is not
+// synced. It does one step at a time, without goroutines and without a clock. It checks
+// that a line that was appended stays readable for each scanner until that scanner's
+// outcome is recorded, in any order of cuts, reads, crashes and prunes.
 type model struct {
 	t     *testing.T
-	names []string // of the scanners
+	names []string // the names of the scanners
 	log   *slog.Logger
 	met   *Metrics
 	d     *disktest.Disk
 	draw  *rand.Rand
 	trace []string
 	now   time.Time
-	keep  int                       // of the ledger's segments
-	wrong func(floor uint64) uint64 // a mutation: prunes by another floor
+	keep  int                       // how many segments of the ledger are kept
+	wrong func(floor uint64) uint64 // a mutation: returns a wrong floor for pruning; nil: none
 
 	lanes     *journal.Lanes
 	cursors   journal.Folder
@@ -47,14 +47,14 @@ type model struct {
 	closers   []func() error
 
 	next     int
-	appended map[string]sample.At       // paths whose Append returned, and where their lines lie
-	recorded map[string]map[string]bool // by scanner: paths whose outcome was told
-	maybe    map[string]bool            // scanner and path: recorded as the power was cut
-	marks    map[string]journal.Pos     // the index's, on disk
+	appended map[string]sample.At       // by path, the places of the lines whose Append succeeded
+	recorded map[string]map[string]bool // by scanner: paths with an outcome
+	maybe    map[string]bool            // scanner and path: the outcome was being recorded when the power was cut
+	marks    map[string]journal.Pos     // the marks of the index on disk
 
 	say   func(format string, args ...any)
-	found bool // a mutation showed
-	gone  int  // segments pruned
+	found bool // the mutation was detected
+	gone  int  // how many segments were pruned
 }
 
 var modelScanners = []string{"one", "two"}
@@ -70,7 +70,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-// open starts on what the disk holds.
+// open starts journal, ledger and consumers on the files that the disk has.
 func (m *model) open() {
 	m.t.Helper()
 	dirs, err := store.OpenFolders(store.Disk{Disk: m.d}, "/state", "/state/journal")
@@ -99,7 +99,8 @@ func (m *model) open() {
 	m.pruner = producer.Pruner{Lanes: m.lanes, Cursors: m.cursors, Scanners: scanners, Marks: func() map[string]journal.Pos { return m.marks }, Log: m.log}
 }
 
-// told returns what hears of a scanner's outcomes.
+// told returns a function that notes the outcomes of a scanner. A second one for the same
+// path is an error.
 func (m *model) told(scanner string) func(sample.Outcome) {
 	return func(o sample.Outcome) {
 		if m.recorded[scanner][o.Path] {
@@ -124,7 +125,7 @@ func (m *model) must(err error) {
 	}
 }
 
-// leave returns what a power cut leaves, or a kill.
+// leave returns the disk that a power cut or a kill leaves.
 func (m *model) leave() *disktest.Disk {
 	if share := m.draw.IntN(4) * 50; share <= 100 {
 		return m.d.Cut(share)
@@ -132,41 +133,41 @@ func (m *model) leave() *disktest.Disk {
 	return m.d.Kill()
 }
 
-// crash goes on with what a power cut left.
+// crash starts again on the disk left.
 func (m *model) crash(left *disktest.Disk) {
 	m.t.Helper()
 	for _, shut := range m.closers {
-		_ = shut() // nobody knows of it any more
+		_ = shut() // the process is gone: its errors do not matter
 	}
 	m.d = left
 	m.open()
 }
 
-// steps are what may happen, each by its name.
+// steps holds the steps and their names.
 var steps = []struct {
 	name string
 	do   func(m *model, lane string, c *Consumer)
 }{
 	{"append", func(m *model, lane string, _ *Consumer) { m.append(lane) }},
 	{"cut", func(m *model, lane string, _ *Consumer) {
-		m.now = m.now.Add(time.Duration(m.draw.IntN(3)-1) * time.Minute) // clocks are set back too
-		_ = m.lanes.Lane(lane).Cut(m.now)                                // it may be refused
+		m.now = m.now.Add(time.Duration(m.draw.IntN(3)-1) * time.Minute) // sometimes the clock is set back
+		_ = m.lanes.Lane(lane).Cut(m.now)                                // it may fail
 	}},
 	{"read", func(m *model, lane string, c *Consumer) { m.read(c, lane) }},
 	{"record", func(m *model, _ string, c *Consumer) { m.record(c) }},
-	{"save", func(_ *model, _ string, c *Consumer) { _ = c.lines.saveCursors() }}, // it may be refused
+	{"save", func(_ *model, _ string, c *Consumer) { _ = c.lines.saveCursors() }}, // it may fail
 	{"note", func(m *model, lane string, _ *Consumer) { m.marks[lane] = m.lanes.Lane(lane).Durable() }},
 	{"prune", func(m *model, _ string, _ *Consumer) { m.prune(m.draw.IntN(2)) }},
-	{"cut ledger", func(m *model, _ string, _ *Consumer) { _ = m.led.Cut(m.now) }}, // it may be refused
+	{"cut ledger", func(m *model, _ string, _ *Consumer) { _ = m.led.Cut(m.now) }}, // it may fail
 	{"tend", func(m *model, _ string, _ *Consumer) {
-		_ = m.led.Tend(time.Now(), m.keep, m.savedMarks()) // the same
+		_ = m.led.Tend(time.Now(), m.keep, m.savedMarks()) // it may fail
 	}},
 	{"calm", func(m *model, _ string, _ *Consumer) {
 		for _, k := range m.consumers {
 			m.push(k)
-			_ = k.lines.saveCursors() // it may be refused
+			_ = k.lines.saveCursors() // it may fail
 		}
-		if m.draw.IntN(2) == 0 { // the index may lag behind all of them
+		if m.draw.IntN(2) == 0 { // the index may lag behind all cursors
 			return
 		}
 		for _, lane := range sample.Lanes {
@@ -175,7 +176,7 @@ var steps = []struct {
 	}},
 }
 
-// singly is how many of steps do one thing alone.
+// singly is how many of the steps do one thing only: all but the last.
 var singly = len(steps) - 1
 
 func (m *model) append(lane string) {
@@ -187,7 +188,7 @@ func (m *model) append(lane string) {
 	}
 }
 
-// read hands out one line.
+// read hands out one line. It returns false if there is none, or it cannot be read.
 func (m *model) read(c *Consumer, lane string) bool {
 	l := c.lines.lane(lane)
 	line, ok, err := l.r.Next()
@@ -200,7 +201,8 @@ func (m *model) read(c *Consumer, lane string) bool {
 	return c.lines.handOut(m.t.Context(), l, line)
 }
 
-// record finishes one of the lines in hand, not always the oldest.
+// record finishes one of the open lines, not always the oldest. It returns false if there
+// is none, or the outcome cannot be recorded.
 func (m *model) record(c *Consumer) bool {
 	var hand []*push
 	for _, l := range c.lines.both() {
@@ -219,12 +221,12 @@ func (m *model) finish(c *Consumer, p *push) bool {
 	out := p.outcome(c.Name())
 	out.Outcome = sample.Gone
 	once, end := context.WithCancel(m.t.Context())
-	end() // one attempt
+	end() // so that it is attempted once
 	c.lines.end(once, []ended{{p, out}})
 	return len(m.recorded[c.Name()]) > before
 }
 
-// push reads and records all that there is.
+// push reads and finishes all lines.
 func (m *model) push(c *Consumer) {
 	for _, lane := range sample.Lanes {
 		for m.read(c, lane) {
@@ -269,8 +271,8 @@ func (m *model) floor(lane string) (uint64, error) {
 	return floor, nil
 }
 
-// step does one thing. In the middle of it the power may be cut, or an operation
-// of the disk fail.
+// step does one step. Mishap "crash in" cuts the power in the middle of it, "fault in"
+// lets one operation of the disk fail.
 func (m *model) step(i int, lane string, c *Consumer, mishap string) {
 	m.trace = append(m.trace, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", mishap, steps[i].name, lane, c.Name())))
 	var left *disktest.Disk
@@ -297,7 +299,8 @@ func (m *model) step(i int, lane string, c *Consumer, mishap string) {
 	if left == nil {
 		return
 	}
-	// What came of it after the cut never was, and what it recorded may be or not.
+	// The power was cut in this step: forget its effects. The outcomes that it recorded
+	// may be on the disk or not.
 	for name, paths := range m.recorded {
 		for path := range paths {
 			if !told[name][path] {
@@ -309,7 +312,7 @@ func (m *model) step(i int, lane string, c *Consumer, mishap string) {
 	m.crash(left)
 }
 
-// unnoted holds that every line that the index may lack is there for it.
+// unnoted checks that each line that the index on disk may lack can still be read.
 func (m *model) unnoted() {
 	m.t.Helper()
 	there := map[string]bool{}
@@ -335,8 +338,8 @@ func (m *model) unnoted() {
 	}
 }
 
-// drain reads on until each scanner has an outcome for every line there is, and
-// holds that none is missing.
+// drain pushes until each scanner has an outcome for each line, and checks that no line
+// is missing.
 func (m *model) drain() {
 	m.t.Helper()
 	m.unnoted()
@@ -350,7 +353,7 @@ func (m *model) drain() {
 	}
 }
 
-// TestRetention draws what happens by chance, from a seed for each run.
+// TestRetention does random steps, with another seed for each run.
 func TestRetention(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
@@ -379,20 +382,20 @@ func (m *model) play(n int) {
 			m.trace = append(m.trace, "crash")
 			m.crash(m.leave())
 		}
-		// Mostly one lane: what is pruned is what both scanners are done with.
+		// Mostly use one lane: a segment is pruned only when both scanners have finished it.
 		m.step(m.draw.IntN(len(steps)), sample.Lanes[m.draw.IntN(5)/4], m.consumers[m.draw.IntN(2)], mishap)
 	}
 	m.drain()
 }
 
-// TestRetentionInEveryOrder tries all orders of three steps, the power cut in none
-// or in one of them, on a journal of which one scanner has read more than the
-// other.
+// TestRetentionInEveryOrder tries all orders of three steps. The power is cut in the
+// second step, in the third, or in none. One scanner has read more of the journal than
+// the other.
 func TestRetentionInEveryOrder(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
 	const long = 3
-	orders := long // the step that the power is cut in, but not the first, or none
+	orders := long // for the step in which the power is cut: the second, the third or none
 	for range long {
 		orders *= singly
 	}
@@ -425,7 +428,8 @@ func TestRetentionInEveryOrder(t *testing.T) {
 	}
 }
 
-// TestRetentionFindsAMutation: a prune by a floor that is one too high must show.
+// TestRetentionFindsAMutation: if segments are pruned by a floor that is one too high,
+// the model must detect it.
 func TestRetentionFindsAMutation(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
@@ -440,8 +444,8 @@ func TestRetentionFindsAMutation(t *testing.T) {
 	t.Error("no run shows that segments are pruned ahead of a cursor")
 }
 
-// TestACursorThatIsHeldBackOverStarts: each of them reads back what is finished
-// ahead of it, also what the start before found in the ledger already.
+// TestACursorThatIsHeldBackOverStarts: each start learns from the ledger which lines
+// ahead of the cursor are finished, even those that were finished before the last start.
 func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
 	inMemory(t)
 	t.Parallel()
@@ -466,9 +470,9 @@ func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
 	m.drain()
 }
 
-// TestLittleTrafficDoesNotKeepTheLedger: where each segment of the ledger has one
-// outcome, every line is read while the active one is empty. Marks move on all the
-// same, else nothing could be pruned and each start would read all of it.
+// TestLittleTrafficDoesNotKeepTheLedger: each segment of the ledger has one outcome, so
+// each line is read while the active segment is empty. The marks move on all the same.
+// Otherwise nothing could be pruned, and each start would read the whole ledger.
 func TestLittleTrafficDoesNotKeepTheLedger(t *testing.T) {
 	m := newModel(t, 0)
 	for range 5 {
@@ -482,22 +486,22 @@ func TestLittleTrafficDoesNotKeepTheLedger(t *testing.T) {
 	m.must(m.led.Tend(m.now, m.keep, m.savedMarks()))
 	names, err := journal.Segments(m.led.Dir, ledger.Base)
 	m.must(err)
-	if len(names) > 3 { // the active one, and two that marks may lie in
+	if len(names) > 3 { // the active one, and two in which marks may lie
 		t.Errorf("%q are kept", names)
 	}
 	m.crash(m.d.Kill())
 	m.drain()
 }
 
-// anEvent returns a sample as an event brings it.
+// anEvent returns a sample that came by an event.
 func anEvent(path string, size int64, mtime watch.Time) sample.Sample {
 	s := sample.OfFile(path, size, mtime)
 	s.Seen, s.Via = time.Unix(1700000000, 123456789).UTC(), sample.ViaEvent
 	return s
 }
 
-// inMemory leaves a test out where it runs a second time, on another system: its
-// disk is in memory and the same everywhere.
+// inMemory skips a test in short mode, which is used for a second run on another system:
+// the disk of the test is in memory and the same on all systems.
 func inMemory(t *testing.T) {
 	t.Helper()
 	if testing.Short() {

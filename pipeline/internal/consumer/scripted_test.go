@@ -9,7 +9,7 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// scripted is an intake whose lines a test hands out.
+// scripted is an intake. The test hands out its lines, and finds its outcomes in ends.
 type scripted struct {
 	live, backlog chan *push
 	ends          []ended

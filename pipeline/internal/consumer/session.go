@@ -12,17 +12,17 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// entry is one push in a session. It holds a place until it is recorded or given
-// back.
+// entry is one push in a session. It holds a worker until it is recorded or given back.
 type entry struct {
 	ended
-	way    way // how opening it ended
-	answer scan.Answer
+	way    way         // how opening it ended
+	answer scan.Answer // set if way is ready
 }
 
-// session pushes first, and what else is ready, in one session of the scanner:
-// open, hash, scan, outcome or another try. It ends as soon as no further push
-// is ready. ctx ends the joining, hand the session itself.
+// session pushes first, and other pushes that are ready, in one session of the scanner:
+// it opens, hashes and scans them, and records their outcomes or puts them off. It takes
+// in no further push once none is ready or ctx has ended. When hand ends, the session is
+// interrupted.
 func (w *workers) session(ctx, hand context.Context, first *push) {
 	if first.trial.proof.by != nothing && !w.trials.count(hand, first) {
 		<-w.places
@@ -64,8 +64,8 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 	}
 }
 
-// scan opens and hashes first and what joins it, and hands the scanner those that are
-// ready. An entry that is ready has its answer then.
+// scan opens and hashes first and the pushes that join it, and gives the ready ones to
+// the scanner. It returns all of them; each ready one has its answer.
 func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 	answers := w.scanner.Scan(hand, func(yield func(scan.File) bool) {
 		begun := time.Now()
@@ -94,7 +94,8 @@ func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 	return all
 }
 
-// open opens and hashes p for a session; joined says that others are in it already.
+// open opens and hashes p for a session, or finds its verdict in the cache. joined says
+// that other pushes are in the session already.
 func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	if p.trial.began.IsZero() {
 		p.trial.began = time.Now()
@@ -111,23 +112,24 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	return e
 }
 
-// enough returns what interrupts p's hash: after its turn, when the stop was asked
-// for, when others are in the same session, or when pushes wait and every worker is
-// taken. If a line of the same path is already parked, p gets no turn of its own
-// first: it replaces that line.
+// enough returns a function that reports whether p's hash must give way. It must after
+// turnFor, if the service stops, if other pushes are in the same session, or if pushes
+// wait and all workers are taken. If a line of the same path is already parked, p gives
+// way at once: it replaces that line and gets no turn of its own first.
 func (w *workers) enough(ctx context.Context, p *push, joined bool) func() bool {
 	if p.file.part == nil && w.turns.parkedAt(p.sample.Path) {
 		return func() bool { return true }
 	}
 	begun := time.Now()
 	return func() bool {
-		w.moves() // it reads on: it is not stuck
+		w.moves() // it still reads: it is not stuck
 		wanted := func() bool { return len(w.places) == cap(w.places) && w.turns.ready() }
 		return time.Since(begun) > turnFor && (joined || ctx.Err() != nil || wanted())
 	}
 }
 
-// join returns the next push for a session, nil when the session should end.
+// join returns the next push for a session that began at begun and has n pushes. It
+// returns nil if the session takes in no more.
 func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int) *push {
 	if first.trial.alone || n >= w.share || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
 		return nil
@@ -148,8 +150,8 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 	return p
 }
 
-// remembered takes p's verdict from the cache; false means that the scanner has to
-// be asked for it.
+// remembered takes p's verdict from the cache, into out. It returns false if the scanner
+// must judge p.
 func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) bool {
 	if w.c.Cache == 0 || p.vague() {
 		return false
@@ -159,8 +161,8 @@ func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) 
 		return false
 	}
 	a, ok := w.cache.Get(w.c.Name, key, p.file.sum, w.c.Cache)
-	a = scan.Beyond(a, p.file.stat.Size, w.c.MaxSize) // the limit may be another one than it was
-	// Of bytes that changed since they were hashed it tells nothing.
+	a = scan.Beyond(a, p.file.stat.Size, w.c.MaxSize) // the limit may have changed since
+	// If the file has changed since it was hashed, the verdict is not of its bytes.
 	if !ok || p.file.moved() || !p.judge(a, out) {
 		return false
 	}
@@ -169,9 +171,9 @@ func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) 
 	return true
 }
 
-// take takes an answer: true means that the push has its outcome. False means that
-// the push was given back, and may already be in another session's hands: it is not
-// to be touched after.
+// take turns the answer of e into its outcome, and returns true. If there is no outcome
+// yet it puts the push off, and returns false: then another session may have the push
+// already, and the caller must not touch it.
 func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 	p, out, a := e.push, &e.out, e.answer
 	judged := p.judge(a, out)
@@ -185,8 +187,8 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 		return false
 	}
 	asked := out.Outcome == sample.Done && a.Err == nil
-	// By now the scanner may be another than was asked for its key: the answer's own
-	// counts. Without a SHA-256 nobody knows which bytes it saw.
+	// Use the key of the answer: the scanner may have changed since it was asked for its
+	// key. Without a SHA-256 we do not know which bytes the scanner saw.
 	if w.c.Cache > 0 && asked && a.Key != "" && out.SHA256 != "" {
 		w.cache.Put(w.c.Name, a.Key, p.file.sum, a)
 	}
@@ -203,12 +205,13 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 	return true
 }
 
-// judge turns an answer into p's outcome; false means that there is none yet. A
-// bare path that changed has no line of its own to come: it is pushed again. Of
-// what changed under the scanner's eyes nobody knows which bytes it saw: where a
-// verdict stands all the same it has no SHA-256 and is not remembered.
+// judge turns an answer into p's outcome. It returns false if there is none yet: the try
+// failed, or the file of a bare path has changed, which is pushed again because no new
+// line will come for it. If the file changed while the scanner had it, we do not know
+// which bytes the scanner saw: a verdict that is kept then has no SHA-256 and is not
+// remembered.
 func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
-	if a.Err != nil && watch.Taken(a.Err) { // while the scanner was handed it
+	if a.Err != nil && watch.Taken(a.Err) { // it was taken while the scanner read it
 		p.judgedHere(out)
 		return true
 	}
@@ -230,7 +233,7 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 	return true
 }
 
-// outdated is the outcome of a parked push whose path has a newer line.
+// outdated returns the outcome of a parked push whose path has a newer line.
 func outdated(scanner string, p *push) ended {
 	out := p.outcome(scanner)
 	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonChanged, p.trial.tries

@@ -9,9 +9,9 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
 
-// Status is how one scanner does. At every instant
-// Journaled = Done + Gone + Skipped + Dead + Waiting; Waiting counts those in
-// flight.
+// Status is the state of one scanner and its samples. The counts begin at the start of
+// the process. Always Journaled = Done + Gone + Skipped + Dead + Waiting. Waiting
+// includes the samples in flight.
 type Status struct {
 	Name          string    `json:"name"`
 	Type          string    `json:"type"`
@@ -29,7 +29,7 @@ type Status struct {
 	OldestWaiting float64   `json:"oldest_waiting_s"`
 }
 
-// Status tells how the scanner does and what waits for it.
+// Status returns the state of the scanner, and how many samples wait for it.
 func (k *Consumer) Status() Status {
 	h := k.workers.health.state()
 	s := Status{
@@ -61,12 +61,13 @@ func (k *Consumer) Waiting() map[string]int64 {
 	return n
 }
 
-// streamFor is how long one huge sample may be on its way to a scanner. Where
-// nothing comes through any more the try's own timeout ends it.
+// streamFor is how long one huge sample may be on its way to a scanner. If no byte
+// passes for the time limit of the try, the try ends before.
 const streamFor = 12 * time.Hour
 
-// Stuck says whether samples wait that could be pushed and nothing has moved at now.
-// Two tries and a wait between them may pass without anything to be seen.
+// Stuck returns an error if samples wait that could be pushed, and none has moved for too
+// long before now. That is the time of two tries and a wait between them, in which
+// nothing can be seen to move, and a minute; and longer while samples are in flight.
 func (k *Consumer) Stuck(now time.Time) error {
 	s, w := k.Status(), k.workers
 	if s.Waiting == 0 || !w.health.open() || k.lines.unwritten.Err() != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// A sample that another anti-virus on the host took has a verdict, wherever that
-// shows: at the open, while it is hashed, and while the scanner is handed it. It is
-// neither tried again nor gone.
+// TestTakenByTheHostsAntivirusIsMalicious: a sample that another anti-virus on the host
+// took is judged malicious, whether that shows when it is opened, while it is hashed, or
+// while the scanner reads it. It is not tried again, and not gone.
 func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")

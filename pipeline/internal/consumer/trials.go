@@ -18,11 +18,12 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// shortFor is how long a push waits at most for descriptors or memory to be there.
+// shortFor is how long a push waits at most before it is opened again after the process
+// was short of descriptors or memory.
 const shortFor = 5 * time.Second
 
-// trials decides what becomes of a try that brought no verdict: whether it counts,
-// when the next one begins, and when the push is given up.
+// trials decides about tries that brought no verdict: whether a try counts, when the next
+// one begins, and when the push is given up.
 type trials struct {
 	c      config.Scanner
 	log    *slog.Logger
@@ -35,11 +36,11 @@ type trials struct {
 	short condition.Condition // no sample can be opened, for want of descriptors or memory
 
 	mu    sync.Mutex        // guards reads
-	reads map[string]uint64 // of trees: samples that were read to their end
+	reads map[string]uint64 // by path of a tree: how many of its samples were read to their end
 }
 
-// failed takes a try that the scanner gave no verdict in. Only what the sample itself
-// may have caused, tried alone, can count.
+// failed puts off a push to which the scanner gave no verdict. The try can count only if
+// the sample was alone in the session and may have caused the failure.
 func (t *trials) failed(p *push, f *scan.Failure, alone bool) {
 	if f.Kind == scan.Unread {
 		p.unread(f)
@@ -57,8 +58,8 @@ func (t *trials) failed(p *push, f *scan.Failure, alone bool) {
 		t.health.fail(f, false)
 		t.turns.later(p, now)
 	case scan.Sick:
-		// A canary brings the scanner back. The same sample sick again right after it,
-		// and alone, is the sample's own doing: that counts.
+		// A good canary brings the scanner back. If the same sample, alone, makes it sick
+		// again right after that, the sample caused it: that try counts.
 		p.trial.proof = proof{}
 		if alone && p.trial.sick {
 			p.trial.proof = proof{theScanner, t.health.judgedSoFar()}
@@ -69,7 +70,7 @@ func (t *trials) failed(p *push, f *scan.Failure, alone bool) {
 		t.turns.later(p, now)
 	case scan.Void:
 		wait := time.Duration(0)
-		if p.trial.alone { // no other sample was why: at once it would come to the same, without end
+		if p.trial.alone { // no other sample caused it: without a wait it would repeat at once, without end
 			wait = t.pace(p)
 		}
 		p.trial.alone = true
@@ -88,13 +89,14 @@ func (t *trials) failed(p *push, f *scan.Failure, alone bool) {
 	}
 }
 
-// count makes p's failed try count once its proof is there. False means that p is
-// not to be pushed now: it is given up, or waits.
+// count decides whether p's failed try counts, by its proof. It returns true if p is to
+// be pushed again now. It returns false if that was the last try and p is given up, or
+// if p waits because the scanner is down or paused.
 func (t *trials) count(ctx context.Context, p *push) bool {
 	switch p.trial.proof.by {
 	case theTree:
 		if !t.treeReads(p) {
-			p.trial.proof = proof{} // it is tried once more, for nothing else may be there to be read
+			p.trial.proof = proof{} // try p once more: perhaps the tree has no other sample to read
 			return true
 		}
 	case theScanner:
@@ -103,7 +105,7 @@ func (t *trials) count(ctx context.Context, p *push) bool {
 				t.turns.later(p, time.Now().Add(t.pace(p)))
 				return false
 			}
-			p.trial.proof = proof{} // it is tried once more: the proof may never come, and this may be it
+			p.trial.proof = proof{} // try p once more: perhaps no other proof ever comes
 			return true
 		}
 	}
@@ -115,7 +117,7 @@ func (t *trials) count(ctx context.Context, p *push) bool {
 	}
 	out := p.outcome(t.c.Name)
 	out.Outcome, out.Reason, out.Tries = sample.Dead, p.trial.reason(), p.trial.tries
-	if p.file.sum != [32]byte{} && !p.vague() { // it could be read
+	if p.file.sum != [32]byte{} && !p.vague() { // the file could be read
 		out.Size, out.SHA256 = p.file.stat.Size, hex.EncodeToString(p.file.sum[:])
 	}
 	t.giveUp(p, out.Reason)
@@ -123,12 +125,12 @@ func (t *trials) count(ctx context.Context, p *push) bool {
 	return false
 }
 
-// giveUp says that p is a dead letter.
+// giveUp logs that p is a dead letter.
 func (t *trials) giveUp(p *push, reason string) {
 	t.log.Error("dead letter: the sample is given up; see `certpush why`, then `certpush dead retry`", "path", p.sample.Path, "at", p.at.String(), "tries", p.trial.tries, "reason", reason)
 }
 
-// pace returns how long p waits before its next try.
+// pace returns how long p waits before its next try: longer each time.
 func (t *trials) pace(p *push) time.Duration {
 	if p.trial.pace == nil {
 		pace := backoff.NewExponentialBackOff()
@@ -140,8 +142,8 @@ func (t *trials) pace(p *push) time.Duration {
 	return p.trial.pace.NextBackOff()
 }
 
-// notRead puts p off, whose file could not be opened or read. That is a failed try
-// unless the process or the machine is short of what any file needs.
+// notRead puts off a push whose file could not be opened or read. That is a failed try,
+// unless the process or the machine is short of descriptors or memory.
 func (t *trials) notRead(p *push) {
 	t.m.tries.WithLabelValues(t.c.Name, sample.ReasonUnreadable).Inc()
 	wait := t.pace(p)
@@ -167,9 +169,10 @@ func (t *trials) wasRead(p *push) {
 	}
 }
 
-// treeReads reports whether another sample of p's tree was read since p was not: a
-// tree that cannot be read for a while, as one on a network, makes no dead letters.
-// Where so many wait that good ones are behind them they count all the same.
+// treeReads reports whether another sample of p's tree was read after p could not be
+// read. So a tree that cannot be read for a while, for example on a network, makes no
+// dead letters. If the turns are crowded it returns true, because good samples wait
+// behind the bad ones.
 func (t *trials) treeReads(p *push) bool {
 	if t.turns.crowded() {
 		return true

@@ -15,8 +15,9 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/store"
 )
 
-// TestATreeThatCannotBeReadMakesNoDeadLetters: a try that failed on our side counts
-// only when another sample of the same tree was read since, or by what the file is.
+// TestATreeThatCannotBeReadMakesNoDeadLetters: a try in which the file could not be read
+// counts only if another sample of the same tree was read since, or if the file itself is
+// the cause.
 func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 	log, settings := slog.New(slog.DiscardHandler), config.Scanner{Name: "s", Tries: 2, BackoffFirst: time.Hour, BackoffMax: time.Hour}
 	in := &scripted{}
@@ -43,7 +44,7 @@ func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 	if p.unread(io.ErrUnexpectedEOF); p.trial.proof.by != theSample {
 		t.Error("a file that lies about its size needs no proof")
 	}
-	// Short of what any file needs: said once, no try, and said when it is over.
+	// Want of memory is logged once, uses up no try, and its end is noted.
 	p.unread(noMemory)
 	if c.notRead(p); p.trial.proof.by != nothing || c.short.Err() == nil {
 		t.Errorf("no memory: %+v %v", p.trial.proof, c.short.Err())

@@ -12,31 +12,31 @@ import (
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
-// maxWaiting is how many pushes may wait for another try before no new line is
-// taken: memory stays bounded when a scanner refuses everything.
+// maxWaiting bounds memory if a scanner refuses everything: while this many pushes wait
+// for another try or are parked, no new line is taken.
 const maxWaiting = 50000
 
-// turns decides which push is next: fresh lines, those that are tried again, and
-// those whose hash gave way.
+// turns decides which push is next: a fresh line, one that is tried again (a retry), or
+// one whose hash gave way (parked).
 type turns struct {
-	live, backlog <-chan *push  // fresh ones
-	turn          int           // of the dispatcher: fresh lines and retries
-	picks         atomic.Uint64 // of fresh lines
-	woken         chan struct{} // a token: one came back
+	live, backlog <-chan *push  // fresh lines
+	turn          int           // counts the calls of the dispatcher, which alone has it
+	picks         atomic.Uint64 // counts the fresh lines that were asked for
+	woken         chan struct{} // a token: a push came back
 
 	mu      sync.Mutex // guards the fields below
 	retries retryHeap
 	parked  []*push
-	resumed time.Time // when a parked one had its turn last
+	resumed time.Time // when a parked push had its turn last
 }
 
 func newTurns(in intake) *turns {
 	return &turns{live: in.fresh(journal.Live), backlog: in.fresh(journal.Backlog), woken: make(chan struct{}, 1)}
 }
 
-// next returns the push that is next, or nil when ctx ended: live before backlog,
-// but one in eight is the backlog's; a retry that is due every second time at
-// most, so that bad samples never stop good ones.
+// next waits for the next push and returns it, or nil if ctx ended. Live lines go before
+// the backlog, but one in eight is from the backlog. If fresh lines are ready, a retry
+// gets every second turn at most, so that bad samples never stop good ones.
 func (t *turns) next(ctx context.Context) *push {
 	for {
 		t.turn++
@@ -65,8 +65,8 @@ func (t *turns) next(ctx context.Context) *push {
 	}
 }
 
-// wait waits for a fresh line, for a push that comes back, or for as long as no
-// retry is due. ended is true when ctx ended.
+// wait waits until a fresh line comes, a push comes back, or due has passed. It returns
+// the fresh line, if any. ended is true if ctx ended.
 func (t *turns) wait(ctx context.Context, due time.Duration) (p *push, ended bool) {
 	timer := time.NewTimer(due)
 	defer timer.Stop()
@@ -87,7 +87,8 @@ func (t *turns) wait(ctx context.Context, due time.Duration) (p *push, ended boo
 	return nil, false
 }
 
-// fresh returns the next line that was not tried yet, nil when there is none.
+// fresh returns the next line that was not tried yet, or nil if none is ready or the
+// turns are crowded.
 func (t *turns) fresh() *push {
 	if t.crowded() {
 		return nil
@@ -111,33 +112,33 @@ func (t *turns) fresh() *push {
 	}
 }
 
-// crowded reports whether so many pushes wait for another try that no new line is
-// taken.
+// crowded reports whether maxWaiting is reached, so that no new line is taken.
 func (t *turns) crowded() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.full()
 }
 
-// full is crowded while mu is held.
+// full is crowded for a caller that holds mu.
 func (t *turns) full() bool { return len(t.retries)+len(t.parked) >= maxWaiting }
 
-// due takes the retry that is due, or returns how long it is until one is.
+// due takes out the retry that is due, or returns nil and how long it is until one is.
 func (t *turns) due(now time.Time) (*push, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.retries) == 0 {
 		return nil, time.Hour
 	}
-	// Where so many wait that no new line is taken they are tried at once: good
-	// samples are behind them.
+	// If so many wait that no new line is taken, they are tried at once: good samples
+	// wait behind them.
 	if wait := t.retries[0].trial.due.Sub(now); wait > 0 && !t.full() {
 		return nil, wait
 	}
 	return heap.Pop(&t.retries).(*push), 0
 }
 
-// later puts p among the retries until at; it holds no worker there.
+// later puts p among the retries; it is due at the time at, and holds no worker until
+// then. The caller must not touch p after that.
 func (t *turns) later(p *push, at time.Time) {
 	t.mu.Lock()
 	p.trial.due = at
@@ -146,7 +147,7 @@ func (t *turns) later(p *push, at time.Time) {
 	t.wake()
 }
 
-// wake lets next look again.
+// wake makes next look again.
 func (t *turns) wake() {
 	select {
 	case t.woken <- struct{}{}:
@@ -154,7 +155,7 @@ func (t *turns) wake() {
 	}
 }
 
-// ready reports whether something could be pushed now.
+// ready reports whether a fresh line or a retry that is due waits.
 func (t *turns) ready() bool {
 	if len(t.live)+len(t.backlog) > 0 {
 		return true
@@ -164,7 +165,7 @@ func (t *turns) ready() bool {
 	return len(t.retries) > 0 && !t.retries[0].trial.due.After(time.Now())
 }
 
-// retryHeap orders retries by when they are due.
+// retryHeap is a heap of retries; the one that is due first is on top.
 type retryHeap []*push
 
 func (h retryHeap) Len() int           { return len(h) }

@@ -4,5 +4,5 @@
 
 package consumer
 
-// volume returns the root of the file system that the absolute path is on.
+// volume returns the root beneath which the absolute path is opened.
 func volume(string) (root string, ok bool) { return "/", true }

@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	joinFor        = 250 * time.Millisecond // how long a session takes in further pushes, at most
-	sessionsAtOnce = 2
-	slowAfter      = 300 * time.Millisecond // a session that lasts longer counts no more as one of them
+	joinFor        = 250 * time.Millisecond // a session takes in further pushes for this time at most
+	sessionsAtOnce = 2                      // sessions at once that are not slow, at most
+	slowAfter      = 300 * time.Millisecond // a session that lasts longer is slow
 )
 
-// workers push what an intake hands them to the scanner, in sessions.
+// workers take pushes from an intake and push them to the scanner, in sessions.
 type workers struct {
 	c       config.Scanner
 	in      intake
 	scanner scan.Scanner
-	cache   *cache.Cache // used where c.Cache is set
+	cache   *cache.Cache // used if c.Cache is set
 	m       *Metrics
-	grace   time.Duration // a stop waits this long for the pushes in hand
+	grace   time.Duration // a stop waits this long for the pushes in flight
 
 	opener   *opener
 	health   *health
@@ -37,12 +37,12 @@ type workers struct {
 	restless *restless
 	limit    *rate.Limiter
 
-	places   chan struct{} // one for each worker
-	sessions chan struct{} // one for each session, while it is not slow
-	share    int           // pushes in such a session, at most
+	places   chan struct{} // one token for each worker that is taken
+	sessions chan struct{} // one token for each session that is not slow
+	share    int           // at most this many pushes share a session
 
 	flying atomic.Int64 // pushes in sessions
-	moved  atomic.Int64 // when something moved last, unix nanoseconds
+	moved  atomic.Int64 // when something moved last, in Unix nanoseconds
 }
 
 func newWorkers(c Config, in intake) *workers {
@@ -51,8 +51,8 @@ func newWorkers(c Config, in intake) *workers {
 		c: s, in: in, scanner: c.Scan, cache: c.Cache, m: c.Metrics, grace: c.Grace,
 		opener: newOpener(c.Trees, s.Cache > 0), health: newHealth(s, c.Scan, c.Log), turns: newTurns(in), restless: &restless{changes: map[string]int{}},
 		limit: rate.NewLimiter(rate.Inf, 1), places: make(chan struct{}, s.Workers),
-		// Few sessions of many pushes: a session costs the scanner a connection. Two, so
-		// that it has work while one of them ends and is recorded.
+		// Few sessions with many pushes, because a session costs the scanner a connection.
+		// Two, so that the scanner has work while one of them ends and is recorded.
 		sessions: make(chan struct{}, min(s.Workers, sessionsAtOnce)),
 	}
 	w.trials = newTrials(c, in, w.health, w.turns)
@@ -68,11 +68,11 @@ func newTrials(c Config, in intake, h *health, t *turns) *trials {
 	return &trials{c: c.Scanner, log: c.Log, m: c.Metrics, in: in, source: c.Source, health: h, turns: t, reads: map[string]uint64{}}
 }
 
-// moves notes that something moves.
+// moves notes that pushing moves: see Stuck.
 func (w *workers) moves() { w.moved.Store(time.Now().UnixNano()) }
 
-// dispatch gives each free worker the next push, until ctx ends, and returns when all
-// sessions have ended.
+// dispatch gives each free worker the next push until ctx ends. It returns when all
+// sessions have ended; after grace it interrupts them.
 func (w *workers) dispatch(ctx context.Context) error {
 	hand, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
@@ -90,18 +90,18 @@ func (w *workers) dispatch(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		p := w.turns.next(ctx)
-		// The scanner may have gone down, or been paused, while there was nothing to push.
+		// The scanner may have gone down or been paused while there was nothing to push.
 		if p == nil || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
-			break // what was taken stays unfinished: the cursor is before it
+			break // the push that was taken is not finished: the cursor stays before its line
 		}
 		over := sync.OnceFunc(func() { <-w.sessions })
 		if p.trial.alone {
-			over() // one bad sample that hangs is not to keep good ones waiting
+			over() // a bad sample that hangs must not keep good ones waiting
 		}
 		sessions.Go(func() {
 			defer over()
 			defer w.moves()
-			// Nor are slow ones.
+			// Nor must a slow session.
 			slow := time.AfterFunc(slowAfter, over)
 			defer slow.Stop()
 			w.session(ctx, hand, p)
