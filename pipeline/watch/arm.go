@@ -16,44 +16,44 @@ var (
 	errMoved = errors.New("the directory was replaced while it was being watched")
 )
 
-// watches is what is armed of a tree: the engine at work, and each directory that
-// has a watch or should have one.
+// watches holds the watches of a tree: the source at work, and each directory that has a
+// watch or should have one.
 //
-//   - What a source tells counts while it is the current one. Its events may come for
-//     a moment after it was closed.
-//   - A watch is set before its directory is listed, and is held against what was
-//     meant: the system follows links.
-//   - A watch whose age is below the tree's is not trusted. It is set again when a
-//     sweep comes past.
+//   - Events of a source count only while it is the current one. A closed source may
+//     still send events for a moment.
+//   - A watch is set before its directory is listed. Then it is checked that it is on the
+//     directory that was meant, because the system follows links.
+//   - A watch whose age is below the tree's age is not trusted. The next sweep of its
+//     directory sets it again.
 type watches struct {
 	*ground
-	now func() time.Duration // on the settler's clock, as the times of events are
+	now func() time.Duration // the settler's clock, which the times of events use too
 
-	// arming is held while watches change, over the calls to the system that this
-	// takes, so that no two goroutines set and give back the same one. It is taken
-	// before mu. The goroutine that reads events never takes it.
+	// arming guards changes of watches. It is held also during the calls to the system
+	// that set or remove them, so that two goroutines cannot do that to the same watch.
+	// It is taken before mu. The goroutine that reads events never takes it.
 	arming sync.Mutex
 
-	// mu guards what follows. It is never held over a call to the system.
+	// mu guards the fields below. It is never held during a call to the system.
 	mu     sync.Mutex
 	source source // nil while the tree is not watched
-	engine string // what source is; with auto not known before
-	place  place  // of the root when it was armed
+	engine string // the engine of source; auto until one is chosen
+	place  place  // the root's when it was armed
 	armed  bool
-	broken bool      // the root was moved or removed since
-	deafAt time.Time // when source went deaf; zero while it hears
+	broken bool      // the root was moved or removed since, or the tree must be armed again
+	deafAt time.Time // when source went deaf; zero while it is not deaf
 	since  time.Time // when source was made
-	ever   bool      // armed at least once
+	ever   bool      // it was armed, or tried to be, at least once
 	set    *folders
-	age    uint64 // grows when events were lost
-	full   error  // why no source could be made
+	age    uint64 // grows each time that events may have been lost
+	full   error  // why no source could be made; nil: one could
 }
 
 func newWatches(g *ground, now func() time.Duration) *watches {
 	return &watches{ground: g, now: now, engine: g.Engine, set: newFolders(g.Path)}
 }
 
-// standing is how the watches of a tree stand.
+// standing is a copy of the state that the tender decides by.
 type standing struct {
 	armed, broken bool
 	place         place
@@ -66,8 +66,8 @@ func (a *watches) standing() standing {
 	return standing{a.armed, a.broken, a.place, a.deafAt, a.since}
 }
 
-// take makes source the current one, with no watches yet; nil is the engine that has
-// none. It reports whether it is the tree's first.
+// take makes source the current one, with no watches yet. source is nil for an engine
+// without one. take reports whether the tree was never armed before.
 func (a *watches) take(source source, root place) (first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,8 +78,8 @@ func (a *watches) take(source source, root place) (first bool) {
 	return first
 }
 
-// refused notes that the system gives no further source, and reports whether the tree
-// never had one.
+// refused notes that the system gives no source, and reports whether this was the first
+// attempt to arm the tree.
 func (a *watches) refused(err error) (first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -88,7 +88,7 @@ func (a *watches) refused(err error) (first bool) {
 	return first
 }
 
-// disarm gives all watches back.
+// disarm closes the source, and so removes all watches.
 func (a *watches) disarm() error {
 	a.arming.Lock()
 	defer a.arming.Unlock()
@@ -102,8 +102,8 @@ func (a *watches) disarm() error {
 	return source.Close()
 }
 
-// uproot notes that the root was moved or removed, and reports whether source is the
-// current one.
+// uproot notes that the root was moved or removed. If source is not the current one it
+// does nothing and returns false.
 func (a *watches) uproot(source source) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,14 +114,16 @@ func (a *watches) uproot(source source) bool {
 	return true
 }
 
-// spoil has the tree armed anew, whatever its source.
+// spoil makes the tender arm the tree again.
 func (a *watches) spoil() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.broken = true
 }
 
-// distrust has each watch set again, and reports whether source is the current one.
+// distrust makes all watches untrusted, so that the next sweep sets them again. deaf says
+// that the source must be made anew. If source is not the current one it does nothing and
+// returns false.
 func (a *watches) distrust(source source, deaf bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -135,7 +137,8 @@ func (a *watches) distrust(source source, deaf bool) bool {
 	return true
 }
 
-// engages notes the engine that is at work, and reports whether another one was.
+// engages notes the engine that is at work, and reports whether it was another one
+// before.
 func (a *watches) engages(engine string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,8 +147,8 @@ func (a *watches) engages(engine string) bool {
 	return was != engine
 }
 
-// knows reports whether source is the current one, whether path is a directory of the
-// set, and whether that one has no watch or could not be listed.
+// knows reports whether source is the current one, whether path is a directory in the
+// set, and whether that directory has no watch or could not be listed.
 func (a *watches) knows(source source, path string) (current, known, failed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,7 +167,7 @@ func (a *watches) fresh(path string, at place, when time.Duration) bool {
 	return e != nil && e.watched && e.failed == nil && e.place == at && e.added > when
 }
 
-// forget gives back the watches at and below path.
+// forget removes the watches at and below path, and forgets the directories.
 func (a *watches) forget(path string) {
 	a.arming.Lock()
 	defer a.arming.Unlock()
@@ -184,14 +187,14 @@ func (a *watches) release(path string) {
 		return
 	}
 	for _, p := range paths {
-		// What is gone already has no watch to give back, which is no fault.
-		_ = source.Remove(p)
+		_ = source.Remove(p) // it fails if the directory is gone: then the watch is gone too
 	}
 }
 
-// ensure sets the watch of one directory, which was opened at, unless it is set
-// and trusted. It comes before each listing. False means that path leads elsewhere
-// by now.
+// ensure sets the watch of the directory path, unless it has one that is trusted. at is
+// the place of the directory that the caller opened. It must be called before each
+// listing. It returns false if path leads to another place now. If the watch cannot be
+// set it notes that and returns true.
 func (a *watches) ensure(path string, at place) bool {
 	a.arming.Lock()
 	defer a.arming.Unlock()
@@ -226,9 +229,10 @@ func (a *watches) ensure(path string, at place) bool {
 	return true
 }
 
-// beyond reports whether the path of a folder above path is too long for the system
-// already, as path's is: the first of them stands for all below. Their paths
-// would take gigabytes in a tree that is deep enough. The caller holds mu.
+// beyond reports whether err says that path is too long for the system, and the path of
+// the folder above is too long as well. Such a folder is not noted: the first one stands
+// for all below it, because their paths would take gigabytes in a tree that is deep
+// enough. The caller holds mu.
 func (a *watches) beyond(path string, err error) bool {
 	above := a.set.get(filepath.Dir(path))
 	return errors.Is(err, syscall.ENAMETOOLONG) && (above == nil || errors.Is(above.failed, syscall.ENAMETOOLONG))
@@ -239,8 +243,9 @@ func vanished(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// clash clears the way for a watch on the directory at, which may be known under
-// another path: the system would go on telling its events under that one.
+// clash must be called before a watch is set on the directory at, which may be known as
+// other, with another path: the system would still report its events with that path. So
+// clash forgets other. If both paths still lead to the directory it returns errAlias.
 func (a *watches) clash(path string, at place, other *entry) error {
 	if other == nil || other.path == path {
 		return nil
@@ -254,10 +259,10 @@ func (a *watches) clash(path string, at place, other *entry) error {
 	return nil
 }
 
-// add sets one watch. Add follows links, so what was watched is held against
-// what was meant.
+// add sets one watch. source.Add follows links, so add then checks that path leads to the
+// directory at. If it does not, it removes the watch and returns an error.
 func (a *watches) add(source source, path string, at place) error {
-	_ = source.Remove(path) // a watch under this path that outlived its directory
+	_ = source.Remove(path) // perhaps the watch of a former directory is left under this path
 	if err := source.Add(path); err != nil {
 		return err
 	}
@@ -272,7 +277,8 @@ func (a *watches) add(source source, path string, at place) error {
 	return err
 }
 
-// fail notes that the folder path could not be listed, and reports whether that is new.
+// fail notes that the folder path could not be listed, and reports whether it could be
+// before.
 func (a *watches) fail(path string, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,13 +6,14 @@ import (
 	"path/filepath"
 )
 
-// ask looks at path and, where the system can say it, asks if somebody writes it.
+// ask looks at path. If it is a wanted file, and the system can tell, ask also asks
+// whether a program writes it. same is as in settler.ask.
 func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 	rel := t.below(path)
 	st, err := lstatBelow(t.Path, rel)
 	if err != nil {
 		if !vanished(err) && !linked(err) {
-			// Asking again and again shows nothing more; a sweep of its folder tells.
+			// To ask again shows nothing more; a sweep of the folder will.
 			t.doubt(filepath.Dir(path), WhyError)
 		}
 		return missing, Stat{}
@@ -36,8 +37,8 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 	return what, st
 }
 
-// otherwise reports whether what lies at path is written in another way, and has it looked
-// at under that.
+// otherwise reports whether the name at path is spelled in another way in its folder, or
+// is gone. In the first case it makes the path with that spelling a candidate.
 func (w *Watcher) otherwise(t *tree, path string) bool {
 	written, same := t.real(path)
 	if !same && written != "" {

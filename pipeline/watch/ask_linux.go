@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writer asks for a read lease, which the system grants only while nobody has
-// the file open for writing, and gives it back at once. st is what lay there a
-// moment ago; the returned Stat is of the moment the lease was held.
+// writer asks the system for a read lease and gives it back at once. The system grants
+// the lease only while no program has the file open for writing. st is the Stat of a
+// moment ago. The Stat that writer returns is from while it held the lease; if it got
+// none, it is older.
 func writer(root, rel string, st Stat, _ *Stat) (finding, Stat) {
 	f, now, err := Open(root, rel)
 	switch {
@@ -21,7 +22,7 @@ func writer(root, rel string, st Stat, _ *Stat) (finding, Stat) {
 	case errors.Is(err, fs.ErrNotExist):
 		return missing, st
 	case linked(err):
-		return missing, st // it is reached through a link, so it is not in the tree
+		return missing, st // it is behind a link, so it is not in the tree
 	case err != nil:
 		return unsure, st
 	}
@@ -37,8 +38,8 @@ func writer(root, rel string, st Stat, _ *Stat) (finding, Stat) {
 	return what, now
 }
 
-// Writing reports whether somebody has f open for writing now, also through a
-// memory map. Where the system cannot tell it is false.
+// Writing reports whether a program has f open for writing now, also through a memory
+// map. It returns false if the system cannot tell.
 func Writing(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -51,6 +52,8 @@ func Writing(f *os.File) bool {
 	return what == written
 }
 
+// lease takes a read lease on fd and gives it back. It returns the Stat from while it
+// held the lease, or st if it got none.
 func lease(fd int, st Stat) (finding, Stat) {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
 	if err != nil {
@@ -65,15 +68,15 @@ func lease(fd int, st Stat) (finding, Stat) {
 	}
 	what := settled
 	if err == nil && held.Nlink == 0 {
-		what = missing // removed since it was opened, which would look like a new version
+		what = missing // it was removed since it was opened: that changes the ctime, and looks like a new version
 	}
-	// A failure here is healed by the close that follows: it ends the lease too.
+	// If this fails, the close that follows ends the lease.
 	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
 	return what, st
 }
 
-// remote reports whether fd lies on a file system that answers EAGAIN to a lease for
-// reasons of its own, without anybody writing.
+// remote reports whether fd lies on a file system that may answer EAGAIN to a lease even
+// if no program writes the file. It returns true if that is not known.
 func remote(fd int) bool {
 	var s unix.Statfs_t
 	if unix.Fstatfs(fd, &s) != nil {

@@ -4,5 +4,6 @@
 
 package watch
 
-// writer cannot ask this system; quiet decides.
+// writer returns unsure: this system cannot be asked, so the time without a change
+// decides.
 func writer(_, _ string, st Stat, _ *Stat) (finding, Stat) { return unsure, st }

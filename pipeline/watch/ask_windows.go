@@ -9,12 +9,14 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// denyWrite lets others read, rename and remove a file that is asked about.
+// denyWrite is the share mode with which a file is asked about: other programs may read,
+// rename and remove it meanwhile, but not open it for writing.
 const denyWrite = windows.FILE_SHARE_READ | windows.FILE_SHARE_DELETE
 
-// writer opens the file without leave to write for others, which fails while a
-// writer has it. That would make the writer's own next open fail, so it is done
-// only after Settle of quiet.
+// writer opens the file with denyWrite, which fails while a program has it open for
+// writing. While it is open here, an open for writing would fail. So writer does that
+// only if the file is still same, which means that it was quiet for Settle; otherwise it
+// returns unsure.
 func writer(root, rel string, st Stat, same *Stat) (finding, Stat) {
 	if same == nil || !st.Same(*same) {
 		return unsure, st
@@ -27,7 +29,7 @@ func writer(root, rel string, st Stat, same *Stat) (finding, Stat) {
 	case errors.Is(err, ErrBusy):
 		return written, st
 	case errors.Is(err, ErrTaken):
-		return settled, st // it has its verdict, which is to be recorded
+		return settled, st // the other anti-virus has judged it, and that verdict must be recorded
 	case errors.Is(err, fs.ErrNotExist), linked(err):
 		return missing, st
 	case err != nil:

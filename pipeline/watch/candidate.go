@@ -4,48 +4,50 @@ package watch
 
 import "time"
 
-// phase is where a candidate stands.
+// phase is where a candidate is.
 type phase uint8
 
 const (
 	waiting phase = iota // in the heap, until it is due
 	asking               // an asker has it
 	calm                 // in the queue to the receiver
-	taken                // handed over, not yet Done
+	taken                // the receiver has it, and did not call Done yet
 )
 
-// candidate is one path that settles.
+// candidate is one path that settles. settler.mu guards its fields, except path and
+// tree, which never change.
 type candidate struct {
 	path  string
 	tree  *tree
 	phase phase
-	step  uint8 // how often a writer was found since the last event
-	back  uint8 // how often its receiver handed it back without an event between
-	dirty bool  // an event came while it was asked about or lay in the queue
-	over  bool  // SettleLimit was reached and told
-	via   bool  // the queued version is told because of SettleLimit
-	place int   // in the heap
+	step  uint8 // how many questions found a writer since the last event
+	back  uint8 // how often the receiver sent it back without an event in between
+	dirty bool  // an event came while it was in phase asking or calm
+	over  bool  // SettleLimit was reached, and its version was sent
+	via   bool  // the version in the queue is sent because of SettleLimit
+	place int   // its index in the heap
 
 	began time.Duration // when it became a candidate
-	event time.Duration // last event
-	due   time.Duration // next question
+	event time.Duration // when its last event came
+	due   time.Duration // when the next question is due
 	at    time.Time     // when it settled
-	stat  Stat          // of the settled version
-	quiet *quiet        // nil where the system can be asked
+	stat  Stat          // the settled version
+	quiet *quiet        // nil if the system can tell whether it has a writer
 }
 
-// renew makes c a new version's candidate.
+// renew makes c the candidate of a new version.
 func (c *candidate) renew(now time.Duration) {
 	c.began, c.step, c.over, c.quiet = now, 0, false, nil
 }
 
-// quiet is the state of a file for which only silence tells.
+// quiet is the state of a file that settles by time: it has had this version, without an
+// event, since that time.
 type quiet struct {
 	stat  Stat
 	since time.Duration
 }
 
-// schedule is a heap of candidates, the next due on top.
+// schedule is a heap of candidates; the one that is due next is on top.
 type schedule []*candidate
 
 func (h schedule) Len() int           { return len(h) }

@@ -15,17 +15,17 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// What the engine windows reads: a chain of FILE_NOTIFY_INFORMATION, numbers in
-// little endian. Four should divide each offset; Wine's it does not.
+// The engine windows reads a chain of FILE_NOTIFY_INFORMATION, with numbers in little
+// endian. Each offset should be a multiple of four; under Wine it may be another.
 //
 //	offset  size  field
 //	     0     4  NextEntryOffset: from this entry to the next; 0 in the last
 //	     4     4  Action
 //	     8     4  FileNameLength, in bytes
-//	    12     n  FileName: UTF-16, from the tree down, no NUL at the end
+//	    12     n  FileName: UTF-16, relative to the tree, without a NUL at the end
 const entryHead = 12
 
-// The actions. One that is unknown is a hint like any other.
+// The actions. An unknown one counts as a write.
 const (
 	actionAdded   = 1
 	actionRemoved = 2
@@ -33,18 +33,19 @@ const (
 	actionNewName = 5
 )
 
-// enumDir is ERROR_NOTIFY_ENUM_DIR: more happened than the system could keep.
+// enumDir is ERROR_NOTIFY_ENUM_DIR: the system dropped events, because there were too
+// many.
 const enumDir = syscall.Errno(1022)
 
 var (
-	// errDeaf means that a source tells no more events, and has to be made anew.
+	// errDeaf means that a source sends no more events, and must be made anew.
 	errDeaf      = errors.New("the system tells no more events of the tree")
 	errMalformed = errors.New("what the system tells of events is malformed")
 )
 
-// digest turns a read that has come back into hints: n bytes in buf, or the read's
-// error. Its own error is fsnotify.ErrEventOverflow or errMalformed when events
-// were lost and reading can go on, and errDeaf when it cannot.
+// digest calls tell for each event of a finished read, which has n bytes in buf, or
+// failed with err. Its own error is fsnotify.ErrEventOverflow or errMalformed if events
+// were lost and reading can go on, and errDeaf if reading cannot go on.
 func digest(buf []byte, n uint32, err error, tell func(fsnotify.Op, string)) error {
 	switch {
 	case errors.Is(err, enumDir), err == nil && n == 0:
@@ -57,9 +58,9 @@ func digest(buf []byte, n uint32, err error, tell func(fsnotify.Op, string)) err
 	return changes(buf[:n], tell)
 }
 
-// changes tells each entry of buf. It comes from the system, but what is in it may
-// be a file server's: whatever it holds, the walk ends, stays in buf, and names
-// nothing outside the tree.
+// changes calls tell for each entry of buf. The bytes may come from a file server, which
+// is not trusted: with any content changes ends, reads only in buf, and names only paths
+// in the tree.
 func changes(buf []byte, tell func(fsnotify.Op, string)) error {
 	for at := 0; ; {
 		rest := buf[at:]
@@ -79,7 +80,7 @@ func changes(buf []byte, tell func(fsnotify.Op, string)) error {
 		if next == 0 {
 			return nil
 		}
-		// Forward only, and past what was read: a chain that loops has an end.
+		// The next entry must lie behind this one, so a chain cannot loop.
 		if uint64(next) < uint64(entryHead)+uint64(size) || uint64(next) >= uint64(len(rest)) {
 			return fmt.Errorf("%w: the entry after %d is %d further, of %d bytes", errMalformed, at, next, len(buf))
 		}
@@ -99,8 +100,8 @@ func operation(action uint32) fsnotify.Op {
 	return fsnotify.Write
 }
 
-// narrow turns UTF-16 into the bytes that Go has for it. Half of a pair, which a
-// name may hold, becomes three bytes of its own (WTF-8), as everywhere in Go.
+// narrow converts UTF-16 to UTF-8, as Go does for names of files: half of a surrogate
+// pair, which a name may have, becomes three bytes (WTF-8).
 func narrow(wide []byte) string {
 	var b []byte
 	for i := 0; i+1 < len(wide); i += 2 {
@@ -121,8 +122,8 @@ func narrow(wide []byte) string {
 	return string(b)
 }
 
-// below reports whether name is a clean path of elements divided by backslashes, and the
-// stream of no file.
+// below reports whether name is a clean relative path with backslashes, without "..", and
+// does not name a stream of a file.
 func below(name string) bool {
 	if strings.ContainsAny(name, "/:\x00") {
 		return false
@@ -135,7 +136,7 @@ func below(name string) bool {
 	return true
 }
 
-// hint makes an event of the tree at root out of a change.
+// hint returns a change of name as an event of the tree at root.
 func hint(root string, op fsnotify.Op, name string) fsnotify.Event {
 	return fsnotify.Event{Name: join(root, strings.ReplaceAll(name, `\`, string(filepath.Separator))), Op: op}
 }

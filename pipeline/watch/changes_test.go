@@ -17,19 +17,19 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// entryOf is one entry of a buffer, as a test makes it.
+// entryOf describes one entry of a buffer.
 type entryOf struct {
 	action uint32
 	name   []uint16
-	next   int // of the field, instead of the right one
-	size   int // likewise
+	next   int // a wrong value of the field; 0: the right one
+	size   int // the same
 }
 
 func named(action uint32, name string) entryOf {
 	return entryOf{action: action, name: utf16.Encode([]rune(name))}
 }
 
-// buffer chains entries as the system does, each at an offset that four divides.
+// buffer chains entries as the system does. Each offset is a multiple of four.
 func buffer(entries ...entryOf) []byte {
 	var b []byte
 	for i, e := range entries {
@@ -58,7 +58,7 @@ func buffer(entries ...entryOf) []byte {
 	return b
 }
 
-// read returns what digest tells of b, and its error.
+// read returns the events that digest finds in b, and its error.
 func read(b []byte) (all []string, err error) {
 	err = digest(b, uint32(len(b)), nil, func(op fsnotify.Op, name string) {
 		all = append(all, fmt.Sprintf("%v %q", op, name))
@@ -82,7 +82,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// An offset that four does not divide is followed all the same: Wine has such.
+// An offset that is not a multiple of four is followed too: Wine has such offsets.
 func TestChangesNotAligned(t *testing.T) {
 	b := buffer(named(actionAdded, "a"))
 	binary.LittleEndian.PutUint32(b, 14)
@@ -92,7 +92,7 @@ func TestChangesNotAligned(t *testing.T) {
 	}
 }
 
-// What is wrong counts as lost; what came before it is told.
+// A malformed entry means lost events; the events before it are still found.
 func TestChangesMalformed(t *testing.T) {
 	good := named(actionAdded, "good")
 	for name, c := range map[string]struct {
@@ -127,7 +127,7 @@ func TestChangesMalformed(t *testing.T) {
 	}
 }
 
-// What a read can come back with.
+// The results of a read.
 func TestDigest(t *testing.T) {
 	b := buffer(named(actionAdded, "a"))
 	for name, c := range map[string]struct {
@@ -152,7 +152,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// injected is a source that tells what a test has it read.
+// injected is a source whose reads the test supplies.
 type injected struct {
 	root  string
 	reads chan completion
@@ -178,7 +178,7 @@ func (i *injected) pump(event func(fsnotify.Event), trouble func(error)) {
 	}
 }
 
-// inject takes the place of the first tree's source.
+// inject replaces the source of the first tree.
 func inject(t *testing.T, r *receiver) *injected {
 	i := &injected{root: r.w.trees[0].Path, reads: make(chan completion), ended: make(chan bool)}
 	tree := r.w.trees[0]
@@ -195,8 +195,8 @@ func inject(t *testing.T, r *receiver) *injected {
 	return i
 }
 
-// An overflow, in either of its forms, and a malformed buffer are lost events: they
-// are counted, and a sweep finds what they would have told.
+// Both forms of an overflow, and a malformed buffer, mean lost events: they are counted,
+// and a sweep finds the files.
 func TestInjectedOverflowIsADoubt(t *testing.T) {
 	for name, c := range map[string]completion{
 		"no bytes": {}, "told to list": {nil, enumDir}, "malformed": {[]byte{1, 2, 3}, nil},
@@ -211,7 +211,7 @@ func TestInjectedOverflowIsADoubt(t *testing.T) {
 			if s := r.w.State()[0]; s.Lost != 1 || !s.Armed {
 				t.Errorf("state %+v", s)
 			}
-			// It goes on reading, and a folder that is told of is listed after it is told.
+			// The source reads on, and a new folder is listed after its event.
 			write(t, filepath.Join(tree.Path, "new", "deep", "f"), "x")
 			source.reads <- completion{buffer(named(actionAdded, "new")), nil}
 			eventually(t, "the file in the new folder", func() bool { return r.has(filepath.Join(tree.Path, "new", "deep", "f")) })
@@ -219,14 +219,15 @@ func TestInjectedOverflowIsADoubt(t *testing.T) {
 	}
 }
 
-// Any other error ends the source: the tree is armed again with a new one and swept.
+// Any other error ends the source: the tree is armed again with a new source, and swept.
 func TestInjectedErrorArmsAgain(t *testing.T) {
 	tree, r := one(t)
 	source := inject(t, r)
 	write(t, filepath.Join(tree.Path, "f"), "x")
 	source.reads <- completion{nil, syscall.Errno(5)}
-	<-source.ended // closed, so given back
-	// The error and the new source doubt the same scope: the later may be merged.
+	<-source.ended // so it was closed
+	// The error and the new source raise a doubt for the same scope: the later one may be
+	// dropped.
 	eventually(t, "the doubt", func() bool { return r.doubted(WhyArmed) || r.doubted(WhyError) })
 	eventually(t, "the file", func() bool { return r.has(filepath.Join(tree.Path, "f")) })
 	at := r.w.trees[0].watches
@@ -238,8 +239,8 @@ func TestInjectedErrorArmsAgain(t *testing.T) {
 	r.upToDate(t, tree.Path)
 }
 
-// What lies in another tree, or in a folder that is left out, is told by a handle
-// of all that lies below, and is not ours.
+// A handle of a whole tree also reports paths in another tree below it and in excluded
+// folders. They are dropped.
 func TestInjectedEventsOfOthersAreDropped(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

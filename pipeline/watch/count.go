@@ -2,7 +2,7 @@
 
 package watch
 
-// The watches in numbers: for the state of a tree, for its reports, for a sweep.
+// This file counts the watches: for the state of a tree, for its reports, for a sweep.
 
 // count returns how many directories have a watch and how many should have one, and
 // the error of a limit that was reached.
@@ -12,8 +12,8 @@ func (a *watches) count() (watched, unwatched int, limit error) {
 	return a.set.watched, a.set.unwatched, a.limited()
 }
 
-// lacking returns how many directories have no watch, and reports whether a limit is
-// the reason, or whether there is no source at all.
+// lacking returns how many directories have no watch. limit reports whether the reason is
+// a limit of the system, or that it gave no source at all.
 func (a *watches) lacking() (unwatched int, limit bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -28,7 +28,7 @@ func (a *watches) limited() error {
 	return a.set.limit
 }
 
-// state fills in what s says of the watches.
+// state sets the fields of s that are about the watches.
 func (a *watches) state(s *TreeState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,8 +50,9 @@ func (a *watches) grown() uint64 {
 	return a.age
 }
 
-// purge forgets the directories that a sweep of the whole tree, begun at age, did
-// not come past: their end was among the lost events.
+// purge forgets the directories whose watch is older than age. It is called after a sweep
+// of the whole tree that began at that age and did not find them: the event of their end
+// was lost.
 func (a *watches) purge(age uint64) {
 	a.mu.Lock()
 	stale := a.set.older(age)

@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// doubts is a queue of scopes, each in it once.
+// doubts is a queue of doubts. Each scope is in it at most once.
 type doubts struct {
 	out  chan Doubt
 	wake chan struct{}
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the fields below
 	queue   []Doubt
 	pending map[scope]bool
 }
@@ -26,6 +26,8 @@ func newDoubts() *doubts {
 	return &doubts{out: make(chan Doubt), wake: make(chan struct{}, 1), pending: map[scope]bool{}}
 }
 
+// raise puts n into the queue, unless a doubt of the same scope is there. It does not
+// wait.
 func (d *doubts) raise(n Doubt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -38,6 +40,7 @@ func (d *doubts) raise(n Doubt) {
 	nudge(d.wake)
 }
 
+// run sends the doubts on out, the oldest first, until ctx ends.
 func (d *doubts) run(ctx context.Context) {
 	for {
 		n, ok := d.next()
@@ -57,8 +60,8 @@ func (d *doubts) run(ctx context.Context) {
 	}
 }
 
-// next takes the oldest doubt out of the queue. From here on a further one for
-// the same scope counts: its cause may come after the sweep has begun.
+// next takes the oldest doubt out of the queue. A doubt for the same scope that is raised
+// after that is queued again, because its cause may come after the sweep has begun.
 func (d *doubts) next() (Doubt, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -72,7 +75,8 @@ func (d *doubts) next() (Doubt, bool) {
 	return n, true
 }
 
-// nudge wakes whoever waits on c, or leaves the wake-up lying there for him.
+// nudge wakes the goroutine that waits on c, which has room for one token. If none waits,
+// the token stays for the next one that does.
 func nudge(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

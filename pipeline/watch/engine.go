@@ -9,7 +9,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// choose returns the engine that auto takes, and says once which and why.
+// choose returns the engine that auto takes. The first call chooses it, and logs which
+// and why.
 func (w *Watcher) choose(ctx context.Context) string {
 	w.chosen.Do(func() {
 		var why string
@@ -19,7 +20,8 @@ func (w *Watcher) choose(ctx context.Context) string {
 	return w.best
 }
 
-// open makes the tree's source; nil where its engine has none.
+// open makes the source of the tree, and notes its engine. The source is nil if the
+// engine has none.
 func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 	engine := t.Engine
 	if engine == "auto" {

@@ -6,15 +6,16 @@ package watch
 
 import "context"
 
-// Engines names the engines that there are here, on other systems only, and not yet.
+// Engines returns the names of the engines that a tree can have on this system, only on
+// other systems, and not yet.
 func Engines() (here, elsewhere, planned []string) {
 	return []string{"auto", "fsnotify", "sweep"}, []string{"windows"}, []string{"fanotify"}
 }
 
-// automatic is what auto means, before or without a look at the system.
+// automatic is the engine that New puts in place of auto.
 const automatic = "fsnotify"
 
-// bestEngine is not asked: automatic leaves no choice.
+// bestEngine is never called: New puts automatic in place of auto.
 func bestEngine(context.Context, string) (engine, why string) {
 	return automatic, "it is the only one here"
 }

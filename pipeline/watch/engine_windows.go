@@ -15,19 +15,20 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Engines names the engines that there are here, on other systems only, and not yet.
+// Engines returns the names of the engines that a tree can have on this system, only on
+// other systems, and not yet.
 func Engines() (here, elsewhere, planned []string) {
 	return []string{"auto", "fsnotify", "windows", "sweep"}, nil, []string{"fanotify"}
 }
 
-// automatic is what auto means, before or without a look at the system.
+// automatic is the engine that New puts in place of auto: the choice is made later.
 const automatic = "auto"
 
 // sight is how long the self-test of the engine windows waits for its event.
 const sight = 2 * time.Second
 
-// bestEngine returns what this system has. It makes a folder in scratch, and takes
-// it away again: no tree is ever written to.
+// bestEngine returns the engine that auto takes, and why. It tests one in a folder that it
+// makes in scratch and removes again. It never writes to a tree.
 func bestEngine(ctx context.Context, scratch string) (engine, why string) {
 	if err := selfTest(ctx, scratch); err != nil {
 		return "fsnotify", "the self-test of engine windows: " + err.Error()
@@ -35,9 +36,9 @@ func bestEngine(ctx context.Context, scratch string) (engine, why string) {
 	return "windows", "its self-test saw its event"
 }
 
-// selfTest is nil if a recursive handle tells of a file in a folder below it. That
-// folder is there before the handle is opened: there are systems (Wine is one) that
-// tell of new folders only, and are silent of those that lie in the tree for years.
+// selfTest returns nil if a recursive handle reports a file in a folder below it that was
+// made before the handle was opened. Some systems, like Wine, report only folders that
+// were made later.
 func selfTest(ctx context.Context, scratch string) error {
 	dir, err := scratchFolder(scratch)
 	if err != nil {
@@ -75,7 +76,7 @@ func selfTest(ctx context.Context, scratch string) error {
 		case <-ended:
 			err = errDeaf
 		case <-ctx.Done():
-			err = ctx.Err() // a stop does not wait for it
+			err = ctx.Err() // a stop does not wait for the event
 		case <-time.After(sight):
 			err = fmt.Errorf("no event came from a folder that was there before, within %v", sight)
 		}
@@ -85,8 +86,9 @@ func selfTest(ctx context.Context, scratch string) error {
 	return err
 }
 
-// scratchFolder makes an empty folder. In a place of our own it has one name, so
-// that what a killed process left is taken away by the next.
+// scratchFolder makes an empty folder: a temporary one if scratch is "". In scratch it
+// always has the same name, so that the next process removes one that a killed process
+// left.
 func scratchFolder(scratch string) (string, error) {
 	if scratch == "" {
 		dir, err := os.MkdirTemp("", "certpush-engine-")

@@ -9,7 +9,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// globs tells which paths of a tree are wanted.
+// globs decides which paths of a tree are wanted.
 type globs struct {
 	include, exclude []string
 }
@@ -25,7 +25,8 @@ func newGlobs(t Tree) globs {
 	return g
 }
 
-// excluded reports whether the file rel, below the tree, is left out.
+// excluded reports whether include and exclude leave out the file rel, a path relative to
+// the tree.
 func (g globs) excluded(rel string) bool {
 	if len(g.include) == 0 && len(g.exclude) == 0 {
 		return false
@@ -62,7 +63,7 @@ func (g globs) barren(rel string) bool {
 	return false
 }
 
-// match never fails: New has checked the pattern.
+// match reports whether name matches. New has checked the pattern.
 func match(pattern, name string) bool {
 	ok, err := doublestar.Match(pattern, name)
 	return err == nil && ok

@@ -4,15 +4,16 @@ package watch
 
 import "path/filepath"
 
-// ground is what never changes of a tree: what it was told to watch. So any
-// goroutine reads it without a lock.
+// ground holds the part of a tree that never changes: its configuration. Any goroutine
+// may read it without a lock.
 type ground struct {
 	Tree
-	at    int // in Config.Trees
+	at    int // its index in Config.Trees
 	globs globs
 }
 
-// below returns path relative to the tree; "." for the tree itself.
+// below returns path, which is in the tree, relative to the tree: "." for the tree
+// itself.
 func (g *ground) below(path string) string {
 	switch {
 	case len(path) <= len(g.Path):
@@ -23,7 +24,8 @@ func (g *ground) below(path string) string {
 	return path[len(g.Path)+1:]
 }
 
-// lstat is the Stat of a directory of the tree; the tree's own path may be a link.
+// lstat returns the Stat of a directory of the tree. It follows a link only if that is
+// the tree's own path.
 func (g *ground) lstat(path string) (Stat, error) {
 	if path == g.Path {
 		return follow(path)

@@ -6,7 +6,7 @@ package watch
 
 import "os"
 
-// links are the ways to make a link to a folder.
+// links holds the ways to make a link to a folder.
 func links() map[string]func(to, at string) error {
 	return map[string]func(to, at string) error{"symlink": os.Symlink}
 }

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// refused reports whether Open refuses rel, and with which reason.
+// refused returns the reason with which Open refuses rel, and its error. The reason is ""
+// if Open does not refuse it.
 func refused(root, rel string) (string, error) {
 	f, _, err := Open(root, rel)
 	if f != nil {
@@ -26,7 +27,7 @@ func refused(root, rel string) (string, error) {
 	return "", err
 }
 
-// content is what Open reads.
+// content returns the text of the file that Open opens. A failure fails the test.
 func content(t *testing.T, root, rel string) string {
 	t.Helper()
 	f, st, err := Open(root, rel)
@@ -42,7 +43,7 @@ func content(t *testing.T, root, rel string) string {
 	return string(text)
 }
 
-// What a path says by its own text never leads out of its root.
+// A path whose text leads out of its root is refused.
 func TestGuardByText(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "t")
@@ -70,7 +71,7 @@ func TestGuardByText(t *testing.T) {
 	}
 }
 
-// No link below the root is followed, whatever it is made of; the root itself may be one.
+// No link below the root is followed, of any kind. The root itself may be a link.
 func TestGuardLinks(t *testing.T) {
 	kinds := links()
 	for name, link := range kinds {
@@ -120,8 +121,8 @@ func TestGuardLinks(t *testing.T) {
 	}
 }
 
-// A folder on the way that is swapped for another, or for a link, leads to what was
-// meant, to nothing, or to a refusal, and never to what lies elsewhere.
+// If a folder on the way is swapped for another folder or a link, Open finds the file that
+// was meant, finds none, or refuses. It never opens a file elsewhere.
 func TestGuardSwappedFolders(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "t")
@@ -138,8 +139,8 @@ func TestGuardSwappedFolders(t *testing.T) {
 		}
 	}
 	stop, ended := make(chan bool), make(chan bool)
-	// Windows renames no folder in which a file is open, so each step is tried until
-	// it works.
+	// Windows does not rename a folder in which a file is open, so each step is tried
+	// until it succeeds.
 	must := func(from, to string) {
 		for os.Rename(from, to) != nil {
 			runtime.Gosched()
@@ -188,7 +189,7 @@ func TestGuardLongPaths(t *testing.T) {
 	eventually(t, "a later file", func() bool { return r.has(filepath.Join(tree.Path, rel, "g")) })
 }
 
-// While a file is open here, whoever dropped it can write, rename and remove it.
+// While we have a file open, other programs can write, rename and remove it.
 func TestGuardStandsInNobodysWay(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "d", "f")

@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// links are the ways to make a link to a folder.
+// links holds the ways to make a link to a folder.
 func links() map[string]func(to, at string) error {
 	return map[string]func(to, at string) error{"symlink": os.Symlink, "junction": junction}
 }
 
-// junction makes the folder at a mount point of the folder to.
+// junction makes a folder at the path at that is a mount point of the folder to.
 func junction(to, at string) error {
 	if err := os.Mkdir(at, 0o755); err != nil {
 		return err
@@ -42,7 +42,7 @@ func junction(to, at string) error {
 	return windows.DeviceIoControl(h, windows.FSCTL_SET_REPARSE_POINT, &b[0], uint32(len(b)), nil, 0, &n, nil)
 }
 
-// wide is s in UTF-16, without a NUL.
+// wide returns s in UTF-16, without a NUL at the end.
 func wide(s string) []byte {
 	var b []byte
 	for _, u := range windows.StringToUTF16(s) {
@@ -51,8 +51,8 @@ func wide(s string) []byte {
 	return b[:len(b)-2]
 }
 
-// A name is what lies in the folder, never a device, and not another file whose
-// name the system would read into it.
+// A name is taken literally: it is never a device, nor another file whose name the system
+// would make of it.
 func TestGuardNamesAsTheyLie(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"plain", "plain.", "plain ", "plain. .", "NUL", "CON.txt", "com1", "aux.tar.gz", "CONIN$", "...", "LPT1."} {
@@ -87,7 +87,7 @@ func TestGuardNamesAsTheyLie(t *testing.T) {
 	}
 }
 
-// No stream but the file's own is opened, whatever form it is asked for in.
+// No other stream of a file is opened, in any form of its name.
 func TestGuardStreams(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "d", "f"), "content")
@@ -101,7 +101,7 @@ func TestGuardStreams(t *testing.T) {
 	}
 }
 
-// A root is a folder of a drive or a share; nothing else that has a name is opened.
+// A root is a folder of a drive or a share. Devices and pipes are not opened.
 func TestGuardRoots(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "f"), "content")
@@ -122,8 +122,8 @@ func TestGuardRoots(t *testing.T) {
 	}
 }
 
-// The open that asks for a writer keeps no one from renaming or removing the file,
-// and is refused while somebody writes.
+// The open that asks for a writer fails while a program writes. While it is open, other
+// programs can rename and remove the file.
 func TestSettleOpen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -159,7 +159,7 @@ func TestSettleOpen(t *testing.T) {
 	}
 }
 
-// What the system says when another anti-virus took a file is that, and nothing else is.
+// Only the two errors that mean that another anti-virus took the file are ErrTaken.
 func TestTaken(t *testing.T) {
 	for _, e := range []error{windows.ERROR_VIRUS_INFECTED, windows.ERROR_VIRUS_DELETED} {
 		if !Taken(fmt.Errorf("read: %w", e)) || !errors.Is(refuse("f", e), ErrTaken) {
@@ -171,7 +171,7 @@ func TestTaken(t *testing.T) {
 			t.Errorf("%v is taken", e)
 		}
 	}
-	// Where it may not be opened at all, its folder tells what it is.
+	// A file that cannot be opened at all gets its Stat from the entry in its folder.
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "content")
 	st, err := Lstat(path)
@@ -183,7 +183,7 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// A name in other letters, or in its short form, is the file that lies there, once.
+// A name in another case is the same file, which comes out once.
 func TestOtherLettersAreTheSameFile(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestOtherLettersAreTheSameFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, same := r.w.trees[0].real(filepath.Join(tree.Path, "folder")); !same {
-				// Wine renames nothing then.
+				// Wine does not rename then.
 				between := filepath.Join(t.TempDir(), "between")
 				if err := errors.Join(os.Rename(filepath.Join(tree.Path, "Folder"), between), os.Rename(between, filepath.Join(tree.Path, "folder"))); err != nil {
 					t.Fatal(err)
@@ -222,7 +222,7 @@ func TestOtherLettersAreTheSameFile(t *testing.T) {
 	}
 }
 
-// An event may tell of a file by its short name, where the volume makes them.
+// An event may name a file by its short name, if the volume has short names.
 func TestShortNameIsTheSameFile(t *testing.T) {
 	tree, r := oneBy(t, "windows")
 	path := filepath.Join(tree.Path, "a folder of long name", "a file of long name.text")

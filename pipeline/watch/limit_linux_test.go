@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// The watch limit is set in a user namespace of its own, in a second process.
+// TestWatchLimit starts a second process in its own user namespace, where it may set the
+// watch limit.
 func TestWatchLimit(t *testing.T) {
 	const inside = "CERTPUSH_TEST_WATCH_LIMIT"
 	if os.Getenv(inside) != "" {

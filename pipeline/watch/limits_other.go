@@ -18,10 +18,10 @@ func watchLimit(err error) bool {
 // instanceLimit reports whether err means that no more trees can be watched.
 func instanceLimit(err error) bool { return watchLimit(err) }
 
-// moreWatches is what the operator does about watchLimit.
+// moreWatches says what an operator must do to have need watches.
 func moreWatches(need int) string {
 	return "raise the number of open files to more than " + strconv.Itoa(need)
 }
 
-// moreInstances is what the operator does about instanceLimit.
+// moreInstances says what an operator must do about instanceLimit.
 func moreInstances() string { return "raise the number of open files" }

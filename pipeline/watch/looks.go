@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// looks is the queue of a tree's directories that have to be looked at: each came,
-// went or was replaced. A path is in it once, with the time of its last event.
+// looks is the queue of a tree's directories that must be looked at, because they came,
+// went or were replaced. A path is in it once, with the time of its last event.
 type looks struct {
 	wake chan struct{}
 
-	// mu guards what follows. It is not held while a directory is looked at.
+	// mu guards the fields below. It is not held while a directory is looked at.
 	mu      sync.Mutex
-	events  map[string]time.Duration // when the event for a path was read
+	events  map[string]time.Duration // by path: when its last event was read
 	order   []string                 // the paths, oldest first
-	looking bool                     // one is taken out and not done
+	looking bool                     // a path was taken out and is not done
 }
 
 func newLooks() *looks {
 	return &looks{wake: make(chan struct{}, 1), events: map[string]time.Duration{}}
 }
 
-// ask puts path into the queue. It never waits, and is false when too many wait.
+// ask puts path into the queue. It never waits. It returns false if the queue is full.
 func (l *looks) ask(path string, at time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +55,7 @@ func (l *looks) run(ctx context.Context, look func(ctx context.Context, path str
 	}
 }
 
-// next takes the oldest path out.
+// next takes the oldest path out. some is false if there is none.
 func (l *looks) next() (path string, at time.Duration, some bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

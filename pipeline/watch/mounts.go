@@ -2,13 +2,13 @@
 
 package watch
 
-// lookAfter is how many times a tree is looked at once more after a mount came or
-// went: the source may be told of it a moment later.
+// lookAfter is how many times the watches of a tree are checked after a mount came or
+// went: the source may lose them a moment later.
 const lookAfter = 3
 
-// remounted looks for watches that went with an unmount. The system takes them
-// away without an event, and what is mounted again in the same place can look as
-// if it had never been away.
+// remounted looks for watches that were lost by an unmount. The system removes them
+// without an event, and a file system that is mounted again at the same place can look
+// as if it had never been away.
 func (t *tender) remounted() {
 	below, changed := t.mounts.changed(t.Path)
 	if below {
@@ -29,8 +29,9 @@ func (t *tender) remounted() {
 	}
 }
 
-// deaf reports whether a directory that is there has lost its watch, and whether one that had
-// lost it is another by now.
+// deaf looks for directories whose watch the source has lost. It reports whether one of
+// them is still the same directory, and whether another directory lies at the path of
+// one.
 func (a *watches) deaf() (deaf, moved bool) {
 	a.mu.Lock()
 	source := a.source
@@ -38,7 +39,8 @@ func (a *watches) deaf() (deaf, moved bool) {
 	if source == nil {
 		return false, false
 	}
-	// Ours first: one that is set meanwhile is in the source's list.
+	// Read our set first, and the source's list second: a watch that is set in between is
+	// then in the list.
 	a.mu.Lock()
 	ours := map[string]place{}
 	for path, e := range a.set.byPath {
@@ -51,7 +53,7 @@ func (a *watches) deaf() (deaf, moved bool) {
 		delete(ours, path)
 	}
 	for path, at := range ours {
-		// One that is gone has its event, or had it.
+		// A directory that is gone has an event.
 		if st, err := a.lstat(path); err == nil && st.Mode.IsDir() {
 			deaf = deaf || st.place() == at
 			moved = moved || st.place() != at

@@ -13,19 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mounts tells of mounts that come and go. nil knows of none.
+// mounts reports mounts that come and go. A nil one reports none. Only the tender of a
+// tree has it.
 type mounts struct {
 	fd     int
-	last   []string  // those at and below the tree
-	unsure time.Time // when one of them may have been another, last
+	last   []string  // the mounts at and below the tree
+	unsure time.Time // when changed last assumed that one of them is another
 }
 
-// unsureEvery is how often it is taken that a mount at or below the tree is
-// another, where the system gives numbers again.
+// unsureEvery is how often changed assumes that a mount at or below the tree is another,
+// if the system reuses the numbers of mounts, so that it cannot tell.
 const unsureEvery = time.Minute
 
 func openMounts() *mounts {
-	// The runtime's own poller would take the changes away from us.
+	// Not os.Open: the poller of the runtime would consume the changes.
 	fd, err := again(func() (int, error) { return unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return nil // without /proc a sweep finds what events miss
@@ -39,8 +40,8 @@ func (m *mounts) close() {
 	}
 }
 
-// changed reports whether any mount came or went since the last call, and whether the mounts
-// at and below dir are others than before.
+// changed compares the mounts with those of the last call. below reports whether those at
+// and below dir are others than before; some, whether any mount came or went.
 func (m *mounts) changed(dir string) (below, some bool) {
 	if m == nil {
 		return false, false
@@ -57,7 +58,7 @@ func (m *mounts) changed(dir string) (below, some bool) {
 	}
 	now, told := []string{}, true
 	for line := range bytes.Lines(text) {
-		// ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...; a blank in a path is \040.
+		// The line is ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...; a blank in a path is \040.
 		words := strings.Fields(string(line))
 		if len(words) > 4 && Within(dir, unescape(words[4])) {
 			id, ok := mountID(unescape(words[4]))
@@ -73,9 +74,9 @@ func (m *mounts) changed(dir string) (below, some bool) {
 	return below, some
 }
 
-// mountID returns a number that no mount had before; ok is false where the kernel
-// (before 6.8) gives none. Those in mountinfo are given again, so that what was
-// unmounted and mounted again looks the same.
+// mountID returns the number of a mount that no other mount has had before. ok is false
+// if the kernel (before 6.8) has none. The numbers in mountinfo are reused: with them a
+// file system that was unmounted and mounted again looks the same.
 func mountID(point string) (id string, ok bool) {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, point, unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID_UNIQUE, &st)
@@ -85,7 +86,8 @@ func mountID(point string) (id string, ok bool) {
 	return strconv.FormatUint(st.Mnt_id, 10), true
 }
 
-// unescape reads \NNN, by which /proc writes blanks and line ends in a path.
+// unescape replaces each \NNN (octal), which /proc writes for a blank or a line end in a
+// path.
 func unescape(s string) string {
 	var b []byte
 	for i := 0; i < len(s); i++ {

@@ -4,8 +4,8 @@
 
 package watch
 
-// mounts tells of mounts that come and go. Here nobody tells: what a file system
-// that was away has missed is found by the sweep that is due.
+// mounts reports no mounts on this system. After a file system was away, the next sweep
+// finds the files that no event came for.
 type mounts struct{}
 
 func openMounts() *mounts { return nil }

@@ -6,8 +6,8 @@ package watch
 
 import "strings"
 
-// real returns path as it is written in its folders, and reports whether it is path: here
-// there is one way to write it.
+// real returns path as it is spelled in its folders, and reports whether that is path:
+// on this system always.
 func (*ground) real(path string) (string, bool) { return path, true }
 
 // begins reports whether path begins with dir.

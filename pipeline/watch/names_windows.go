@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// real returns path as it is written in its folders below the tree, and reports whether it
-// is path. A file can be told of in other letters, as after a rename that changes
-// nothing else, and by its short name (FOLDER~1): without this it would come out
-// twice. It is empty when path is gone.
+// real returns path as it is spelled in its folders below the tree, and reports whether
+// that is path. It returns "" if path is gone. An event may name a file in another case,
+// as after a rename that changes only the case, or by its short name (FOLDER~1). Without
+// real such a file would come out twice.
 func (g *ground) real(path string) (string, bool) {
 	var names []string
 	for at := path; len(at) > len(g.Path) && Within(g.Path, at); at = filepath.Dir(at) {
@@ -25,8 +25,7 @@ func (g *ground) real(path string) (string, bool) {
 		if err != nil {
 			return "", false
 		}
-		// It was only read.
-		_ = windows.FindClose(h)
+		_ = windows.FindClose(h) // it was only read: an error loses nothing
 		names = append(names, windows.UTF16ToString(found.FileName[:]))
 	}
 	whole := g.Path
@@ -36,7 +35,7 @@ func (g *ground) real(path string) (string, bool) {
 	if whole == path {
 		return path, true
 	}
-	// In a folder that tells capitals apart, as WSL makes them, both are there.
+	// In a folder in which case matters, as WSL makes them, both may exist.
 	asked, err := Lstat(path)
 	if err != nil {
 		return "", false
@@ -47,7 +46,7 @@ func (g *ground) real(path string) (string, bool) {
 	return whole, false
 }
 
-// begins reports whether path begins with dir, whatever letters either is written in.
+// begins reports whether path begins with dir. Case does not matter.
 func begins(path, dir string) bool {
 	return len(path) >= len(dir) && strings.EqualFold(path[:len(dir)], dir)
 }

@@ -6,5 +6,5 @@ package watch
 
 import "time"
 
-// nap sleeps for less than a millisecond, or as close to that as the system has it.
+// nap sleeps for less than a millisecond, or for the shortest time that the system can.
 func nap(d time.Duration) { time.Sleep(d) }

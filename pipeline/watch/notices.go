@@ -4,20 +4,20 @@ package watch
 
 import "sync"
 
-// notices is what the log was told of a tree. A condition is told when it begins and
-// when it ends, not while it lasts.
+// notices remembers which conditions of a tree were logged. A condition is logged when it
+// begins and when it ends, not while it lasts.
 //
-// The goroutine that reads events must not wait for a log, so it leaves its warnings
-// here, and the one that tends the tree logs them.
+// The goroutine that reads events must not wait for a log. So it leaves its warnings
+// here, and the tender logs them.
 type notices struct {
-	// mu guards what follows. Nothing is logged while it is held.
+	// mu guards the fields below. Nothing is logged while it is held.
 	mu   sync.Mutex
-	left []func() // warnings, in the order in which they were left
+	left []func() // functions that log a warning, oldest first
 
-	missing, unwatched, lost, full, crowded bool // was told, and has not ended
+	missing, unwatched, lost, full, crowded bool // it was logged, and has not ended
 }
 
-// begins sets a flag and reports whether it was not set before.
+// begins sets a flag, and reports whether it was clear before.
 func (n *notices) begins(said *bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -26,7 +26,7 @@ func (n *notices) begins(said *bool) bool {
 	return !was
 }
 
-// ends clears a flag and reports whether it was set before.
+// ends clears a flag, and reports whether it was set before.
 func (n *notices) ends(said *bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -35,14 +35,14 @@ func (n *notices) ends(said *bool) bool {
 	return was
 }
 
-// leave keeps a warning for speak.
+// leave keeps a warning until speak logs it.
 func (n *notices) leave(warn func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.left = append(n.left, warn)
 }
 
-// speak logs what was left.
+// speak logs the warnings that were left.
 func (n *notices) speak() {
 	n.mu.Lock()
 	left := n.left

@@ -8,23 +8,23 @@ import (
 	"path/filepath"
 )
 
-// ErrBusy means that another program holds the file so that it cannot be opened
-// now: a lease on Linux, a deny-read open on Windows. Try again later.
+// ErrBusy means that the file cannot be opened now, because another program holds it: by
+// a lease on Linux, by an open that denies reading on Windows. Try again later.
 var ErrBusy = errors.New("file is held by another program; try again later")
 
-// ErrTaken means that another anti-virus on this host has judged the file and keeps
-// it from being opened or read, or has removed it.
+// ErrTaken means that another anti-virus on this host has judged the file, and keeps it
+// from being opened or read, or has removed it.
 var ErrTaken = errors.New("another anti-virus on this host keeps the file from being read")
 
-// Taken reports whether err, of Open or of reading what it opened, is ErrTaken or what the
-// system says in its place.
+// Taken reports whether err is ErrTaken or the system's error for the same. err is from
+// Open, or from reading the file that it opened.
 func Taken(err error) bool { return errors.Is(err, ErrTaken) || takenAway(err) }
 
-// Refusal is why Open will not open a path.
+// Refusal is the error of Open for a path that it does not open, with the reason.
 type Refusal struct {
 	Reason string // symlink, fifo, socket, device, directory, outside or permission
 	Path   string
-	Err    error // what the system said, if it did
+	Err    error // the error of the system; nil if there is none
 }
 
 func (r *Refusal) Error() string {
@@ -34,16 +34,16 @@ func (r *Refusal) Error() string {
 	return "open file " + filepath.ToSlash(r.Path) + ": refused, " + r.Reason
 }
 
-// Unwrap returns what the system said.
+// Unwrap returns Err.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// linked reports whether err is the refusal of a link.
+// linked reports whether err is the Refusal of a symbolic link.
 func linked(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r) && r.Reason == "symlink"
 }
 
-// regular turns what is no regular file into the Refusal that says so.
+// regular returns nil for a regular file, and a Refusal for any other.
 func regular(path string, st Stat) error {
 	if reason := st.Kind(); reason != "" {
 		return &Refusal{Reason: reason, Path: path}
@@ -51,7 +51,7 @@ func regular(path string, st Stat) error {
 	return nil
 }
 
-// local refuses a rel that does not stay below its root by its own text.
+// local returns a Refusal if the text of rel leads out of root.
 func local(root, rel string) error {
 	if !stays(rel) {
 		return &Refusal{Reason: "outside", Path: root + string(filepath.Separator) + rel}
@@ -59,7 +59,7 @@ func local(root, rel string) error {
 	return nil
 }
 
-// gone wraps an error of the system so that it is fs.ErrNotExist.
+// gone returns an error for path that is fs.ErrNotExist.
 func gone(path string) error {
 	return &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 }

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open opens the file rel below root for reading. No link below root is
-// followed (root's own path may hold one), it never blocks, and it opens nothing
-// but a regular file. The error is a *Refusal, ErrBusy, or fs.ErrNotExist when
-// the file vanished; any other is the system's.
+// Open opens the file rel below root for reading, and returns its Stat. It opens only
+// regular files, follows no link below root (root's own path may have one), and never
+// blocks. The error is a *Refusal, ErrBusy, fs.ErrNotExist if the file has vanished, or
+// the system's.
 func Open(root, rel string) (*os.File, Stat, error) {
 	path := filepath.Join(root, rel)
 	if err := local(root, rel); err != nil {
@@ -26,8 +26,8 @@ func Open(root, rel string) (*os.File, Stat, error) {
 		return nil, Stat{}, refuse(path, err)
 	}
 	defer unix.Close(dir)
-	// Looked at before it is opened: to open a device can move it. A glance, which
-	// may follow a link on the way, will do: the open itself makes sure.
+	// Look before opening: to open a device can have an effect on it. This look may follow
+	// a link on the way, but the open does not.
 	st, err := statAt(dir, rel)
 	if errors.Is(err, unix.ENAMETOOLONG) {
 		st, err = statBelow(dir, rel)
@@ -55,10 +55,10 @@ func Open(root, rel string) (*os.File, Stat, error) {
 	return os.NewFile(uintptr(fd), path), st, nil
 }
 
-// stays reports whether rel, by its own text, names something below its root.
+// stays reports whether the text of rel stays below its root.
 func stays(rel string) bool { return filepath.IsLocal(rel) }
 
-// refuse puts an error of the system into the words of Open.
+// refuse returns the error of Open for an error of the system.
 func refuse(path string, err error) error {
 	reason := ""
 	switch {
@@ -86,13 +86,13 @@ func openRoot(root string) (int, error) {
 	})
 }
 
-// openBelow opens rel below the folder dir and follows no link on the way. It
-// asks the kernel to hold the line and, where the kernel cannot (before 5.6, or
-// forbidden by a filter), goes step by step.
+// openBelow opens rel below the folder dir, and follows no link on the way. It asks the
+// kernel for that in one call. If the kernel cannot do it (before 5.6, or because a
+// filter forbids the call), it opens one path element at a time.
 func openBelow(dir int, rel string, flags int) (int, error) {
 	fd, err := resolve(dir, rel, flags)
 	if errors.Is(err, unix.ENOTDIR) && flags&unix.O_DIRECTORY != 0 {
-		// A link in the last place is no directory either, but did not vanish.
+		// A link as the last element is ENOTDIR too, but it has not vanished.
 		if st, failed := statBelow(dir, rel); failed == nil && st.Mode&fs.ModeSymlink != 0 {
 			err = unix.ELOOP
 		}
@@ -100,7 +100,7 @@ func openBelow(dir int, rel string, flags int) (int, error) {
 	return fd, err
 }
 
-// resolve has the kernel walk rel, in pieces where it is longer than one call takes.
+// resolve opens rel with beneath, in pieces if rel is longer than one call takes.
 func resolve(dir int, rel string, flags int) (int, error) {
 	at, rest := dir, rel
 	defer func() {
@@ -129,7 +129,7 @@ func resolve(dir int, rel string, flags int) (int, error) {
 	return fd, nil
 }
 
-// beneath opens rel below the folder dir in one call.
+// beneath opens rel below the folder dir in one call, and follows no link.
 func beneath(dir int, rel string, flags int) (int, error) {
 	return again(func() (int, error) {
 		return unix.Openat2(dir, rel, &unix.OpenHow{
@@ -139,7 +139,8 @@ func beneath(dir int, rel string, flags int) (int, error) {
 	})
 }
 
-// stepOn goes step by step where the kernel cannot; any other error is its answer.
+// stepOn opens rel one path element at a time if err, from beneath, says that the kernel
+// cannot do it in one call. Otherwise it returns err.
 func stepOn(dir int, rel string, flags int, err error) (int, error) {
 	if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.E2BIG) {
 		return -1, err
@@ -147,7 +148,7 @@ func stepOn(dir int, rel string, flags int, err error) (int, error) {
 	return stepBelow(dir, rel, flags)
 }
 
-// stepBelow is openBelow one path element at a time.
+// stepBelow is openBelow, but opens one path element at a time.
 func stepBelow(dir int, rel string, flags int) (int, error) {
 	at := dir
 	defer func() {
@@ -166,7 +167,7 @@ func stepBelow(dir int, rel string, flags int) (int, error) {
 			return unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 		})
 		if err != nil {
-			// With O_DIRECTORY a link is ENOTDIR, which would read as vanished.
+			// With O_DIRECTORY a link is ENOTDIR, which would mean that it has vanished.
 			if st, failed := statAt(at, name); errors.Is(err, unix.ENOTDIR) && failed == nil && st.Mode&fs.ModeSymlink != 0 {
 				err = unix.ELOOP
 			}
@@ -179,7 +180,7 @@ func stepBelow(dir int, rel string, flags int) (int, error) {
 	}
 }
 
-// statBelow is Lstat of rel below dir with no link followed on the way.
+// statBelow is Lstat of rel below dir, and follows no link on the way.
 func statBelow(dir int, rel string) (Stat, error) {
 	parent, name := filepath.Split(rel)
 	if parent == "" {
@@ -202,8 +203,8 @@ func statAt(dir int, name string) (Stat, error) {
 	return fromSystem(&st), nil
 }
 
-// lstatBelow is Lstat of rel below root, for a path of any length. It is a
-// glance: a link on the way is followed, and who opens makes sure.
+// lstatBelow is Lstat of rel below root, for a path of any length. It may follow a link
+// on the way; only opening the file makes sure that there is none.
 func lstatBelow(root, rel string) (Stat, error) {
 	st, err := Lstat(join(root, rel))
 	if err == nil || !errors.Is(err, unix.ENAMETOOLONG) {
@@ -221,7 +222,8 @@ func lstatBelow(root, rel string) (Stat, error) {
 	return st, nil
 }
 
-// openFolder opens the directory rel below root to be listed.
+// openFolder opens the directory rel below root to list it, and follows no link below
+// root.
 func openFolder(root, rel string) (*os.File, error) {
 	dir, err := openRoot(root)
 	if err != nil {
@@ -252,7 +254,7 @@ func lstatIn(dir *os.File, name string) (st Stat, err error) {
 	return st, nil
 }
 
-// again repeats a call that a signal cut short.
+// again repeats a call while a signal interrupts it.
 func again(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()

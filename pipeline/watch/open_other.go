@@ -13,13 +13,13 @@ import (
 	"syscall"
 )
 
-// stays reports whether rel, by its own text, names something below its root.
+// stays reports whether the text of rel stays below its root.
 func stays(rel string) bool { return filepath.IsLocal(rel) }
 
-// Open opens the file rel below root for reading. No link below root is
-// followed (root's own path may hold one), it never blocks, and it opens nothing
-// but a regular file. The error is a *Refusal, ErrBusy, or fs.ErrNotExist when
-// the file vanished; any other is the system's.
+// Open opens the file rel below root for reading, and returns its Stat. It opens only
+// regular files, follows no link below root (root's own path may have one), and never
+// blocks. The error is a *Refusal, ErrBusy, fs.ErrNotExist if the file has vanished, or
+// the system's.
 func Open(root, rel string) (*os.File, Stat, error) {
 	path := filepath.Join(root, rel)
 	if err := local(root, rel); err != nil {
@@ -40,8 +40,8 @@ func Open(root, rel string) (*os.File, Stat, error) {
 	return f, st, nil
 }
 
-// openFile opens rel through os.Root, which never leaves root, and holds what it
-// opened against what the path, free of links, led to.
+// openFile opens rel through os.Root, which never leaves root. Then it checks that this is
+// the file to which the path led without a link; if not, the file has vanished.
 func openFile(root, rel string) (*os.File, error) {
 	path := filepath.Join(root, rel)
 	r, err := os.OpenRoot(root)
@@ -68,8 +68,8 @@ func openFile(root, rel string) (*os.File, error) {
 	return f, nil
 }
 
-// straight looks at each element of rel, refuses a link among them and returns
-// the last.
+// straight looks at each element of rel, and returns the FileInfo of the last. It refuses
+// a link among them.
 func straight(r *os.Root, root, rel string) (fs.FileInfo, error) {
 	var fi fs.FileInfo
 	for i := 0; i <= len(rel); i++ {
@@ -88,7 +88,7 @@ func straight(r *os.Root, root, rel string) (fs.FileInfo, error) {
 	return fi, nil
 }
 
-// refuse puts an error of the system into the words of Open.
+// refuse returns the error of Open for an error of the system.
 func refuse(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
@@ -98,14 +98,14 @@ func refuse(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return &Refusal{Reason: "permission", Path: path, Err: err}
 	case strings.Contains(err.Error(), "escapes"):
-		// os.Root has no exported error for it.
+		// os.Root has no exported error for this.
 		return &Refusal{Reason: "outside", Path: path, Err: err}
 	}
 	return &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
-// lstatBelow is Lstat of rel below root. It is a glance: a link on the way is
-// followed, and who opens makes sure.
+// lstatBelow is Lstat of rel below root. It may follow a link on the way; only opening
+// the file makes sure that there is none.
 func lstatBelow(root, rel string) (Stat, error) {
 	st, err := Lstat(filepath.Join(root, rel))
 	if err != nil {
@@ -114,7 +114,8 @@ func lstatBelow(root, rel string) (Stat, error) {
 	return st, nil
 }
 
-// openFolder opens the directory rel below root to be listed.
+// openFolder opens the directory rel below root to list it, and follows no link below
+// root.
 func openFolder(root, rel string) (*os.File, error) {
 	if rel == "." {
 		f, err := os.Open(root)

@@ -15,19 +15,20 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// shareAll lets others write, rename and remove what we have open: whoever drops
-// files must never find that a scanner is in the way.
+// shareAll is the share mode with which other programs may write, rename and remove a
+// file that we have open: a scanner must never be in their way.
 const shareAll = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
 
-// glance is what is asked of a folder on the way, and of what is only looked at.
+// glance is the access for a folder on the way, and for a file of which only the Stat is
+// wanted.
 const glance = windows.FILE_READ_ATTRIBUTES | windows.SYNCHRONIZE
 
-// Open opens the file rel below root for reading. No link or junction below root
-// is followed (root's own path may hold one), it never blocks, and it opens nothing
-// but a regular file. Each name is taken as it lies in its folder: NUL and CON.txt
-// are no devices, a dot or a space at the end is part of the name, and a colon,
-// which would lead into a stream, is refused. The error is a *Refusal, ErrBusy,
-// ErrTaken, or fs.ErrNotExist when the file vanished; any other is the system's.
+// Open opens the file rel below root for reading, and returns its Stat. It opens only
+// regular files, follows no link or junction below root (root's own path may have one),
+// and never blocks. Each name is taken literally: NUL and CON.txt are not devices, and a
+// dot or a space at the end is part of the name. A colon, which would lead into a stream,
+// is refused. The error is a *Refusal, ErrBusy, ErrTaken, fs.ErrNotExist if the file has
+// vanished, or the system's.
 func Open(root, rel string) (*os.File, Stat, error) {
 	path := filepath.Join(root, rel)
 	if err := local(root, rel); err != nil {
@@ -48,7 +49,7 @@ func Open(root, rel string) (*os.File, Stat, error) {
 	return os.NewFile(uintptr(h), path), st, nil
 }
 
-// stays reports whether rel, by its own text, names something below its root.
+// stays reports whether the text of rel stays below its root.
 func stays(rel string) bool {
 	if rel == "" || os.IsPathSeparator(rel[0]) || strings.ContainsAny(rel, ":\x00") {
 		return false
@@ -57,7 +58,7 @@ func stays(rel string) bool {
 	return rel != ".." && !strings.HasPrefix(rel, `..\`)
 }
 
-// refuse puts an error of the system into the words of Open.
+// refuse returns the error of Open for an error of the system.
 func refuse(path string, err error) error {
 	var r *Refusal
 	var n windows.Errno
@@ -69,7 +70,7 @@ func refuse(path string, err error) error {
 	case Taken(err):
 		return fmt.Errorf("open file %s: %w", path, ErrTaken)
 	case errors.Is(err, windows.ERROR_BAD_NETPATH) && errors.As(err, &n):
-		// Go calls this "does not exist"; a server that is away has lost nothing yet.
+		// For Go this is fs.ErrNotExist. But if a server is away, its file has not vanished.
 		return fmt.Errorf("open file %s: %s", path, n.Error())
 	case absent(err):
 		return gone(path)
@@ -79,8 +80,8 @@ func refuse(path string, err error) error {
 	return &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
-// absent reports whether err says that nothing is there: no such name, a file where a
-// folder should be, a name that no file can have, or one that is being removed.
+// absent reports whether err says that no file is there: there is no such name, or a file
+// where a folder should be, or the name is impossible, or the file is being removed.
 func absent(err error) bool {
 	for _, e := range []error{fs.ErrNotExist, syscall.ENOTDIR, windows.ERROR_DIRECTORY, windows.ERROR_INVALID_NAME,
 		windows.ERROR_BAD_PATHNAME, windows.ERROR_DELETE_PENDING} {
@@ -91,9 +92,9 @@ func absent(err error) bool {
 	return false
 }
 
-// openBelow opens rel below the folder root one name after the other, each in the
-// folder that was opened before it: whoever puts a link or another folder in the
-// way meanwhile changes nothing.
+// openBelow opens rel below the folder root one name after the other, each in the folder
+// that was opened before it. So a link or another folder that is put in the way meanwhile
+// has no effect.
 func openBelow(root, rel string, access, share uint32) (windows.Handle, error) {
 	if !plain(root) {
 		return 0, &Refusal{Reason: "outside", Path: root}
@@ -122,8 +123,8 @@ func openBelow(root, rel string, access, share uint32) (windows.Handle, error) {
 	return 0, err
 }
 
-// plain reports whether root lies on a drive or a share; what else the system has names
-// for are devices and pipes.
+// plain reports whether root lies on a drive or a share. The other names of the system
+// are devices and pipes.
 func plain(root string) bool {
 	for _, long := range []string{`\\?\UNC\`, `\\?\`} {
 		if rest, is := strings.CutPrefix(root, long); is {
@@ -138,7 +139,7 @@ func drive(path string) bool {
 	return len(path) > 2 && path[1] == ':' && os.IsPathSeparator(path[2])
 }
 
-// openName opens one name in an open folder. path is for errors only.
+// openName opens one name in an open folder, and refuses a link. path is for errors only.
 func openName(dir windows.Handle, name, path string, access, share uint32) (windows.Handle, error) {
 	h, err := create(dir, name, access, share, windows.FILE_OPEN_REPARSE_POINT)
 	if err != nil {
@@ -154,8 +155,8 @@ func openName(dir windows.Handle, name, path string, access, share uint32) (wind
 		windows.CloseHandle(h)
 		return 0, &Refusal{Reason: "symlink", Path: path}
 	}
-	// Its content is kept elsewhere, as with a deduplicated or a cloud file: only an
-	// open that lets the file system see to that can read it.
+	// The content is stored elsewhere, as for a deduplicated file or a cloud file. It can
+	// be read only if it is opened without FILE_OPEN_REPARSE_POINT.
 	defer windows.CloseHandle(h)
 	whole, err := create(dir, name, access, share, 0)
 	if err != nil {
@@ -170,8 +171,8 @@ func openName(dir windows.Handle, name, path string, access, share uint32) (wind
 	return whole, nil
 }
 
-// create opens what lies in the folder dir under name, which is not looked into:
-// no drive, no device, no ending is seen in it.
+// create opens the file name in the folder dir. The name is taken literally: never as a
+// drive or a device, and its end is not cut.
 func create(dir windows.Handle, name string, access, share, options uint32) (windows.Handle, error) {
 	text, err := windows.NewNTUnicodeString(name)
 	if err != nil {
@@ -195,8 +196,8 @@ func create(dir windows.Handle, name string, access, share, options uint32) (win
 	return 0, err
 }
 
-// lstatBelow is Lstat of rel below root. It is a glance: a link on the way is
-// followed, and who opens makes sure.
+// lstatBelow is Lstat of rel below root. It may follow a link on the way; only opening
+// the file makes sure that there is none.
 func lstatBelow(root, rel string) (Stat, error) {
 	path := join(root, rel)
 	st, err := Lstat(path)
@@ -206,7 +207,8 @@ func lstatBelow(root, rel string) (Stat, error) {
 	return st, nil
 }
 
-// openFolder opens the directory rel below root to be listed.
+// openFolder opens the directory rel below root to list it, and follows no link below
+// root.
 func openFolder(root, rel string) (*os.File, error) {
 	path := filepath.Join(root, rel)
 	h, err := openBelow(root, rel, windows.FILE_LIST_DIRECTORY|glance, shareAll)

@@ -13,32 +13,32 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// told is what has to happen for an event. A new file is a name; what its writer
-// does is size and time, the last of it at the close.
+// told lists the changes that raise an event. A new file changes a name. Its writer
+// changes size and time, the last time at the close.
 const told = windows.FILE_NOTIFY_CHANGE_FILE_NAME | windows.FILE_NOTIFY_CHANGE_DIR_NAME |
 	windows.FILE_NOTIFY_CHANGE_SIZE | windows.FILE_NOTIFY_CHANGE_LAST_WRITE
 
-// recursive is the engine windows: one handle that tells of a folder and all below
-// it. A handle for each folder costs 128 KiB apiece and keeps every folder above
-// it from being renamed.
+// recursive is the source of the engine windows: one handle that reports events of a
+// folder and all below it. (A handle for each folder would cost 128 KiB each, and keep
+// every folder above it from being renamed.)
 //
-// Two reads are in flight, so that one waits while the other is worked off. Their
-// buffers are the system's until they have come back, so pump returns only then.
+// Two reads are in flight, so that one waits while the other is worked off. Their buffers
+// belong to the system until the reads come back, so pump returns only then.
 type recursive struct {
 	root         string
 	folder, port windows.Handle
 	reads        [2]*flight
 	pins         runtime.Pinner
 
-	mu     sync.Mutex
-	flying int  // reads that the system has
-	closed bool // no further one begins
+	mu     sync.Mutex // guards the fields below
+	flying int        // how many reads the system has
+	closed bool       // no further read begins
 }
 
-// flight is one read. 64 KiB is the most that a network path takes; the system
-// wants the buffer at an address that four divides.
+// flight is one read. A network path takes at most 64 KiB. The address of the buffer must
+// be a multiple of four.
 type flight struct {
-	overlapped windows.Overlapped // first: a completion names a flight by its address
+	overlapped windows.Overlapped // must be first: the system returns its address as that of the flight
 	buffer     [64 << 10 / 4]uint32
 }
 
@@ -46,8 +46,8 @@ func (f *flight) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&f.buffer)), int(unsafe.Sizeof(f.buffer)))
 }
 
-// newRecursive watches the folder root, which has to be the one at. From its return
-// on nothing that happens below goes unseen.
+// newRecursive watches the folder root. If it is not the folder at, the error is
+// errMoved. After it returned, each change below root raises an event.
 func newRecursive(root string, at place) (source, error) {
 	h, err := openHandle(root, windows.FILE_LIST_DIRECTORY, shareAll,
 		windows.FILE_FLAG_BACKUP_SEMANTICS|windows.FILE_FLAG_OVERLAPPED)
@@ -72,23 +72,23 @@ func newRecursive(root string, at place) (source, error) {
 		r.pins.Pin(r.reads[i])
 		if err := r.issue(r.reads[i]); err != nil {
 			err = errors.Join(err, r.Close())
-			r.pump(func(fsnotify.Event) {}, func(error) {}) // brings back the first
+			r.pump(func(fsnotify.Event) {}, func(error) {}) // waits for the first read
 			return nil, fmt.Errorf("watch folder: %w", err)
 		}
 	}
 	return r, nil
 }
 
-// Add does nothing: the folder is told of already.
+// Add implements source. It does nothing: the handle reports each folder.
 func (r *recursive) Add(string) error { return nil }
 
-// Remove does nothing, like Add.
+// Remove implements source. It does nothing.
 func (r *recursive) Remove(string) error { return nil }
 
-// WatchList has nothing to tell.
+// WatchList implements source. It returns nil: there are no watches to lose.
 func (r *recursive) WatchList() []string { return nil }
 
-// Close calls the reads back.
+// Close implements source. It cancels the reads, so that pump ends.
 func (r *recursive) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,7 +103,7 @@ func (r *recursive) Close() error {
 	return nil
 }
 
-// issue hands a read to the system, unless the source is closed.
+// issue begins a read, unless the source is closed.
 func (r *recursive) issue(f *flight) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +145,7 @@ func (r *recursive) pump(event func(fsnotify.Event), trouble func(error)) {
 			trouble(lost)
 		}
 		if errors.Is(lost, errDeaf) {
-			// The other read may be told nothing any more, either.
+			// The other read may never come back by itself.
 			if err := r.Close(); err != nil {
 				trouble(err)
 			}

@@ -26,8 +26,8 @@ func follows(t *testing.T, dir string) source {
 	return s
 }
 
-// Close brings both reads back, also while events come, and only then pump returns:
-// nothing is in the system's hands any more, and the folder's name is free.
+// Close brings both reads back, also while events come, and only then pump returns. Then
+// the system has no buffer of ours any more, and the name of the folder is free.
 func TestRecursiveCloseBringsReadsBack(t *testing.T) {
 	for range 50 {
 		dir := filepath.Join(t.TempDir(), "d")
@@ -69,7 +69,8 @@ func TestRecursiveRefusesAnotherFolder(t *testing.T) {
 	}
 }
 
-// Folders below the tree have no handle: they are renamed and removed as if nobody watched.
+// Folders below the tree have no handle: they can be renamed and removed as if they were
+// not watched.
 func TestRecursiveHoldsNoFolder(t *testing.T) {
 	tree, r := oneBy(t, "windows")
 	write(t, filepath.Join(tree.Path, "a", "b", "c", "f"), "x")
@@ -87,11 +88,11 @@ func TestRecursiveHoldsNoFolder(t *testing.T) {
 	eventually(t, "a file in the new folder", func() bool { return r.has(filepath.Join(tree.Path, "z", "g")) })
 }
 
-// auto takes what the self-test says, for every tree, and leaves nothing behind; the
-// engine that is asked for by name is taken as told.
+// auto takes the engine that the self-test finds, for all trees, and the self-test leaves
+// no file behind. An engine that is configured by name is taken without a test.
 func TestAutoTakesWhatItTested(t *testing.T) {
 	scratch := t.TempDir()
-	// What a killed process left.
+	// A killed process left this file.
 	write(t, filepath.Join(scratch, "engine-test", "old", "file"), "x")
 	want := "windows"
 	if err := selfTest(t.Context(), scratch); err != nil {

@@ -21,11 +21,11 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must come. It is a bound on
-// failure, not a pace.
+// patience is how long a test waits before it fails. A test that succeeds does not wait
+// that long.
 const patience = 60 * time.Second
 
-// eventually waits until ok.
+// eventually waits until ok returns true, and fails the test after patience.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -37,13 +37,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// receiver does what a producer does: it keeps an index of versions, sweeps what
-// is in doubt, and hands what the index lacks to settle.
+// receiver does what a producer does: it keeps an index of versions, sweeps each doubt,
+// and sends files that the index lacks to settle.
 type receiver struct {
 	w      *Watcher
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	index  map[string]Stat
-	calm   []Calm // versions, each once
+	calm   []Calm // each version once
 	doubts []Doubt
 	swept  int
 	skips  map[string]string
@@ -144,7 +144,8 @@ func (r *receiver) doubted(why string) bool {
 	return slices.ContainsFunc(r.doubts, func(d Doubt) bool { return d.Why == why })
 }
 
-// idle reports whether nothing settles, nothing is to be looked at, and every doubt was swept.
+// idle reports whether no path settles, no directory waits for a look, and each doubt was
+// swept.
 func (r *receiver) idle() bool {
 	for _, t := range r.w.trees {
 		t.watches.mu.Lock()
@@ -169,8 +170,8 @@ func (r *receiver) idle() bool {
 	return !busy && r.swept == len(r.doubts) && r.swept > 0
 }
 
-// upToDate waits until all that happened in tree before the call has been seen:
-// a cookie made now is seen after it.
+// upToDate waits until the receiver has seen everything that happened in tree before the
+// call: it makes a file, which is seen after that.
 func (r *receiver) upToDate(t testing.TB, tree string) {
 	t.Helper()
 	cookie := filepath.Join(tree, fmt.Sprintf("cookie-%d.bin", time.Now().UnixNano()))
@@ -178,7 +179,7 @@ func (r *receiver) upToDate(t testing.TB, tree string) {
 		t.Fatal(err)
 	}
 	eventually(t, "the cookie", func() bool { return r.has(cookie) })
-	// The look at a directory may go on when the cookie is through.
+	// A look at a directory may still go on when the cookie was seen.
 	quiet := 0
 	eventually(t, "rest", func() bool {
 		quiet++
@@ -189,7 +190,7 @@ func (r *receiver) upToDate(t testing.TB, tree string) {
 	})
 }
 
-// script is one run of a file in testdata/watch.
+// script runs one file of testdata/watch.
 type script struct {
 	t     testing.TB
 	dir   string
@@ -198,14 +199,14 @@ type script struct {
 	files map[string]*os.File
 }
 
-// TestScript runs each testdata/watch/*.txt. Just create a new file to add a test.
+// TestScript runs each testdata/watch/*.txt. A new file there is a new test.
 //
-// The steps come first, then "Output:" with one line PATH SIZE for each version
-// that must come out, in any order; a block "linux:" or "windows:" replaces it on
-// that system. A line "skip PATH REASON" demands that it was passed over, "maybe"
-// allows it. Paths start with /,
-// which is a fresh directory; the tree is /t. A word may be a quoted Go string.
-// A line "needs WHAT" before the steps skips the script where that is not to be had.
+// First come the steps. Then comes "Output:" with one line PATH SIZE for each version that
+// must come out, in any order; a block "linux:" or "windows:" replaces it on that system.
+// A line "skip PATH REASON" demands that PATH is skipped, "maybe PATH REASON" allows it.
+// Paths begin with /, which is a new directory; the tree is /t. A word may be a quoted Go
+// string. A line "needs WHAT" before the steps skips the script on a system that does not
+// have that.
 func TestScript(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "watch", "*.txt"))
 	if err != nil || len(files) == 0 {
@@ -304,7 +305,8 @@ func (s *script) compare(want map[string][]string) {
 	}
 }
 
-// needs skips the test where something is not to be had. It is tried, not looked up.
+// needs skips the test if this system does not have what the script needs. It tries it
+// out.
 func (s *script) needs(what string) {
 	s.t.Helper()
 	var missing error
@@ -317,13 +319,13 @@ func (s *script) needs(what string) {
 		missing = s.special("mkdir-long", []string{"nul"})
 	case "half a pair in names":
 		missing = s.special("mkdir-long", []string{"\xed\xa0\xbd"})
-	case "a removed folder's name at once": // though somebody has it open
+	case "a removed folder's name at once": // even while the folder is open
 		missing = namesLinger(s.t)
 	case "folders removed while watched":
-		if s.tree.Engine == "fsnotify" { // the only one that has them open
+		if s.tree.Engine == "fsnotify" { // only this engine has the folders open
 			missing = namesLinger(s.t)
 		}
-	case "old folders": // events from a folder that was there before the engine began
+	case "old folders": // events from a folder that was made before the engine began
 		missing = silent(s.tree.Engine)
 	default:
 		s.t.Fatalf("needs %s: nobody knows how to try that", what)
@@ -333,7 +335,7 @@ func (s *script) needs(what string) {
 	}
 }
 
-// noSymlinks tells why a link cannot be made; nil if it can.
+// noSymlinks returns nil if a link can be made, and otherwise why it cannot.
 func noSymlinks(t testing.TB) error {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
@@ -347,7 +349,8 @@ func noSymlinks(t testing.TB) error {
 	return err
 }
 
-// namesLinger tells why a folder that was removed while it was open keeps its name.
+// namesLinger returns nil if the name of a folder that was removed while it was open can
+// be used again, and otherwise why it cannot.
 func namesLinger(t testing.TB) error {
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -377,8 +380,8 @@ func (s *script) start() {
 
 func (s *script) path(word string) string { return filepath.Join(s.dir, filepath.FromSlash(word)) }
 
-// step does one line. A file that is written in one step is there with its
-// content at once for nobody: the watcher may see every state between.
+// step does one line. To write a file in one step is not atomic: the watcher may see each
+// state in between.
 func (s *script) step(words []string) error {
 	args := words[1:]
 	p := func(i int) string { return s.path(args[i]) }
@@ -419,13 +422,13 @@ func (s *script) step(words []string) error {
 		return err
 	case "end":
 		return s.files[args[0]].Close()
-	case "wait": // until path came out
+	case "wait": // until the path has come out
 		eventually(s.t, "calm "+args[0], func() bool { return s.r.has(p(0)) })
 		return nil
-	case "settling": // until path is a candidate
+	case "settling": // until the path is a candidate
 		eventually(s.t, "settling "+args[0], func() bool { return s.r.w.Settling(p(0)) })
 		return nil
-	case "rest": // until all before was seen
+	case "rest": // until everything before was seen
 		s.r.upToDate(s.t, s.tree.Path)
 		return nil
 	case "armed": // until the tree is watched, or is not
@@ -448,7 +451,7 @@ func put(path string, flags int, text string) error {
 	return f.Close()
 }
 
-// fields splits a line into words; one in double quotes is a Go string.
+// fields splits a line into words. A word in double quotes is a Go string.
 func fields(line string) ([]string, error) {
 	var words []string
 	for line = strings.TrimSpace(line); line != ""; line = strings.TrimSpace(line) {

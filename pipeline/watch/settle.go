@@ -9,40 +9,40 @@ import (
 	"time"
 )
 
-// askers is how many goroutines ask for writers at once. One that hangs on a
-// dead disk holds up one quarter of the others' work, not all of it.
+// askers is how many goroutines ask for writers at once. If one hangs on a dead disk, the
+// others go on.
 const askers = 4
 
 // finding is what an asker saw.
 type finding uint8
 
 const (
-	settled finding = iota // nobody writes it
-	written                // somebody does
+	settled finding = iota // no program has it open for writing
+	written                // a program has
 	unsure                 // the system cannot tell
-	missing                // nothing there any more
+	missing                // no file is there any more
 	folder                 // a directory
 	passed                 // excluded, or neither file nor directory
 )
 
-// settler asks for each candidate whether it has settled. All its methods but
-// run return at once.
+// settler asks for each candidate whether it has settled, and sends it on out when it has.
+// touch, again, has and done return at once.
 type settler struct {
-	// ask looks at a path; same is the version that has been there, unchanged and
-	// without an event, for Settle, or nil.
+	// ask looks at a path. same is the version that has been there for Settle, without a
+	// change or an event; nil if there is none.
 	ask   func(t *tree, path string, same *Stat) (finding, Stat)
-	found func(t *tree, path string, at time.Duration) // a directory
+	found func(t *tree, path string, at time.Duration) // is called for a directory
 	nap   func(time.Duration)                          // sleeps for less than a millisecond
-	most  int
+	most  int                                          // at most this many candidates
 	out   chan Calm
 
 	epoch      time.Time
 	wake, some chan struct{}
 	asks       chan *candidate
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards the fields below, and those of the candidates
 	all   map[string]*candidate
-	due   schedule
+	due   schedule     // those in phase waiting
 	queue []*candidate // calm, oldest first
 }
 
@@ -65,11 +65,11 @@ func newSettler(w *Watcher) *settler {
 	}
 }
 
-// now is the time since the settler was made, on the clock that only runs forward.
+// now returns the time since the settler was made, on the monotonic clock.
 func (s *settler) now() time.Duration { return time.Since(s.epoch) }
 
-// touch makes path a candidate, or tells that an event came for the one that is
-// there. It is false when too many wait.
+// touch notes an event for path: it makes path a candidate, or lets the one that is there
+// settle again. It returns false if there are too many candidates.
 func (s *settler) touch(t *tree, path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,8 +104,8 @@ func (s *settler) touch(t *tree, path string) bool {
 	return true
 }
 
-// again is touch for a path that its receiver hands back. One that is handed
-// back over and over comes out less and less often, at last every 250 ms.
+// again is touch for a path that the receiver sends back. If that happens again and
+// again, the path comes out less and less often, at last every 250 ms.
 func (s *settler) again(t *tree, path string) bool {
 	s.mu.Lock()
 	c := s.all[path]
@@ -122,12 +122,14 @@ func (s *settler) again(t *tree, path string) bool {
 	return true
 }
 
+// has reports whether path is a candidate.
 func (s *settler) has(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all[path] != nil
 }
 
+// done forgets path, unless it was touched since the receiver got it.
 func (s *settler) done(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,11 +138,11 @@ func (s *settler) done(path string) {
 	}
 }
 
-// pause is how long to wait before a file under a writer is asked about again:
-// 0.2, 0.5, 1, 2, 5 ... 250 ms since the last event, but never more often than
-// once in a 256th of the time that it has been written. So the end of a writing
-// is seen at most half a percent late, and a hundred busy writers cost next to
-// nothing.
+// pause returns how long to wait before the next question about a file that has a writer:
+// 0.2, 0.5, 1, 2, 5 ... 250 ms with each question since the last event. But it waits for
+// at least a 256th of the time for which the file has been a candidate, up to 250 ms. So
+// the end of the writing is seen at most half a percent late, and a hundred busy writers
+// cost almost nothing.
 func (s *settler) pause(c *candidate, now time.Duration) time.Duration {
 	steps := [...]time.Duration{200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000}
 	const longest = 250 * time.Millisecond
@@ -226,7 +228,8 @@ func (s *settler) askAll(ctx context.Context) {
 	}
 }
 
-// judge asks about c, which is in phase asking, and decides what becomes of it.
+// judge asks about c, which is in phase asking. Then it queues c, plans the next question
+// or forgets c.
 func (s *settler) judge(c *candidate) {
 	s.mu.Lock()
 	same, at := s.silent(c), c.event
@@ -261,8 +264,8 @@ func (s *settler) judge(c *candidate) {
 	}
 }
 
-// silent returns the version that was there for Settle without an event, nil if
-// there is none. The caller holds mu.
+// silent returns the version of c that has been there for Settle without an event, or nil
+// if there is none. The caller holds mu.
 func (s *settler) silent(c *candidate) *Stat {
 	if c.quiet == nil || s.now()-c.quiet.since < c.tree.Settle {
 		return nil
@@ -271,8 +274,8 @@ func (s *settler) silent(c *candidate) *Stat {
 	return &st
 }
 
-// postpone plans the next question about a file that has a writer. Where the
-// question itself disturbs the writer, it takes another Settle of quiet.
+// postpone plans the next question about a file that has a writer. afterQuiet says that
+// the question can disturb a writer: then the next one comes after another Settle.
 func (s *settler) postpone(c *candidate, now time.Duration, afterQuiet bool) {
 	if c.dirty {
 		c.step, c.dirty = 0, false
@@ -290,7 +293,8 @@ func (s *settler) postpone(c *candidate, now time.Duration, afterQuiet bool) {
 	s.plan(c, s.inTime(c, now+pause))
 }
 
-// listen plans the question about a file for which only quiet tells.
+// listen plans the next question about a file that settles by time: Settle after its last
+// change or event.
 func (s *settler) listen(c *candidate, st Stat, now time.Duration) {
 	switch {
 	case c.quiet == nil:
@@ -301,7 +305,7 @@ func (s *settler) listen(c *candidate, st Stat, now time.Duration) {
 	s.plan(c, s.inTime(c, max(c.quiet.since+c.tree.Settle, now)))
 }
 
-// inTime keeps SettleLimit from being overslept.
+// inTime returns due, or the time of SettleLimit if that comes before.
 func (s *settler) inTime(c *candidate, due time.Duration) time.Duration {
 	if limit := c.began + c.tree.SettleLimit; !c.over && limit < due {
 		return limit
@@ -309,14 +313,15 @@ func (s *settler) inTime(c *candidate, due time.Duration) time.Duration {
 	return due
 }
 
-// queueUp puts c into the queue to the receiver. The caller holds mu.
+// queueUp puts c into the queue to the receiver, with version st. limit says that it did
+// not settle within SettleLimit. The caller holds mu.
 func (s *settler) queueUp(c *candidate, st Stat, limit bool) {
 	c.phase, c.stat, c.at, c.via, c.dirty = calm, st, time.Now(), limit, false
 	s.queue = append(s.queue, c)
 	nudge(s.some)
 }
 
-// deliver hands what is calm to the receiver, oldest first.
+// deliver sends the calm candidates to the receiver, oldest first, until ctx ends.
 func (s *settler) deliver(ctx context.Context) {
 	for {
 		c, ok := s.nextCalm()
@@ -339,10 +344,10 @@ func (s *settler) deliver(ctx context.Context) {
 	}
 }
 
-// nextCalm takes the oldest calm candidate; ok is false when none waits, and the
-// Calm is nil when it turned out that it has to settle again. What was touched
-// since it settled is asked about once more, in its place, so that a file touched
-// all the time is not always sent back to the end.
+// nextCalm takes the oldest calm candidate out of the queue. It returns false if there is
+// none, and a nil Calm if the candidate must settle again. If an event came since it
+// settled, nextCalm asks about it once more, here and not from the end of the queue: so a
+// file with events all the time comes out too.
 func (s *settler) nextCalm() (*Calm, bool) {
 	s.mu.Lock()
 	if len(s.queue) == 0 {
@@ -378,7 +383,7 @@ func (s *settler) nextCalm() (*Calm, bool) {
 		c.renew(now)
 		s.plan(c, now+s.pause(c, now))
 	default:
-		// Before it is sent: the receiver's Done may come before our return.
+		// This must come before it is sent: the receiver may call Done before we go on.
 		c.phase = taken
 	}
 	c.dirty, c.via = false, false

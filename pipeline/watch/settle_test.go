@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// desk is a settler whose questions a test answers.
+// desk is a settler whose questions the test answers.
 type desk struct {
 	*settler
 	t    *tree
-	mu   sync.Mutex
+	mu   sync.Mutex // guards the fields below
 	now  finding
 	stat Stat
 	when []time.Duration
@@ -24,7 +24,7 @@ type desk struct {
 func newDesk(limit time.Duration) *desk {
 	d := &desk{t: &tree{ground: ground{Tree: Tree{Settle: time.Second, SettleLimit: limit}}}}
 	d.settler = newSettler(&Watcher{})
-	d.settler.nap = time.Sleep // on the test's clock
+	d.settler.nap = time.Sleep // which uses the clock of the test
 	d.settler.ask = func(_ *tree, _ string, _ *Stat) (finding, Stat) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -40,7 +40,7 @@ func (d *desk) answer(f finding, size int64) {
 	d.now, d.stat = f, Stat{Size: size}
 }
 
-// asked returns when questions were asked since the last call.
+// asked returns the times of the questions since its last call.
 func (d *desk) asked() []time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,7 +90,8 @@ func TestScheduleUnderAWriter(t *testing.T) {
 		if gap := at[len(at)-1] - at[len(at)-2]; gap != 250*time.Millisecond {
 			t.Errorf("asked every %v at last", gap)
 		}
-		// A further write event starts again, but not below a 256th of ten seconds.
+		// A further write event starts the pauses again, but not below a 256th of ten
+		// seconds.
 		before := time.Since(d.epoch)
 		d.touch(d.t, "/f")
 		time.Sleep(45 * time.Millisecond)
@@ -142,7 +143,7 @@ func TestTouchedInTheQueueIsAskedAgain(t *testing.T) {
 		d := newDesk(time.Hour)
 		d.answer(settled, 1)
 		d.start(t)
-		d.touch(d.t, "/first") // is offered to the receiver, who does not come yet
+		d.touch(d.t, "/first") // it is offered to the receiver, which does not take it yet
 		synctest.Wait()
 		d.touch(d.t, "/f")
 		synctest.Wait()

@@ -4,9 +4,9 @@ package watch
 
 import "time"
 
-// Settled asks once, now, whether nobody writes path, for what a sweep found.
-// Where the system cannot be asked, a file that was last changed longer ago than
-// the tree's Settle counts as settled.
+// Settled asks once, now, whether the file at path has settled, for files that a sweep
+// found. It returns the version that it asked about. If the system cannot tell, a file
+// that was last changed at least the tree's Settle ago counts as settled.
 func (w *Watcher) Settled(tree int, path string) (Stat, bool) {
 	t := w.trees[tree]
 	var same *Stat

@@ -4,28 +4,29 @@ package watch
 
 import "github.com/fsnotify/fsnotify"
 
-// source is an engine at work on one tree.
+// source reports the events of one tree, by one engine.
 type source interface {
-	// Add has the events of a directory told from now on; Remove no more. An engine
-	// that tells of the whole tree anyway does nothing.
+	// Add sets a watch: pump reports the events of the directory from now on. Remove
+	// removes it. In an engine that reports the whole tree anyway they do nothing.
 	Add(path string) error
 	Remove(path string) error
-	// WatchList returns what is watched, where it can be lost without an event.
+	// WatchList returns the paths that have a watch, if the engine can lose one without
+	// an event; otherwise nil.
 	WatchList() []string
-	// Close ends pump, which may return a moment later.
+	// Close makes pump return, perhaps a moment later.
 	Close() error
-	// pump hands over events and errors until the source is closed or has told
-	// errDeaf. What it calls does nothing that can wait.
+	// pump calls event and trouble for events and errors, until the source is closed or
+	// trouble got errDeaf. Both functions must not wait.
 	pump(event func(fsnotify.Event), trouble func(error))
 }
 
 // perFolder is the engine fsnotify: a watch for each directory.
 type perFolder struct{ *fsnotify.Watcher }
 
-// Add watches the folder path, whatever its name.
+// Add implements source.
 func (f perFolder) Add(path string) error { return f.Watcher.Add(long(path)) }
 
-// Remove ends the watch of path.
+// Remove implements source.
 func (f perFolder) Remove(path string) error { return f.Watcher.Remove(long(path)) }
 
 func (f perFolder) pump(event func(fsnotify.Event), trouble func(error)) {

@@ -4,8 +4,7 @@
 
 package watch
 
-// long and short turn a path into what the system reads it from, and back: here it
-// is the same.
+// long and short convert a path to the form for the system and back. Here it is the same.
 func long(path string) string { return path }
 
 func short(path string) string { return path }

@@ -4,7 +4,7 @@ package watch
 
 import "strings"
 
-// short takes away what long puts before a path.
+// short removes the prefix that long adds.
 func short(path string) string {
 	if rest, is := strings.CutPrefix(path, `\\?\UNC\`); is {
 		return `\\` + rest

@@ -4,15 +4,15 @@ package watch
 
 import "io/fs"
 
-// Time is a point in time that holds whatever a file system can hold: seconds
-// since 1970 UTC, and nanoseconds.
+// Time is a point in time: seconds since 1970 UTC, and nanoseconds. It can hold each time
+// that a file system can.
 type Time struct {
 	Sec  int64
 	Nsec int32
 }
 
-// Stat is a file's version as the system tells it. On Windows Inode is the file
-// id, Dev the volume's serial number and Ctime the ChangeTime.
+// Stat is the version and the kind of a file. On Windows Inode is the file id, Dev the
+// serial number of the volume, and Ctime the ChangeTime.
 type Stat struct {
 	Size         int64 // bytes
 	Mtime, Ctime Time
@@ -26,14 +26,14 @@ func (s Stat) Same(o Stat) bool {
 	return s.Size == o.Size && s.Mtime == o.Mtime && s.Inode == o.Inode && s.Ctime == o.Ctime
 }
 
-// place is a directory's identity.
+// place identifies a directory, even if it is renamed.
 type place struct {
 	dev, inode uint64
 }
 
 func (s Stat) place() place { return place{s.Dev, s.Inode} }
 
-// Kind names what s is, in the words of Refusal and Skipped; empty for a regular
+// Kind returns the reason of Refusal and Skipped for this kind of file: "" for a regular
 // file.
 func (s Stat) Kind() string {
 	switch {

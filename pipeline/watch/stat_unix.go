@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lstat returns the Stat of path, of the link itself if it is one. The error is
-// an *fs.PathError.
+// Lstat returns the Stat of path. If it is a symbolic link, the Stat is of the link. The
+// error is an *fs.PathError.
 func Lstat(path string) (Stat, error) {
 	var st unix.Stat_t
 	for {
@@ -27,7 +27,7 @@ func Lstat(path string) (Stat, error) {
 	}
 }
 
-// follow is Lstat for a tree's own path, which may be a link.
+// follow is Lstat for the path of a tree: it follows a link.
 func follow(path string) (Stat, error) {
 	var st unix.Stat_t
 	for {

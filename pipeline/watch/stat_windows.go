@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Lstat returns the Stat of path, of the link itself if it is one. The error is
-// an *fs.PathError.
+// Lstat returns the Stat of path. If it is a symbolic link, the Stat is of the link. The
+// error is an *fs.PathError.
 func Lstat(path string) (Stat, error) {
 	return statPath(path, windows.FILE_FLAG_BACKUP_SEMANTICS|windows.FILE_FLAG_OPEN_REPARSE_POINT)
 }
 
-// follow is Lstat for a tree's own path, which may be a link.
+// follow is Lstat for the path of a tree: it follows a link.
 func follow(path string) (Stat, error) {
 	return statPath(path, windows.FILE_FLAG_BACKUP_SEMANTICS)
 }
@@ -57,8 +57,8 @@ func statPath(path string, flags uint32) (Stat, error) {
 	return st, nil
 }
 
-// listed is Lstat by what the folder says of path, for one that may not be opened at
-// all: it has no file id and no ChangeTime.
+// listed is Lstat for a file that cannot be opened at all. It reads the entry in the
+// folder, so Inode, Dev and Ctime are zero.
 func listed(path string) (Stat, error) {
 	name, err := windows.UTF16PtrFromString(long(path))
 	if err != nil {
@@ -69,8 +69,7 @@ func listed(path string) (Stat, error) {
 	if err != nil {
 		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	// It was only read.
-	_ = windows.FindClose(h)
+	_ = windows.FindClose(h) // it was only read: an error loses nothing
 	mode := fs.FileMode(0o666)
 	if found.FileAttributes&windows.FILE_ATTRIBUTE_DIRECTORY != 0 {
 		mode |= fs.ModeDir | 0o111
@@ -85,7 +84,7 @@ func listed(path string) (Stat, error) {
 	}, nil
 }
 
-// openHandle opens path as it lies.
+// openHandle opens path, whose names are taken literally: see long.
 func openHandle(path string, access, share, flags uint32) (windows.Handle, error) {
 	name, err := windows.UTF16PtrFromString(long(path))
 	if err != nil {
@@ -94,9 +93,10 @@ func openHandle(path string, access, share, flags uint32) (windows.Handle, error
 	return windows.CreateFile(name, access, share, nil, windows.OPEN_EXISTING, flags, 0)
 }
 
-// long puts the prefix before a clean absolute path that turns the system's own
-// reading of it off: its limit of 260 characters, the devices it sees in names like
-// NUL and CON.txt, and its cutting of dots and spaces at the end.
+// long adds the prefix \\?\ to a clean absolute path. With it the system takes the path
+// literally: it has no limit of 260 characters, sees no device in a name like NUL or
+// CON.txt, and does not cut dots and spaces at the end. Other paths are returned
+// unchanged.
 func long(path string) string {
 	switch {
 	case path != filepath.Clean(path) || strings.HasPrefix(path, `\\?\`) || strings.HasPrefix(path, `\\.\`):
@@ -109,7 +109,7 @@ func long(path string) string {
 	return path
 }
 
-// basicInfo is FILE_BASIC_INFO: times in 100 ns since 1601.
+// basicInfo is FILE_BASIC_INFO. Its times are in units of 100 ns since 1601.
 type basicInfo struct {
 	creation, access, write, change int64
 	attributes                      uint32
@@ -154,11 +154,11 @@ type attributeTag struct {
 	attributes, tag uint32
 }
 
-// surrogate is the bit of a reparse tag that says: it stands for another name, as
-// links and mount points do. Without it the content is the file's own.
+// surrogate is the bit of a reparse tag that is set if the file stands for another name,
+// as links and mount points do. If it is not set, the file has its own content.
 const surrogate = 0x20000000
 
-// reparseTag returns the tag of an open file that is a reparse point, else 0.
+// reparseTag returns the tag of an open file if it is a reparse point, and otherwise 0.
 func reparseTag(h windows.Handle) (uint32, error) {
 	var t attributeTag
 	err := windows.GetFileInformationByHandleEx(h, windows.FileAttributeTagInfo,
@@ -169,9 +169,10 @@ func reparseTag(h windows.Handle) (uint32, error) {
 	return t.tag, nil
 }
 
-// kindOf tells what a reparse tag makes of a file; 0 where it stays what it is.
+// kindOf returns the type bits of a file with this reparse tag, or 0 if the tag does not
+// change its type.
 func kindOf(tag uint32) fs.FileMode {
-	switch tag { // those of Unix files have no names in our libraries
+	switch tag { // the tags of Unix files have no names in our libraries
 	case 0x80000023: // AF_UNIX
 		return fs.ModeSocket
 	case 0x80000024: // LX_FIFO

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// special does the steps that only this system has.
+// special does a step that only this system has.
 func (s *script) special(step string, args []string) error {
 	switch step {
 	case "fifo":
 		return unix.Mkfifo(s.path(args[0]), 0o644)
 	case "socket":
 		return unix.Mknod(s.path(args[0]), unix.S_IFSOCK|0o644, 0)
-	case "tmpfile": // made without a name, then linked into place
+	case "tmpfile": // it is made without a name, and then linked to its name
 		path := s.path(args[0])
 		fd, err := unix.Open(filepath.Dir(path), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
 		if err != nil {
@@ -31,9 +31,10 @@ func (s *script) special(step string, args []string) error {
 	return fmt.Errorf("unknown step")
 }
 
-// silent tells why engine is silent of old folders; nil if it is not.
+// silent returns nil if engine reports events of folders that were made before it began,
+// and otherwise why it does not.
 func silent(string) error { return nil }
 
-// burst is how many files, four folders deep each, an engine takes at once; four
-// times as many are as many watches as most systems allow.
+// burst returns how many files, each four folders deep, a test makes at once. Four times
+// as many need about as many watches as most systems allow.
 func burst(string) int { return 5000 }

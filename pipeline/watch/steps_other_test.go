@@ -6,8 +6,8 @@ package watch
 
 import "errors"
 
-// special does the steps that only some systems have: none here, and a script
-// that needs one has an empty output block for this system.
+// special does none of the steps that only some systems have: a script that has one has an
+// empty output block for this system.
 func (s *script) special(step string, _ []string) error {
 	if step == "mkdir-long" {
 		return errors.New("this is not Windows")
@@ -15,9 +15,10 @@ func (s *script) special(step string, _ []string) error {
 	return nil
 }
 
-// silent tells why engine is silent of old folders; nil if it is not.
+// silent returns nil if engine reports events of folders that were made before it began,
+// and otherwise why it does not.
 func silent(string) error { return nil }
 
-// burst is how many files, four folders deep each, an engine takes at once; four
-// times as many are as many watches as most systems allow.
+// burst returns how many files, each four folders deep, a test makes at once. Four times
+// as many need about as many watches as most systems allow.
 func burst(string) int { return 5000 }

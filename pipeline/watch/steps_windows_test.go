@@ -8,11 +8,11 @@ import (
 	"os"
 )
 
-// special does the steps that only this system has, and none of those that it has
-// not: a script with such a one has an output block for this system.
+// special does a step that only this system has. A step that this system does not have is
+// left out: a script with such a step has an output block for this system.
 func (s *script) special(step string, args []string) error {
 	switch step {
-	case "write-long": // a name that the system would change without the prefix
+	case "write-long": // without its prefix the system would change the name
 		return put(long(s.path(args[0])), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, args[1])
 	case "mkdir-long":
 		return os.Mkdir(long(s.path(args[0])), 0o755)
@@ -22,7 +22,8 @@ func (s *script) special(step string, args []string) error {
 	return fmt.Errorf("unknown step")
 }
 
-// silent tells why engine is silent of old folders; nil if it is not.
+// silent returns nil if engine reports events of folders that were made before it began,
+// and otherwise why it does not.
 func silent(engine string) error {
 	if engine != "windows" {
 		return nil
@@ -30,6 +31,6 @@ func silent(engine string) error {
 	return selfTest(context.Background(), "")
 }
 
-// burst is how many files, four folders deep each, an engine takes at once. Wine
-// takes 10 ms for each folder; and it can have 20,000 of them open in all.
+// burst returns how many files, each four folders deep, a test makes at once. Wine takes
+// 10 ms for each folder, and can have 20,000 folders open.
 func burst(string) int { return 100 }

@@ -73,7 +73,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// Where openat2 is missing the path is walked; it must refuse the same.
+// stepBelow, which is used if openat2 is missing, must refuse the same paths as openat2.
 func TestStepBelow(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "d", "f"), "x")
@@ -101,8 +101,8 @@ func TestStepBelow(t *testing.T) {
 	}
 }
 
-// A path longer than the system takes in one call is found by a sweep, settles
-// and opens.
+// A file whose path is longer than the system takes in one call is found by a sweep,
+// settles, and can be opened.
 func TestPathBeyondTheLimit(t *testing.T) {
 	dir := t.TempDir()
 	name := strings.Repeat("d", 250)
@@ -151,7 +151,7 @@ func TestLeaseOfAnother(t *testing.T) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		t.Fatalf("take a lease: %v", err)
 	}
-	// Open breaks the lease: this process gets SIGIO, and must live on.
+	// Open breaks the lease: this process gets SIGIO, and must not die of it.
 	if _, _, err := Open(dir, "f"); !errors.Is(err, ErrBusy) {
 		t.Errorf("Open of a leased file: %v, want ErrBusy", err)
 	}
@@ -196,7 +196,8 @@ func TestWriterIsSeen(t *testing.T) {
 	}
 }
 
-// The kernel's queue overflows while the reader is held up.
+// The kernel's queue overflows while the reader is held up: the tree is swept, and then
+// no watch is wrong.
 func TestOverflow(t *testing.T) {
 	tree, r := one(t)
 	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
@@ -222,12 +223,12 @@ func TestOverflow(t *testing.T) {
 	eventually(t, "the watches", func() bool { return r.w.State()[0].Directories == 3 })
 	r.w.trees[0].watches.mu.Lock()
 	for i := range limit + buffered + 10_000 {
-		// Two files in turn: the kernel merges events that are alike.
+		// Write two files in turn, because the kernel merges events that are alike.
 		if _, err := files[i%2].WriteString("x"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// What happens now is lost: a renamed directory, its name used again.
+	// These events are lost: a directory is renamed, and its name is used again.
 	must := func(err error) {
 		if err != nil {
 			t.Error(err)
@@ -255,8 +256,7 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// A file that is written and closed comes out soon: the median is far below a
-// settle time.
+// A file comes out soon after its close: the median is far below Settle.
 func TestLatency(t *testing.T) {
 	tree, r := one(t)
 	const n = 200

@@ -4,6 +4,6 @@
 
 package watch
 
-// takenAway reports whether err is how the system says that another anti-virus is at it:
-// here none has a word for it, a refusal looks like any other.
+// takenAway returns false: this system has no error of its own for a file that another
+// anti-virus took.
 func takenAway(error) bool { return false }

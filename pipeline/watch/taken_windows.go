@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// takenAway reports whether err is how the system says that another anti-virus is at it.
+// takenAway reports whether err is the system's error for a file that another anti-virus
+// took.
 func takenAway(err error) bool {
 	return errors.Is(err, windows.ERROR_VIRUS_INFECTED) || errors.Is(err, windows.ERROR_VIRUS_DELETED)
 }

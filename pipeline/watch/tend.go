@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	// every is how often a tree's own path is looked at.
+	// every is how often the tender looks at the path of its tree.
 	every = time.Second
-	// retry is how often a scope that is not watched is to be swept.
+	// retry is how often a doubt is raised for a scope that is not watched.
 	retry = time.Minute
 )
 
-// tender keeps one tree armed. Its goroutine alone has it, so nothing here is locked.
+// tender keeps one tree armed. Only its goroutine has it, so its own fields need no lock.
 type tender struct {
 	*tree
 	readers sync.WaitGroup // one goroutine for each source
 	mounts  *mounts
-	unsure  int       // how often to look for lost watches yet
+	unsure  int       // how many more times to look for lost watches
 	brief   int       // how many sources in a row went deaf soon
-	pause   time.Time // no new source is made before
+	pause   time.Time // no new source is made before this time
 }
 
 // run keeps the tree armed until ctx ends.
@@ -54,7 +54,8 @@ func (t *tender) run(ctx context.Context) {
 	}
 }
 
-// inspect arms, disarms or re-arms the tree, whatever its path asks for.
+// inspect looks at the path of the tree. It disarms the tree if the path is gone, leads to
+// another directory, or the source failed. It arms the tree if it is there and not armed.
 func (t *tender) inspect(ctx context.Context) {
 	st, err := follow(t.Path)
 	if err == nil && !st.Mode.IsDir() {
@@ -81,8 +82,9 @@ func (t *tender) inspect(ctx context.Context) {
 	}
 }
 
-// rest puts off the next source after one that went deaf soon, but for the first
-// in a row: each costs a sweep of the whole tree.
+// rest puts off the next source if the last one went deaf soon, because each costs a sweep
+// of the whole tree: not after the first such source in a row, and then for 2 s, 4 s and
+// so on, up to retry.
 func (t *tender) rest(deafAt, since time.Time) {
 	if deafAt.IsZero() || deafAt.Sub(since) > retry {
 		t.brief, t.pause = 0, time.Time{}
@@ -95,11 +97,12 @@ func (t *tender) rest(deafAt, since time.Time) {
 	t.brief++
 }
 
-// arm watches the root and asks for a sweep, which sets the other watches.
+// arm makes a source, watches the root, and raises a doubt: its sweep sets the other
+// watches.
 func (t *tender) arm(ctx context.Context, st Stat) {
 	source, err := t.open(ctx, st)
 	if vanished(err) || errors.Is(err, errMoved) {
-		return // between the look and the open; the next look tells
+		return // the root changed since we looked: the next inspect sees it
 	}
 	if err != nil {
 		t.unarmed(err)
@@ -123,7 +126,7 @@ func (t *tender) arm(ctx context.Context, st Stat) {
 	}
 }
 
-// unarmed says that the system gives no further source.
+// unarmed notes and logs that the system gives no source.
 func (t *tender) unarmed(err error) {
 	first := t.watches.refused(err)
 	if t.said.begins(&t.said.full) {

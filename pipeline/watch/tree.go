@@ -12,17 +12,17 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// buffered is how many events wait between the kernel's queue and our memory.
+// buffered is how many events fsnotify keeps between the kernel's queue and us.
 const buffered = 4096
 
 // tree is a Tree at work. Each part of it has its own lock, and none is held while
-// another part is asked.
+// another part is called.
 type tree struct {
 	ground
 	w       *Watcher
-	watches *watches      // what is armed
-	looks   *looks        // directories that have to be looked at
-	said    notices       // what the log was told
+	watches *watches
+	looks   *looks
+	said    notices
 	check   chan struct{} // wakes the tender before its time
 	lost    atomic.Uint64 // how often events were lost
 }
@@ -36,7 +36,7 @@ func newTree(w *Watcher, at int, t Tree) *tree {
 	return n
 }
 
-// touch makes path a candidate; if too many wait, a sweep will find it.
+// touch makes path a candidate. If there are too many, it raises a doubt.
 func (t *tree) touch(path string) { t.take(path, t.w.settle.touch) }
 
 func (t *tree) take(path string, settle func(*tree, string) bool) {
@@ -51,7 +51,7 @@ func (t *tree) take(path string, settle func(*tree, string) bool) {
 	}
 }
 
-// missed notes that events were lost, and asks for a sweep.
+// missed notes that events were lost, and raises a doubt.
 func (t *tree) missed() {
 	t.lost.Add(1)
 	if t.w.config.Lost != nil {
@@ -64,13 +64,13 @@ func (t *tree) doubt(under, why string) {
 	t.w.doubts.raise(Doubt{Tree: t.at, Under: under, Why: why})
 }
 
-// leave has a warning logged by the tender: the reader's goroutine must not wait.
+// leave lets the tender log a warning: the goroutine that reads events must not wait.
 func (t *tree) leave(warn func()) {
 	t.said.leave(warn)
 	nudge(t.check)
 }
 
-// doubtUnwatched asks for a sweep of what no event will come from.
+// doubtUnwatched raises a doubt if directories have no watch, so no event comes from them.
 func (t *tree) doubtUnwatched() {
 	switch unwatched, limit := t.watches.lacking(); {
 	case limit:
@@ -80,7 +80,9 @@ func (t *tree) doubtUnwatched() {
 	}
 }
 
-// event notes a hint.
+// event takes an event of source: it makes the path a candidate, or queues a look at a
+// directory. It drops events of a source that is not current, events that change nothing
+// for a known directory, and removals of paths that are not candidates. It never waits.
 func (t *tree) event(source source, e fsnotify.Event) {
 	if t.elsewhere(e.Name) {
 		return
@@ -105,9 +107,9 @@ func (t *tree) event(source source, e fsnotify.Event) {
 	}
 }
 
-// elsewhere reports whether path lies below another tree in this one, or below a folder
-// that is excluded with all in it: an engine that tells of all below the tree tells
-// of these, too.
+// elsewhere reports whether path lies below another tree that is in this one, or below a
+// folder that is excluded with all in it: an engine that reports all below the tree
+// reports these too.
 func (t *tree) elsewhere(path string) bool {
 	for _, other := range t.w.trees {
 		if len(other.Path) > len(t.Path) && len(path) > len(other.Path) && Within(other.Path, path) {
@@ -125,7 +127,8 @@ func (t *tree) elsewhere(path string) bool {
 	return false
 }
 
-// trouble notes an error of the source. After any of them no watch is trusted.
+// trouble takes an error of source: it raises a doubt, and no watch is trusted after it.
+// It never waits.
 func (t *tree) trouble(source source, err error) {
 	if !t.watches.distrust(source, errors.Is(err, errDeaf)) {
 		return
@@ -153,16 +156,16 @@ func (t *tree) state() TreeState {
 	return s
 }
 
-// examine asks for a look at path: a directory that came, went or was replaced.
-// at is when the event for it was read. It never waits.
+// examine queues a look at path: a directory that came, went or was replaced. at is when
+// its event was read. If the queue is full, examine raises a doubt. It never waits.
 func (t *tree) examine(path string, at time.Duration) {
 	if !t.looks.ask(path, at) {
 		t.missed()
 	}
 }
 
-// rearm makes the watches at and below path fit what is there now, and makes
-// candidates of the files in it.
+// rearm sets the watches at and below path for the directories that are there now, removes
+// those of directories that are gone, and makes the files candidates.
 func (t *tree) rearm(ctx context.Context, path string, at time.Duration) {
 	if root, other := t.w.root(path); other && root != t.at {
 		return
@@ -182,7 +185,7 @@ func (t *tree) rearm(ctx context.Context, path string, at time.Duration) {
 		t.watches.forget(path)
 		return
 	}
-	// A watch set after the event was read is on what the event told of.
+	// A watch that was set after the event was read is on the new directory already.
 	if t.watches.fresh(path, st.place(), at) || t.globs.barren(t.below(path)) {
 		return
 	}
@@ -201,8 +204,8 @@ func (t *tree) rearm(ctx context.Context, path string, at time.Duration) {
 	}
 }
 
-// report says when directories begin or cease to be unwatched, and when a sweep
-// of the whole tree has made good what was lost.
+// report logs when the first directory is unwatched and when none is any more. whole says
+// that a sweep of the whole tree succeeded: then report logs the end of lost events.
 func (t *tree) report(whole bool) {
 	watched, unwatched, limit := t.watches.count()
 	switch {

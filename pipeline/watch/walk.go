@@ -12,20 +12,20 @@ import (
 	"path/filepath"
 )
 
-// chunk is how many entries of a folder are told at once.
+// chunk is how many entries of a folder one call of visit gets at most.
 const chunk = 4096
 
-// maxPath is the longest path of a folder, in bytes, that is entered. A path costs
-// memory and time wherever it goes, and folders can be nested without end; what
-// Windows can hold at all fits.
+// maxPath is the length, in bytes, of the longest path of a folder that is entered.
+// Folders can be nested without end, and a path costs memory and time at each step. All
+// paths that Windows can have are shorter.
 const maxPath = 32 << 10
 
-// ErrTooLong is in the Err of a Folder that was not entered, for its path is
-// longer than 32 KiB.
+// ErrTooLong is in the Err of a Folder that was not entered, because its path is longer
+// than 32 KiB.
 var ErrTooLong = errors.New("its path is longer than 32 KiB")
 
-// Entry is one name in a folder that is not a directory. Anything but a regular
-// file is there too: Stat.Mode tells.
+// Entry is one name in a folder that is not a directory. It is not always a regular file:
+// see Stat.Kind.
 type Entry struct {
 	Name string
 	Stat Stat
@@ -35,22 +35,22 @@ type Entry struct {
 type Folder struct {
 	Path    string
 	Entries []Entry // valid until visit returns
-	Last    bool    // no further chunk of this folder comes
-	Err     error   // on Last: why the folder was not listed to the end
-	Dev     uint64  // the device it lies on
+	Last    bool    // no further call for this folder comes
+	Err     error   // with Last: why the folder was not listed to the end; nil: it was
+	Dev     uint64  // the device on which it lies
 }
 
-// Sweep walks under, which is a tree's Path or a directory below, and calls visit
-// for each directory, parents first. Each is watched before it is listed.
-// Symbolic links are not followed; entries are reported whether they are excluded
-// or not, but a directory that an exclude of the form P/** covers is left out, and
-// so is one that is another tree's Path. It holds no more than the names of the
-// directories still to come in the folders it is in.
+// Sweep walks under, which is a tree's Path or a directory below it, and calls visit for
+// each directory, parents first. It watches each directory before it lists it. It does
+// not follow symbolic links. It reports excluded entries too. It leaves out directories
+// that an exclude of the form P/** covers, and those that are the Path of another tree.
+// In memory it has only the names of the directories that are still to come, of the
+// folders on the way down.
 //
-// The error is visit's, ctx's, or says that under is not in the tree; after it
-// the scope is still in doubt, sweep it again. A folder
-// that could not be read is told in Folder.Err and does not end the walk; if it is
-// gone, Err is fs.ErrNotExist, and if its path is too long, ErrTooLong.
+// The error is visit's, ctx's, or says that under is not in the tree. After an error the
+// scope must be swept again. A folder that could not be read does not end the walk: it
+// has Folder.Err. That is fs.ErrNotExist if the folder is gone, and ErrTooLong if its
+// path is too long.
 func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(Folder) error) error {
 	if tree < 0 || tree >= len(w.trees) || !Within(w.trees[tree].Path, under) {
 		return fmt.Errorf("sweep %q: it is not in the tree", under)
@@ -58,7 +58,7 @@ func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(
 	return w.trees[tree].sweep(ctx, under, visit)
 }
 
-// Walk is Sweep without a Watcher: it sets no watches.
+// Walk is Sweep without a Watcher: it sets no watches, and knows of no other tree.
 func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) error {
 	if !Within(t.Path, under) {
 		return fmt.Errorf("walk %q: it is not in the tree", under)
@@ -97,7 +97,7 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 	return err
 }
 
-// unread notes a folder that could not be listed.
+// unread notes that a folder could not be listed; if it is gone, unread forgets it.
 func (t *tree) unread(f Folder) {
 	if vanished(f.Err) || linked(f.Err) {
 		if f.Path != t.Path {
@@ -110,16 +110,16 @@ func (t *tree) unread(f Folder) {
 	}
 }
 
-// walker is what walk does on its way.
+// walker holds the functions that walk calls.
 type walker struct {
-	watch func(path string, at place) bool // before a folder is listed; false: path leads elsewhere
-	skip  func(path, rel string) bool      // leave a directory out
+	watch func(path string, at place) bool // called before a folder is listed; false: path leads to another place now
+	skip  func(path, rel string) bool      // reports whether to leave a directory out
 	visit func(Folder) error
 }
 
-// level is a folder on the way down: the directories in it still to come. Its
-// path is the first size bytes of the way: a path for each level would be
-// gigabytes in a tree that is deep enough.
+// level is a folder on the way down, with the names of the directories in it that are
+// still to come. Its path is the first size bytes of the way, because a path for each
+// level would take gigabytes in a tree that is deep enough.
 type level struct {
 	size  int
 	names []string
@@ -157,8 +157,8 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 	return nil
 }
 
-// list tells one folder and returns the names of its directories. Its error is
-// visit's or ctx's.
+// list calls visit for one folder, once for each chunk, and returns the names of its
+// directories. Its error is visit's or ctx's.
 func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 	path := join(root, rel)
 	var f *os.File
@@ -172,7 +172,7 @@ func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 	}
 	defer f.Close()
 	var names []string
-	var bad error // an entry that could not be looked at; the others still are
+	var bad error // the error of an entry that has no Stat; the others are still listed
 	entries := make([]Entry, 0, 64)
 	for {
 		found, more := f.ReadDir(chunk)
@@ -214,7 +214,8 @@ func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 	}
 }
 
-// enter opens a folder, then has it watched; only after that it is listed.
+// enter opens a folder, and then watches it, so that the caller lists it last. If the path
+// leads to another place each time, it gives up after four tries with errMoved.
 func enter(root, rel, path string, w walker) (*os.File, uint64, error) {
 	for try := 0; ; try++ {
 		f, err := openFolder(root, rel)
@@ -236,7 +237,7 @@ func enter(root, rel, path string, w walker) (*os.File, uint64, error) {
 	}
 }
 
-// join is filepath.Join for parts that are clean.
+// join is filepath.Join for clean parts.
 func join(dir, name string) string {
 	switch {
 	case name == "." || name == "":
@@ -247,7 +248,7 @@ func join(dir, name string) string {
 	return dir + string(filepath.Separator) + name
 }
 
-// inside is join for a path below the tree.
+// inside is join for paths relative to the tree.
 func inside(dir, name string) string {
 	if dir == "" || dir == "." {
 		return name

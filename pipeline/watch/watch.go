@@ -1,47 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package watch turns a tree of directories into a stream of calm paths: each
-// regular file below a tree is told soon after its last writer closed it, and
-// whatever the system's events may have missed is told as a doubt, a scope that
-// has to be swept.
+// Package watch turns a tree of directories into a stream of calm paths. It sends each
+// regular file below a tree soon after its last writer closed it. If the system's events
+// may have missed files, it sends a doubt: a scope that must be swept.
 //
-// The promise: a file that settles in a tree is sent on Calm, or a Doubt whose
-// scope holds it is sent on Doubts. Nothing is dropped in silence.
+// The promise: a file that settles in a tree is sent on Calm, or a Doubt whose scope has
+// the file is sent on Doubts. Nothing is dropped in silence.
 //
-// How it is kept, in invariants:
+// The invariants that keep it:
 //
-//  1. A directory is watched first and listed second, always. A file made before
-//     the watch is in the list, one made after it is an event.
-//  2. An event is a hint that a path has to be looked at. What is done depends on
-//     what lies there now, so a late, doubled or reordered event does no harm.
-//  3. The goroutine that reads events never waits for a disk, a log or a receiver.
-//     It puts paths into memory; if a million wait there, the rest is a Doubt.
-//  4. Before a directory is watched under a path, every watch below its former
-//     path is removed: the system ties a watch to the directory, not to the name.
-//  5. After events were lost no watch is trusted. Each one is set again when a
-//     Sweep comes past it.
-//  6. A file is calm when nobody has it open for writing, where the system can be
-//     asked, and when it has been quiet for Settle where it cannot.
-//  7. No symbolic link below a tree is followed, and nothing but a regular file is
-//     opened.
+//  1. A directory is always watched first and listed second. A file that was made before
+//     the watch is in the list; a file that was made after it raises an event.
+//  2. An event is a hint to look at a path. What is done then depends on what lies there
+//     now, so an event that is late, doubled or out of order does no harm.
+//  3. The goroutine that reads events never waits for a disk, a log or a receiver. It
+//     puts paths into memory. If a million wait there, further ones become a Doubt.
+//  4. Before a directory is watched under a new path, all watches at and below its former
+//     path are removed: the system ties a watch to the directory, not to the name.
+//  5. After events were lost no watch is trusted. The next Sweep of a directory sets its
+//     watch again.
+//  6. If the system can tell, a file is calm when no program has it open for writing. If
+//     it cannot, a file is calm when it has been quiet for Settle.
+//  7. No symbolic link below a tree is followed, and only regular files are opened.
 //
 // A path belongs to the deepest tree that holds it. Paths are raw bytes.
 //
-// The goroutines, all of which Run starts and waits for, and what each owns:
+// Run starts these goroutines and waits for them:
 //
-//   - The tender of a tree (tend.go) makes and closes the tree's source, looks each
-//     second whether the root is still the one that it armed, and logs what others
-//     left for it. Its own state has no lock.
-//   - The reader of a source, started by the tender, hands events and errors to its
-//     tree (tree.go). It takes only locks that nobody holds over a call to the system.
+//   - The tender of a tree (tend.go) makes and closes the tree's source. Each second it
+//     checks that the root is still the directory that it armed. It logs the warnings that
+//     others left for it. Its own state needs no lock.
+//   - The reader of a source is started by the tender. It gives events and errors to its
+//     tree (tree.go). It takes only locks that are never held during a call to the system.
 //   - The looker of a tree works off its looks: directories that came, went or were
 //     replaced.
-//   - The settler (settle.go) has one goroutine that waits for what is due, four that
-//     ask, and one that sends on Calm.
+//   - The settler (settle.go) has one goroutine that waits for due candidates, four that
+//     ask about them, and one that sends on Calm.
 //   - One goroutine sends on Doubts (doubts.go).
 //
-// A sweep runs in its caller's goroutine. So three may want to set or give back
-// watches at once: tender, looker and sweep. They take watches.arming in turn.
+// A sweep runs in the goroutine of its caller. So three goroutines may want to set or
+// remove watches at once: tender, looker and sweep. They take watches.arming in turn.
 package watch
 
 import (
@@ -58,71 +56,70 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// ErrEngine means that a tree asks for an engine that is not to be had here.
+// ErrEngine means that a tree asks for an engine that this system does not have.
 var ErrEngine = errors.New("engine is not to be had here")
 
-// most is how many paths may wait to settle, and how many directories to be
-// looked at, before more of them become a Doubt. It bounds memory to a few
-// hundred megabytes in the worst hour.
+// most is how many paths may wait to settle, and how many directories may wait for a
+// look. Further ones become a Doubt. It bounds memory to a few hundred megabytes.
 const most = 1_000_000
 
-// Tree is one watched directory and all below it.
+// Tree is the configuration of one watched directory and all below it.
 type Tree struct {
 	Name, Path       string        // Path is absolute and clean
 	Include, Exclude []string      // doublestar globs below Path, separated by slashes; no Include means all
-	Settle           time.Duration // quiet for this long where the system cannot be asked; above 0
-	SettleLimit      time.Duration // a file that never settles is told after this time; above 0
+	Settle           time.Duration // if the system cannot tell, a file settles after this time of quiet; above 0
+	SettleLimit      time.Duration // a file that does not settle is sent after this time; above 0
 	Engine           string        // auto, fsnotify, windows or sweep; see Engines
 }
 
-// Config is what New needs. The hooks may be nil; they are called from several
-// goroutines and must not block.
+// Config is the configuration of a Watcher. The functions may be nil. Several goroutines
+// call them; they must not block.
 type Config struct {
 	Trees   []Tree
-	Scratch string                              // a folder of our own, in no tree, for the self-test of an engine; "": a temporary one
+	Scratch string                              // our own folder, in no tree, for the self-test of an engine; "": a temporary one
 	Log     *slog.Logger                        // nil: nothing is logged
-	Lost    func(tree int)                      // each time that events were lost
-	Skipped func(tree int, path, reason string) // symlink, fifo, socket, device or excluded
-	Nap     func(time.Duration)                 // sleeps for less than a millisecond; nil: by the system's clock, finer than the runtime's
+	Lost    func(tree int)                      // called each time that events were lost
+	Skipped func(tree int, path, reason string) // called for a path that is not sent; reason is its Kind, excluded or path_too_long
+	Nap     func(time.Duration)                 // sleeps for less than a millisecond; nil: finer than time.Sleep can
 }
 
 // Calm is one settled path.
 type Calm struct {
-	Tree int
+	Tree int       // its index in Config.Trees
 	Path string    // absolute, below the tree's Path
 	Stat Stat      // the version that was calm
-	Via  string    // event, or limit when SettleLimit passed with a writer still at it
+	Via  string    // event, or limit if it had not settled after SettleLimit
 	At   time.Time // when it settled
 }
 
 // Why a Doubt was raised.
 const (
 	WhyStart = "start" // the tree is watched for the first time
-	WhyLost  = "lost"  // the system or a full memory dropped events
-	WhyArmed = "armed" // the tree came back
-	WhyLimit = "limit" // directories are not watched; raised each minute while so
-	WhyError = "error" // a directory could not be read; raised each minute while so
-	WhyAsked = "asked" // an operator wants it
+	WhyLost  = "lost"  // events were dropped, by the system or because too many paths wait
+	WhyArmed = "armed" // the tree is watched again, or file systems were mounted in it
+	WhyLimit = "limit" // directories are not watched; raised each minute until they are
+	WhyError = "error" // a directory could not be read; raised each minute until it can
+	WhyAsked = "asked" // somebody called Ask
 )
 
-// Doubt is a scope that has to be swept.
+// Doubt is a scope that must be swept.
 type Doubt struct {
-	Tree  int
+	Tree  int    // its index in Config.Trees
 	Under string // absolute: the tree's Path or a directory below
 	Why   string
 }
 
-// TreeState is what a tree looks like now.
+// TreeState is the state of a tree now.
 type TreeState struct {
 	Name, Path, Engine string
-	Armed              bool // the tree is there and, unless its engine is sweep, watched
-	Directories        int  // watched
-	Unwatched          int  // known, but not watched or not readable; swept each minute
-	Lost               uint64
-	Limit              string // what to do about a limit that was reached; empty if none was
+	Armed              bool   // the tree is there and, unless its engine is sweep, watched
+	Directories        int    // how many are watched
+	Unwatched          int    // how many are not watched or cannot be read; then the tree is swept each minute
+	Lost               uint64 // how often events were lost
+	Limit              string // what to do about a limit that was reached; "" if none was
 }
 
-// Watcher watches trees. The zero value is of no use, take New.
+// Watcher watches trees. Use New to make one.
 type Watcher struct {
 	log    *slog.Logger
 	trees  []*tree
@@ -134,8 +131,8 @@ type Watcher struct {
 	best   string // the engine that auto takes, once chosen
 }
 
-// New checks c and returns a Watcher at rest. The error is ErrEngine for an
-// engine that is not built, else it says what is wrong with which tree.
+// New checks c and returns a Watcher that does not run yet. The error names the tree and
+// what is wrong with it. It is ErrEngine if this system does not have the engine.
 func New(c Config) (*Watcher, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -154,6 +151,7 @@ func New(c Config) (*Watcher, error) {
 	return w, nil
 }
 
+// check replaces auto by an engine, or says what is wrong with t.
 func check(t *Tree) error {
 	if !filepath.IsAbs(t.Path) || filepath.Clean(t.Path) != t.Path {
 		return errors.New("path is not absolute and clean; write it from the root, without dots as elements")
@@ -175,9 +173,8 @@ func check(t *Tree) error {
 	return nil
 }
 
-// Run watches until ctx ends and returns nil then, when everything it started
-// has stopped. A tree that is missing or cannot be watched is not an error: it is
-// waited for. Run is called once.
+// Run watches until ctx ends. It returns nil when all its goroutines have ended. A tree
+// that is missing or cannot be watched is not an error: Run waits for it. Call Run once.
 func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(func() { w.settle.run(ctx) })
@@ -190,35 +187,36 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Calm is where settled paths come out. It is never closed. A receiver that
-// falls behind holds up nothing but itself: what waits is kept once for each path.
+// Calm returns the channel of settled paths. It is never closed. If the receiver is slow,
+// each path waits once, in its newest version, and nothing else is held up. The receiver
+// must call Done or Again for each path.
 func (w *Watcher) Calm() <-chan Calm { return w.settle.out }
 
-// Doubts is where scopes to be swept come out. It is never closed. While one
-// waits, another for the same scope is merged into it.
+// Doubts returns the channel of scopes that must be swept. It is never closed. While a
+// doubt waits, another one for the same scope is dropped.
 func (w *Watcher) Doubts() <-chan Doubt { return w.doubts.out }
 
-// Ask raises a Doubt for a scope, as an operator would. It never blocks.
+// Ask raises a Doubt for a scope. It never blocks.
 func (w *Watcher) Ask(tree int, under string) {
 	w.doubts.raise(Doubt{Tree: tree, Under: under, Why: WhyAsked})
 }
 
-// Again hands a path back to settle, for it changed while it was read. It is
-// safe from any goroutine and never blocks. A path outside every tree is ignored.
+// Again sends a path back to settle, because it changed while it was read. Any goroutine
+// may call it. It never blocks. A path outside every tree is ignored.
 func (w *Watcher) Again(path string) {
 	if t := w.owner(path); t != nil {
 		t.take(path, t.w.settle.again)
 	}
 }
 
-// Settling reports whether path waits to settle, or was settled and is not yet Done.
+// Settling reports whether path waits to settle, or has settled and is not Done yet.
 func (w *Watcher) Settling(path string) bool { return w.settle.has(path) }
 
-// Done tells that the receiver of a Calm has indexed or dropped path. If path
-// was touched since, it goes on settling.
+// Done says that the receiver of a Calm has indexed or dropped path. If an event came for
+// path since, it still settles again.
 func (w *Watcher) Done(path string) { w.settle.done(path) }
 
-// Excluded reports whether the tree's include and exclude leave the file path out.
+// Excluded reports whether the include and exclude of a tree leave out the file path.
 func (w *Watcher) Excluded(tree int, path string) bool {
 	return w.trees[tree].globs.excluded(w.trees[tree].below(path))
 }
@@ -232,7 +230,8 @@ func (w *Watcher) State() []TreeState {
 	return all
 }
 
-// root returns the tree whose Path path is.
+// root returns the index of the tree whose Path is path. It returns false if there is
+// none.
 func (w *Watcher) root(path string) (int, bool) {
 	for _, t := range w.trees {
 		if len(path) == len(t.Path) && Within(t.Path, path) {
@@ -242,7 +241,7 @@ func (w *Watcher) root(path string) (int, bool) {
 	return 0, false
 }
 
-// owner returns the deepest tree that holds path, nil if none does.
+// owner returns the deepest tree that holds path, or nil if none does.
 func (w *Watcher) owner(path string) *tree {
 	var best *tree
 	for _, t := range w.trees {

@@ -70,7 +70,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// The burst that a naive watcher loses 97 % of: no sweep may be needed.
+// Of a burst of files in new folders a simple watcher misses 97 %. Here none may be missed,
+// without a sweep.
 func TestBurstMissesNothing(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
@@ -83,7 +84,7 @@ func TestBurstMissesNothing(t *testing.T) {
 	}
 }
 
-// engines are those that get events.
+// engines returns the engines of this system that get events.
 func engines() []string {
 	here, _, _ := Engines()
 	return slices.DeleteFunc(here, func(e string) bool { return e == "auto" || e == "sweep" })
@@ -168,7 +169,7 @@ func TestSettlingUntilDone(t *testing.T) {
 	if c := <-w.Calm(); c.Path != path || c.Via != "event" {
 		t.Errorf("calm %+v", c)
 	}
-	// An event of the writing may come late and let it settle again.
+	// An event of the write may come late: then the file settles again.
 	eventually(t, "done", func() bool {
 		select {
 		case <-w.Calm():

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// folders is the set of directories of a tree that are watched, or should be. It
-// is linked as a tree, so that what lies below a path is found without looking at
-// the rest.
+// folders is the set of directories of a tree that are watched, or should be. It is linked
+// as a tree, so that the directories below a path are found without a search through all.
+// watches.mu guards it.
 type folders struct {
 	root      string
 	byPath    map[string]*entry
@@ -19,17 +19,17 @@ type folders struct {
 	unwatched int
 }
 
-// entry is one directory. One that is only there to hold its children together
-// is neither watched nor failed.
+// entry is one directory. If it is neither watched nor failed, it is there only because of
+// its children.
 type entry struct {
 	path              string
 	parent            *entry
 	first, next, prev *entry // children, and neighbours below the same parent
 	place             place
 	age               uint64        // the tree's age when the watch was set
-	added             time.Duration // before the watch was set
+	added             time.Duration // a time just before the watch was set
 	watched           bool
-	failed            error // why it is not watched, or could not be listed
+	failed            error // why it is not watched or could not be listed; nil: it is watched
 }
 
 func newFolders(root string) *folders {
@@ -38,8 +38,8 @@ func newFolders(root string) *folders {
 
 func (f *folders) get(path string) *entry { return f.byPath[path] }
 
-// at returns the directory that is known to be at p, nil if none is or if the
-// file system does not number its files.
+// at returns the watched directory with place p, or nil if there is none or the file
+// system does not number its files.
 func (f *folders) at(p place) *entry {
 	if p.inode == 0 {
 		return nil
@@ -47,7 +47,8 @@ func (f *folders) at(p place) *entry {
 	return f.byPlace[p]
 }
 
-// put notes path, with its parents up to the root.
+// put returns the entry of path. If there is none it makes one, and those of its parents
+// up to the root.
 func (f *folders) put(path string) *entry {
 	if e := f.byPath[path]; e != nil {
 		return e
@@ -65,7 +66,7 @@ func (f *folders) put(path string) *entry {
 	return e
 }
 
-// set notes what became of e's watch.
+// set notes that the watch of e was set at p, or why it could not be (failed).
 func (f *folders) set(e *entry, p place, age uint64, added time.Duration, failed error) {
 	f.count(e, -1)
 	f.unplace(e)
@@ -98,7 +99,7 @@ func (f *folders) unplace(e *entry) {
 	}
 }
 
-// drop forgets e and all below and returns their paths, the deepest first.
+// drop removes e and all entries below it, and returns their paths, the deepest first.
 func (f *folders) drop(e *entry) []string { return f.dropInto(nil, e) }
 
 func (f *folders) dropInto(paths []string, e *entry) []string {
@@ -120,7 +121,7 @@ func (f *folders) dropInto(paths []string, e *entry) []string {
 	return append(paths, e.path)
 }
 
-// older returns the directories whose watch was set before age.
+// older returns the directories, except the root, whose watch was set before age.
 func (f *folders) older(age uint64) []string {
 	var paths []string
 	for path, e := range f.byPath {

@@ -6,6 +6,6 @@ package watch
 
 import "os"
 
-// Writing reports whether somebody has f open for writing now. Here the system can
-// be asked only by an open that would make the writer's own next one fail.
+// Writing returns false: here the system could tell only by an open that would make the
+// next open of a writer fail.
 func Writing(*os.File) bool { return false }
