@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command certpush sees to it that a file dropped in a watched tree reaches the
-// scanner: soon, once, and never lost.
+// Command certpush hands each file that is dropped in a watched tree to the scanner:
+// soon, once, and never lost.
 //
-// This file is the command line, its verbs and flags, and nothing else.
+// This package is the command line, its verbs and flags, and nothing else.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/certpush/certpush/service"
 )
 
-// version is set by the linker in a release: -X main.version=1.2.3.
+// version is set by the linker of a release: -X main.version=1.2.3.
 var version string
 
 func main() {
@@ -35,8 +35,8 @@ func main() {
 	os.Exit(service.Code(err))
 }
 
-// execute runs one command line. What goes wrong before a verb's work begins is
-// a mistake in its use.
+// execute runs one command line. An error before the verb's work begins is a mistake on
+// the command line: it is a usage error, with advice.
 func execute(args []string) error {
 	begun := false
 	root := rootCommand()
@@ -53,8 +53,8 @@ func execute(args []string) error {
 	return service.Usage(advised(at, args, err))
 }
 
-// named refuses flags that name nothing, as where a script's variable is not set:
-// they would do without what was asked for.
+// named refuses flags with an empty value, as when a variable of a script is not set:
+// they would be ignored.
 func named(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.String() == "" {
@@ -64,8 +64,8 @@ func named(cmd *cobra.Command) (err error) {
 	return err
 }
 
-// advised adds to a mistake on the command line what to do about it. at is the
-// verb it was made with.
+// advised adds to err, a mistake on the command line, what to do about it. at is the verb
+// of the command line.
 func advised(at *cobra.Command, args []string, err error) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	var value *pflag.InvalidValueError
@@ -83,8 +83,8 @@ func advised(at *cobra.Command, args []string, err error) error {
 	return fmt.Errorf("%s: see `%s --help`", text, at.CommandPath())
 }
 
-// nearest returns the verb that was meant: one that begins as what was typed,
-// else one that differs in few letters.
+// nearest returns the verb that was meant: one that begins with the typed word, or
+// otherwise one that differs in few letters. It returns "" if there is none.
 func nearest(root *cobra.Command, args []string) string {
 	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
 	if i < 0 {
@@ -139,7 +139,7 @@ func buildVersion() string {
 	return "(devel)"
 }
 
-// asked is a context that ends when the user interrupts.
+// asked returns a context that ends when the user interrupts.
 func asked() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt)
 }

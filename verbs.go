@@ -31,7 +31,7 @@ func scannerFlags(cmd *cobra.Command, f *service.Flags) {
 	cmd.Flags().IntVarP(&f.Queue, "queue", "q", 0, "lines read ahead, for each scanner (0: as in the file)")
 }
 
-// runs makes a verb that runs halves of the pipeline in the foreground.
+// runs makes cmd a verb that runs one half of the pipeline, or both, in the foreground.
 func runs(cmd *cobra.Command, f *service.Flags) *cobra.Command {
 	cmd.Args = noArgs
 	cmd.RunE = func(*cobra.Command, []string) error {
@@ -45,7 +45,7 @@ func runs(cmd *cobra.Command, f *service.Flags) *cobra.Command {
 	return cmd
 }
 
-// noArgs refuses arguments, as a tree that lacks its -d.
+// noArgs refuses arguments, for example a tree without -d before it.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%s takes no %q", cmd.Name(), args[0])
@@ -53,7 +53,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// numbers refuses what -t and -q cannot be.
+// numbers refuses values of -t and -q below 0.
 func numbers(f *service.Flags) error {
 	if f.Workers < 0 || f.Queue < 0 {
 		return service.Usage(errors.New("-t and -q must not be below 0: write 1 or more"))
@@ -208,8 +208,8 @@ func helpVerb() *cobra.Command {
 	}
 }
 
-// completionVerb stands in for cobra's own, which says nothing of a shell it
-// does not know.
+// completionVerb replaces the one of cobra, which accepts a shell that it does not know
+// without an error.
 func completionVerb() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{

@@ -13,7 +13,7 @@ import (
 	"github.com/certpush/certpush/service"
 )
 
-// asks makes a verb that asks the running service; it takes n arguments.
+// asks makes cmd a verb that asks the running service and takes n arguments.
 func asks(cmd *cobra.Command, n int, missing string, do func(ctx context.Context, f service.Flags, args []string, out io.Writer) error) *cobra.Command {
 	var f service.Flags
 	cmd.Args = func(_ *cobra.Command, args []string) error {

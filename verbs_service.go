@@ -69,7 +69,7 @@ func serviceVerb() *cobra.Command {
 	return group
 }
 
-// byHand makes a verb that needs the rights of an administrator.
+// byHand returns a verb that needs the rights of an administrator.
 func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Command {
 	return &cobra.Command{Use: name, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		err := do(cmd)
@@ -83,7 +83,7 @@ func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Comman
 	}}
 }
 
-// needs lists what the unit must let through for s.
+// needs returns what the unit must allow for the settings s.
 func needs(s service.Settings) installer.Needs {
 	var n installer.Needs
 	for _, dir := range s.Written() {
