@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// eventRows is the one table of messages: a row for each, with its id, the level at
-// which it is logged, the section of docs/event-ids.md and the message. That file
-// is written from the table: go test ./service -run EventIDs -update.
+// eventRows is the table of messages. Each row has the id of a message, the level at which
+// it is logged, its section of docs/event-ids.md, and the message. That file is written
+// from the table: go test ./service -run EventIDs -update.
 //
 //go:embed events.tsv
 var eventRows string
 
-// Ids of events whose message has none of its own.
+// The ids of messages that are not in the table, by level.
 const (
 	eventInfo    = 1
 	eventWarning = 2
 	eventError   = 3
 )
 
-// events returns a handler that hands each record to the Windows Event Log with
-// the id of its message, which docs/event-ids.md lists.
+// events returns a handler that calls report for each record, with the id of its message.
+// docs/event-ids.md lists the ids.
 func (s LogSettings) events(report func(slog.Level, uint32, string) error) slog.Handler {
 	ids := newEventIDs()
 	return s.each(func(r slog.Record, text string) error {
@@ -35,15 +35,15 @@ func (s LogSettings) events(report func(slog.Level, uint32, string) error) slog.
 // event is one row of the table.
 type event struct {
 	id      uint32
-	level   string // "retired": no message has this id any more, and none gets it again
+	level   string // "retired": this message is not logged any more, and no other gets its id
 	section string
 	message string
 }
 
 const retired = "retired"
 
-// tabledEvents returns the rows of the table in its order. A test holds that each row can be read, so a
-// row that cannot is left out.
+// tabledEvents returns the rows of the table, in their order. It leaves out a row that
+// cannot be read; a test checks that there is none.
 func tabledEvents() []event {
 	var all []event
 	for row := range strings.Lines(eventRows) {
@@ -60,9 +60,9 @@ func tabledEvents() []event {
 	return all
 }
 
-// eventIDs holds the id of each message in the Windows Event Log. Alarms hang on
-// it: an id is never given to another message. It is below 1000, because the
-// system's own EventCreate.exe shows the texts.
+// eventIDs has the id of each message in the Windows Event Log. Alarms depend on the ids,
+// so an id is never given to another message. It is below 1000, because the system's
+// EventCreate.exe, which shows the texts, knows no higher ids.
 type eventIDs map[string]uint32
 
 func newEventIDs() eventIDs {
@@ -75,7 +75,8 @@ func newEventIDs() eventIDs {
 	return ids
 }
 
-// of returns the id of a message, or the one of its level if it has none.
+// of returns the id of a message, or the id of its level if the message is not in the
+// table.
 func (ids eventIDs) of(message string, level slog.Level) uint32 {
 	if id, has := ids[message]; has {
 		return id
@@ -89,8 +90,8 @@ func (ids eventIDs) of(message string, level slog.Level) uint32 {
 	return eventInfo
 }
 
-// eventText makes text fit for the Event Log: one event takes less than 32 Ki
-// characters, and its viewer takes %1 and %%1 for places to fill in.
+// eventText makes text fit for the Event Log: an event has less than 32 Ki characters, and
+// the viewer would replace %1 and %%1.
 func eventText(text string) string {
 	const most = 31_000
 	if len(text) > most {

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// messages returns each constant message that the program logs above debug, with
-// the levels at which it does: "" is a level that is known only as it runs.
+// messages returns each constant message that the program logs above debug, with the
+// levels at which it is logged. "" is a level that is known only at run time.
 func messages(t *testing.T) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
@@ -82,8 +82,8 @@ func logged(t *testing.T, n ast.Node) (message, level string, is bool) {
 	return message, c.level, true
 }
 
-// TestEachMessageHasItsEventID: what the program logs stands in the table, with
-// its level, and what stands there is logged.
+// TestEachMessageHasItsEventID: each message that the program logs is in the table, with
+// its level, and each message in the table is logged.
 func TestEachMessageHasItsEventID(t *testing.T) {
 	all, ids := messages(t), newEventIDs()
 	listed, given := map[string]string{}, map[uint32]bool{}
@@ -119,7 +119,7 @@ func TestEachMessageHasItsEventID(t *testing.T) {
 	}
 }
 
-// TestEventIDsAreWrittenDown: docs/event-ids.md says what the table says. What stands
+// TestEventIDsAreWrittenDown: docs/event-ids.md has the same rows as the table. The text
 // above its first section is written by hand.
 func TestEventIDsAreWrittenDown(t *testing.T) {
 	const path = "../docs/event-ids.md"
@@ -150,7 +150,8 @@ func TestEventIDsAreWrittenDown(t *testing.T) {
 	}
 }
 
-// TestTheTableOfEventsCanBeRead: a row that cannot would be left out in silence.
+// TestTheTableOfEventsCanBeRead, each row of it: tabledEvents leaves out one that cannot
+// be read.
 func TestTheTableOfEventsCanBeRead(t *testing.T) {
 	rows := strings.Count(eventRows, "\n") - 1
 	if got := len(tabledEvents()); got != rows || !strings.HasPrefix(eventRows, "id\tlevel\tsection\tmessage") {

@@ -17,7 +17,7 @@ import (
 	"github.com/certpush/certpush/pipeline"
 )
 
-// generation is one configuration with the pipeline that runs by it.
+// generation is one configuration with its pipeline.
 type generation struct {
 	settings Settings
 	pipe     *pipeline.Pipeline
@@ -26,10 +26,11 @@ type generation struct {
 	closeLog func() error
 }
 
-// build makes a generation. Its log is open, and its pipeline does not run yet.
+// build makes a generation. Its log is open; its pipeline does not run yet. The error has
+// its exit code.
 func (p *process) build(s Settings) (*generation, error) {
 	g := &generation{settings: s, registry: prometheus.NewRegistry()}
-	// Nothing but another unit lets it be written: no start is to wait for that.
+	// Only a change of the unit can make these folders writable, so do not wait for that.
 	err := errors.Join(forbidden(s)...)
 	if err != nil {
 		return nil, configError(err)
@@ -89,27 +90,28 @@ func (p *process) work(ctx context.Context) error {
 	}
 }
 
-// succession is the generation that serves, and the one before it, which is kept
-// until the new one has begun. One goroutine has it: that of work.
+// succession holds the generation that serves, and the one before it, which is kept until
+// the new one has begun. Only the goroutine of work has it.
 type succession struct {
 	p      *process
 	door   *door
 	cur    *generation
-	old    *generation // what cur takes over from; nil when cur has begun
-	answer func(error) // tells whoever asked for the reload how it went
+	old    *generation // the one before cur; nil if cur has begun
+	answer func(error) // answers the request for the reload
 }
 
-// nobody waits for an answer.
+// nobody is the answer if no request waits for one.
 func nobody(error) {}
 
 // slow opens the door before cur has begun, so that probes see why it takes long.
 func (s *succession) slow() {
-	if s.old == nil { // else the old one's is open, and may be needed again
+	if s.old == nil { // otherwise the door of the old one is open, and may be needed again
 		s.door.open(s.cur, false)
 	}
 }
 
-// began takes the old generation's place.
+// began makes cur replace the old generation: it opens the door for cur, ends the old one
+// and answers the request.
 func (s *succession) began() {
 	s.door.open(s.cur, true)
 	if s.old != nil {
@@ -123,7 +125,8 @@ func (s *succession) began() {
 	s.p.say("READY=1", "STATUS="+s.p.describe(s.cur.settings))
 }
 
-// fallBack builds the old generation again after the new one could not begin.
+// fallBack builds the old generation again, because the new one could not begin. The error
+// says why it cannot be built.
 func (s *succession) fallBack(why error) error {
 	s.p.refuse(s.old.log, why)
 	s.answer(why)
@@ -138,7 +141,8 @@ func (s *succession) fallBack(why error) error {
 	return nil
 }
 
-// finish ends the last generation, and returns how the work ended.
+// finish ends the last generation. It returns err with advice, as a *ToldError because it
+// was logged, or nil.
 func (s *succession) finish(err error) error {
 	s.answer(errors.New("the service stops"))
 	if err != nil {
@@ -169,8 +173,8 @@ func advised(err error) error {
 	return err
 }
 
-// ending says how a generation ended: by a next one, or with err. begun says that its
-// pipeline had opened its folders.
+// ending says how a generation ended: it is replaced by next, or it failed with err. begun
+// says that its pipeline had opened its folders.
 type ending struct {
 	next   *generation
 	answer func(error)
@@ -179,14 +183,14 @@ type ending struct {
 }
 
 const (
-	lookEvery = 20 * time.Millisecond // how often a starting pipeline is asked whether it has begun
-	slowStart = time.Second           // a start that lasts longer is told of: probes must see why
+	lookEvery = 20 * time.Millisecond // a starting pipeline is asked this often whether it has begun
+	slowStart = time.Second           // if a start takes longer, the door is opened: probes must see why
 )
 
-// serve runs g until ctx ends, it fails, or a reload brings a next generation. It calls
+// serve runs g until ctx ends, g fails, or a reload brings a next generation. It calls
 // began once, when the pipeline of g has opened its folders. If that takes longer than
-// slowStart it calls slow before. By then no other process holds the folders: that would
-// have ended g at once.
+// slowStart, it calls slow first. At that time no other process holds the folders,
+// because otherwise g would have failed at once.
 func (p *process) serve(ctx context.Context, g *generation, slow, began func()) (e ending) {
 	p.current.Store(g)
 	p.announce(g)
@@ -198,7 +202,7 @@ func (p *process) serve(ctx context.Context, g *generation, slow, began func()) 
 	defer look.Stop()
 	late := time.NewTimer(slowStart)
 	defer late.Stop()
-	// No reload is heard before this one has begun: there is one to fall back to.
+	// Take no reload before g has begun: until then there may be an old one to fall back to.
 	var reloads chan reloadRequest
 	var hangups chan os.Signal
 	for e.next == nil {

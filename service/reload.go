@@ -47,6 +47,7 @@ func fixed(old, s Settings) error {
 	return nil
 }
 
+// refuse logs that the new configuration is refused, and sets the metric.
 func (p *process) refuse(log *slog.Logger, err error) {
 	p.reloadOK.Set(0)
 	log.Error("the new configuration is refused, the old one stays in force", "error", err)
