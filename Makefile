@@ -3,12 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
-# Held at a version, so that a new linter breaks no build.
+# The versions are fixed, so that a new linter does not break a build.
 GOLANGCI := golangci-lint@v2.5.0
 DEADCODE := deadcode@v0.49.0
 GOVULNCHECK := govulncheck@v1.9.0
-# What the tests run: a C compiler for -race, the real scanner and its own client, the
-# shells that complete our verbs.
+# The packages that the targets install on Debian. DEBIAN_PACKAGES is what the tests run: a
+# C compiler for -race, the real scanner and its client, shells that complete our verbs.
 INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
 SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
 DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd zsh fish
@@ -17,22 +17,23 @@ WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32 $(MSI_PACKAGES) clamav-dae
 CONFIG := packaging/certpush.toml
 NFPM_OF := $(GO) tool -modfile=tools/go.mod nfpm
 NFPM := CONFIG=$(CONFIG) $(NFPM_OF)
-# Two builds of one commit are the same to the byte.
+# With this, two builds of one commit are identical byte by byte.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-# A version for packages begins with a number, and a build after a tag comes after it:
-# v1.2.3-5-gc0ffee is 1.2.3+5.gc0ffee.
+# AS_VERSION makes a package version of `git describe`: it begins with a digit, and a build
+# after a tag sorts after the tag. v1.2.3-5-gc0ffee becomes 1.2.3+5.gc0ffee.
 AS_VERSION := s/^v//; s/-\([0-9]*\)-\(g[0-9a-f]*\)$$/+\1.\2/
 PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed '$(AS_VERSION)' | grep . || echo 0.1.0)
 FUZZTIME ?= 30s
 SOAK ?= 10m
 ARCHS ?= amd64 arm64
 SUITES ?= bookworm trixie
-# The Debian that this machine is not, 12 or 13.
+# Debian 13 if this machine has Debian 12, and otherwise Debian 12.
 OTHER_DEBIAN ?= $(shell . /etc/os-release 2>/dev/null; [ "$$VERSION_CODENAME" = bookworm ] && echo trixie || echo bookworm)
 CUTS ?= 10
 MIX ?= 20000
 
-# What takes longest of the tests that need nothing: `make test` runs these too.
+# The slowest of the tests that need no other program. `make check` skips them, `make test`
+# runs them.
 SLOW := Kill9|VerifyFixQueues|StoppedProcess|TouchedWhileItIsHashed|ManyFilesInOneFolder|DiskMayOnlyBeRead|HoldsACursorBackIsSaid|BeyondTheWatchLimit|StopDoesNotWaitForTheDisk|ThousandsOfLevels|NestedFoldersInABurst|FinePrint08|MinFreeIsReached|FolderSwappedForALink
 
 .PHONY: help build demo check test deps lint vuln bench fuzz soak weekly packages repos msi test-install test-debian test-windows
@@ -46,14 +47,15 @@ build: ## build ./certpush
 demo: build ## watch a folder, drop files, show their verdicts; needs no scanner
 	@./testdata/demo.sh
 
-# Asks for no root, no C compiler and no scanner: tests that want one skip.
+# It needs no root, C compiler or scanner: tests that need one are skipped.
 check: build lint ## build, vet, lint and the quick tests; installs nothing, for each change
 	CGO_ENABLED=0 CI= $(GO) test -short -parallel 8 -timeout 5m -skip '$(SLOW)' ./...
 
 test: deps lint ## install what the tests need (root on Debian), then run every test
 	$(GO) test -race -parallel 8 -timeout 20m $(TESTFLAGS) ./...
 
-# As root on Debian; elsewhere the tests with real components skip and say why.
+# It installs only as root on Debian. On other systems the tests with real components are
+# skipped and say why.
 deps:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1; then \
 		export DEBIAN_FRONTEND=noninteractive; \
@@ -62,7 +64,7 @@ deps:
 	fi
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ ! -x .tools/promtool ]; then $(MAKE) --no-print-directory .tools/promtool; fi
 
-# The program alone: the package that it is in up to Debian 12 would start a server.
+# It unpacks only the program: up to Debian 12 its package would start a server.
 .tools/promtool:
 	@apt-get -o DPkg::Lock::Timeout=300 -q update
 	@rm -rf .tools/prometheus && mkdir -p .tools/prometheus && cd .tools/prometheus && \
@@ -78,7 +80,7 @@ lint: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## gofmt, vet for Linux and Windows,
 	GOOS=windows CGO_ENABLED=0 .tools/$(GOLANGCI) run
 	./testdata/deadcode.sh .tools/$(DEADCODE)
 
-# Built without cgo, so that no C compiler is asked for.
+# The tools are built without cgo, so that they need no C compiler.
 .tools/$(GOLANGCI):
 	CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(GOLANGCI)
 	mv .tools/golangci-lint $@
@@ -87,8 +89,8 @@ lint: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## gofmt, vet for Linux and Windows,
 	CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools $(GO) install golang.org/x/tools/cmd/$(DEADCODE)
 	mv .tools/deadcode $@
 
-# Not in CI: it asks a database in the network, which CI may not reach, and its
-# answer changes without a change of ours. Run it before a release.
+# It is not in CI: it asks a database in the network, which CI may not reach, and the
+# answer changes although our code does not. Run it before a release.
 vuln: .tools/$(GOVULNCHECK) ## ask the database of known vulnerabilities about what we call; needs the network
 	.tools/$(GOVULNCHECK) ./...
 	GOOS=windows CGO_ENABLED=0 .tools/$(GOVULNCHECK) ./...
@@ -147,14 +149,14 @@ msi: ## build the MSI and a zip for 64-bit Windows into dist/; SIGN_CERT and SIG
 	fi
 	@GO=$(GO) ./packaging/msi/build.sh $(PACKAGE_VERSION) dist
 
-# Root on Debian: it boots containers.
+# It needs root on Debian, because it boots containers.
 test-install: ## install, upgrade, kill and remove the packages under a real systemd
 	@if ! dpkg -s $(INSTALL_PACKAGES) >/dev/null 2>&1; then \
 		apt-get -o DPkg::Lock::Timeout=300 -q update; \
 		DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q -y install --no-install-recommends $(INSTALL_PACKAGES) >/dev/null; \
 	fi
 	@$(MAKE) --no-print-directory packages ARCHS=amd64 PACKAGE_VERSION=0.0.1 >/dev/null
-	@# An rpm whose configuration differs, to see .rpmnew.
+	@# Make an rpm with another configuration, to test .rpmnew.
 	@rm -rf .install && mkdir .install && sed '1i # An older one.' packaging/certpush.toml >.install/older.toml
 	@ARCH=amd64 VERSION=0.0.1 CONFIG=.install/older.toml $(NFPM_OF) package -f nfpm.yaml -p rpm -t dist/ >/dev/null
 	@./packaging/repos.sh dist .install/old
@@ -171,7 +173,7 @@ test-install: ## install, upgrade, kill and remove the packages under a real sys
 	@./packaging/repos.sh dist .install/new
 	@for suite in $(SUITES); do for kind in deb rpm; do ./packaging/test-install.sh .install/new .install/old $$kind $$suite; done; done
 
-# Root on Debian: it makes a base system and enters it.
+# It needs root on Debian, because it makes a base system and enters it.
 test-debian: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## check, demo, deps and the quick tests with -race, on the bare Debian that this one is not
 	@if ! dpkg -s mmdebstrap >/dev/null 2>&1; then \
 		apt-get -o DPkg::Lock::Timeout=300 -q update; \

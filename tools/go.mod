@@ -1,4 +1,5 @@
-// The tools that build packages, apart from the program's own dependencies.
+// The tools that build packages. They have their own module, so that the program does not
+// depend on them.
 module github.com/certpush/certpush/tools
 
 go 1.26.0
