@@ -33,8 +33,10 @@ func must(t *testing.T, err error) {
 // gone.
 func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 	state, tree := t.TempDir(), t.TempDir()
+	trees, err := config.FillTrees([]config.Tree{{Path: tree}})
+	must(t, err)
 	log, disk := slog.New(slog.DiscardHandler), store.Disk{Disk: journal.OS, Pebble: vfs.Default}
-	c := Config{State: state, Journal: filepath.Join(state, "journal"), Trees: []config.Tree{{Name: "t", Path: tree, MinSize: 1}}, Scanners: []config.Scanner{{Name: "hashlist"}}, Disk: disk, Log: log}
+	c := Config{State: state, Journal: filepath.Join(state, "journal"), Trees: trees, Scanners: []config.Scanner{{Name: "hashlist"}}, Disk: disk, Log: log}
 	path := filepath.Join(tree, "a")
 	must(t, os.WriteFile(path, []byte("x"), 0o600))
 	st, err := watch.Lstat(path)

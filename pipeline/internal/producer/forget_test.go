@@ -34,6 +34,8 @@ func must(t *testing.T, err error) {
 func resting(t *testing.T) (p *Producer, path string) {
 	t.Helper()
 	tree, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	trees, err := config.FillTrees([]config.Tree{{Path: tree, Engine: "sweep"}})
+	must(t, err)
 	path = filepath.Join(tree, "a")
 	must(t, os.WriteFile(path, []byte("x"), 0o600))
 	disk := store.Disk{Disk: disktest.New(), Pebble: vfs.NewMem()}
@@ -42,7 +44,7 @@ func resting(t *testing.T) (p *Producer, path string) {
 	dirs, err := store.OpenFolders(disk, "/state", "/state/journal")
 	must(t, err)
 	p, err = New(t.Context(), Config{
-		State: "/state", Trees: []config.Tree{{Name: "t", Path: tree, Engine: "sweep", MinSize: 1}}, Scanners: []config.Scanner{{Name: "one"}},
+		State: "/state", Trees: trees, Scanners: []config.Scanner{{Name: "one"}},
 		Disk: disk, Lanes: lanes, Cursors: dirs.Cursors, Metrics: NewMetrics(), Log: log,
 	})
 	must(t, err)
