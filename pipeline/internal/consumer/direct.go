@@ -167,17 +167,15 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 			}
 		}
 	})
+	answered(all, answers)
 	for i := range all {
 		e := &all[i]
 		switch e.way {
 		case held, unread:
 			e.out.Outcome, e.out.Reason = sample.Dead, e.push.trial.reason()
 		case ready:
-			if len(answers) == 0 {
-				continue // the session ended before this file
-			}
-			again, err := d.take(e, answers[0], last)
-			if answers = answers[1:]; err != nil {
+			again, err := d.take(e, e.answer, last)
+			if err != nil {
 				return nil, err
 			}
 			if again {

@@ -78,6 +78,13 @@ func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 			}
 		}
 	})
+	answered(all, answers)
+	return all
+}
+
+// answered gives each entry that is ready its answer. An entry for which there is none
+// has a failure that was not understood.
+func answered(all []entry, answers []scan.Answer) {
 	n := 0
 	for i := range all {
 		e := &all[i]
@@ -91,7 +98,6 @@ func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 		}
 		n++
 	}
-	return all
 }
 
 // open opens and hashes p for a session, or finds its verdict in the cache. joined says
