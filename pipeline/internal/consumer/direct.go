@@ -54,7 +54,7 @@ func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
 // calls each with every outcome. It ends early with ctx's error, or with a *DownError if
 // a scanner cannot be reached.
 func Scan(ctx context.Context, to []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
-	var all []*direct
+	var all []reached
 	for _, s := range to {
 		sc, err := Scanner(s, log)
 		if err != nil {
@@ -63,14 +63,20 @@ func Scan(ctx context.Context, to []config.Scanner, log *slog.Logger, paths []st
 		if _, err := sc.Ping(ctx); err != nil {
 			return &DownError{s.Name, err}
 		}
-		all = append(all, &direct{c: s, scanner: sc, each: each})
+		all = append(all, reached{s, sc})
 	}
 	for _, arg := range paths {
-		if err := scanBelow(ctx, arg, all); err != nil {
+		if err := scanBelow(ctx, arg, all, each); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// reached is a scanner that answered its ping.
+type reached struct {
+	c       config.Scanner
+	scanner scan.Scanner
 }
 
 // direct pushes to one scanner without a journal.
@@ -84,7 +90,7 @@ type direct struct {
 
 // scanBelow pushes one argument to all scanners: a file, or all files below a folder.
 // The argument itself may be a link; links below it are not followed.
-func scanBelow(ctx context.Context, arg string, all []*direct) error {
+func scanBelow(ctx context.Context, arg string, to []reached, each func(sample.Outcome)) error {
 	root, err := filepath.Abs(arg)
 	if err != nil {
 		return fmt.Errorf("resolve path: %w", err)
@@ -96,8 +102,9 @@ func scanBelow(ctx context.Context, arg string, all []*direct) error {
 	if st, err := os.Stat(root); err == nil && st.IsDir() {
 		tree = root
 	}
-	for _, n := range all {
-		n.opener = newOpener([]config.Tree{{Path: tree}}, false)
+	var all []*direct
+	for _, r := range to {
+		all = append(all, &direct{c: r.c, scanner: r.scanner, opener: newOpener([]config.Tree{{Path: tree}}, false), each: each})
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {
@@ -188,7 +195,21 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 			d.each(e.out)
 		}
 	}
-	return left, ctx.Err()
+	if ctx.Err() != nil {
+		return left, ctx.Err()
+	}
+	// The scanner took no more than these: the session failed before it came to the rest.
+	rest := batch[len(all):]
+	if !last {
+		return append(left, rest...), nil
+	}
+	for _, p := range rest {
+		d.each(sample.Outcome{
+			Time: time.Now(), Scanner: d.c.Name, Path: p.sample.Path, Tries: 1,
+			Outcome: sample.Dead, Reason: scan.Unclear.String() + ": the session ended before the file was sent",
+		})
+	}
+	return nil, nil
 }
 
 // take turns an answer into an outcome. It returns again if the push needs another

@@ -50,10 +50,8 @@ func TestScanTellsOfEveryFile(t *testing.T) {
 				must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("x"), 0o600))
 			}
 			told := map[string]string{}
-			d := &direct{c: config.Scanner{Name: "s", Workers: 4}, scanner: &abrupt{answers: answers}, each: func(o sample.Outcome) {
-				told[filepath.Base(o.Path)] += o.Outcome
-			}}
-			must(t, scanBelow(t.Context(), dir, []*direct{d}))
+			to := []reached{{config.Scanner{Name: "s", Workers: 4}, &abrupt{answers: answers}}}
+			must(t, scanBelow(t.Context(), dir, to, func(o sample.Outcome) { told[filepath.Base(o.Path)] += o.Outcome }))
 			for i := range 6 {
 				if o := told[fmt.Sprint(i)]; o != sample.Done && o != sample.Dead {
 					t.Errorf("file %d: %q", i, o)
