@@ -52,3 +52,36 @@ func TestAStopDoesNotWaitForSync(t *testing.T) {
 		}
 	})
 }
+
+// TestAStopIsHeardWhileACutWaits for the append that waits for Config.Sync.
+func TestAStopIsHeardWhileACutWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := journal.OpenLanes(journal.Config{Disk: disktest.New(), Dir: "/j", Sync: 10 * time.Second}, 3*time.Second, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx, func(time.Time) {}) }()
+		appended := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, _, err := l.Lane(journal.Live).Append([]byte("line\n"))
+				appended <- err
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(4 * time.Second) // a cut is due and waits for its turn
+		begun := time.Now()
+		stop()
+		for _, err := range []error{<-ended, <-appended, <-appended} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the stop took %v", took)
+		}
+	})
+}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/condition"
 )
 
 const (
@@ -30,7 +32,7 @@ func KeepKeys(ctx context.Context, d Folder, bases []string, of KeysOf, reserve 
 	}
 	t := time.NewTimer(0)
 	defer t.Stop()
-	failing := false
+	var keeping condition.Condition
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,12 +46,12 @@ func KeepKeys(ctx context.Context, d Folder, bases []string, of KeysOf, reserve 
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && !failing {
+		switch keeping.Note(err) {
+		case condition.Began:
 			log.Warn("keys of sealed segments cannot be kept; looking up a sample reads those segments whole: make room or mend the disk", "folder", d.Path(), "error", err)
-		} else if err == nil && failing {
+		case condition.Ended:
 			log.Info("keys of sealed segments are kept again", "folder", d.Path())
 		}
-		failing = err != nil
 		t.Reset(keepEvery)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/condition"
 )
 
 // Lanes is the producer's side of a journal: the Series of both lanes, in one folder.
@@ -54,8 +56,10 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() { cancel(); <-done }()
-	defer l.backlog.Hurry()
-	defer l.live.Hurry()
+	// At once: a commit that waits holds the turn, and a cut below waits for it.
+	hurry := func() { l.live.Hurry(); l.backlog.Hurry() }
+	stop := context.AfterFunc(ctx, hurry)
+	defer func() { stop(); hurry() }()
 	go func() {
 		done <- l.live.dir.Listen(ctx, l.log, func() {
 			select {
@@ -64,7 +68,7 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 			}
 		})
 	}()
-	failing := false
+	var cuts, adopts condition.Condition
 	for {
 		now := time.Now()
 		next := time.NewTimer(now.Truncate(l.every).Add(l.every).Sub(now))
@@ -78,20 +82,27 @@ func (l *Lanes) Run(ctx context.Context, tend func(now time.Time)) error {
 			return err
 		case <-heard:
 			next.Stop()
-			for _, s := range []*Series{l.live, l.backlog} {
-				if err := s.Adopt(); err != nil && !errors.Is(err, os.ErrClosed) {
-					l.log.Error("take in lines appended by others", "segment", s.c.Base, "error", err)
-				}
+			err := errors.Join(l.live.Adopt(), l.backlog.Adopt())
+			if errors.Is(err, os.ErrClosed) {
+				continue
+			}
+			switch adopts.Note(err) {
+			case condition.Began:
+				l.log.Error("lines that others appended cannot be taken in; it is tried at each change of the folder: look at the disk", "error", err)
+			case condition.Ended:
+				l.log.Info("lines that others appended are taken in again")
 			}
 		case <-next.C:
 			var err error
 			for _, s := range []*Series{l.live, l.backlog} {
 				err = errors.Join(err, s.Cut(time.Now()))
 			}
-			if err != nil && !failing {
+			switch cuts.Note(err) {
+			case condition.Began:
 				l.log.Error("cut refused; appending goes on, and it is tried each minute: see that nothing else holds the file and that there is room", "error", err)
+			case condition.Ended:
+				l.log.Info("segments are cut again")
 			}
-			failing = err != nil
 			tend(time.Now())
 		}
 	}

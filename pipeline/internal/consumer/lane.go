@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/journal"
 )
@@ -16,10 +17,11 @@ import (
 // lane reads one lane of the journal for one consumer. Its cursor is at the oldest line
 // that is handed out and not finished, even if many lines after it are finished.
 type lane struct {
-	name  string
-	file  string // the name of the cursor's file
-	queue chan *push
-	from  ledger.Mark // the ledger from here on has the outcomes of the lines in left
+	name    string
+	file    string // the name of the cursor's file
+	queue   chan *push
+	refused condition.Condition // the journal cannot be read
+	from    ledger.Mark         // the ledger from here on has the outcomes of the lines in left
 
 	// Only the goroutine that follows the lane has it.
 	r *journal.Reader

@@ -34,9 +34,8 @@ type lines struct {
 	live, backlog *lane
 	savedMark     ledger.Mark // only the goroutine that saves the cursors has it
 
-	unread    [2]condition.Condition // the journal cannot be read, by lane
-	unsaved   condition.Condition    // the cursors cannot be saved
-	unwritten condition.Condition    // the ledger cannot be written
+	unsaved   condition.Condition // the cursors cannot be saved
+	unwritten condition.Condition // the ledger cannot be written
 
 	mu     sync.Mutex       // guards the fields below, and those of the lanes that say so
 	handed ledger.Mark      // the ledger's end when the last line was handed out, or a mark before it
@@ -135,8 +134,8 @@ func (l *lines) close() error {
 // Run implements intake: it hands out lines and saves the cursors until ctx ends.
 func (l *lines) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return l.follow(ctx, l.live, &l.unread[0]) })
-	g.Go(func() error { return l.follow(ctx, l.backlog, &l.unread[1]) })
+	g.Go(func() error { return l.follow(ctx, l.live) })
+	g.Go(func() error { return l.follow(ctx, l.backlog) })
 	g.Go(func() error { return l.keepCursors(ctx) })
 	return g.Wait()
 }
@@ -159,7 +158,7 @@ func (l *lines) tried(t sample.Try) {
 }
 
 // follow hands out the lane's lines until ctx ends. While the queue is full it waits.
-func (l *lines) follow(ctx context.Context, lane *lane, unread *condition.Condition) error {
+func (l *lines) follow(ctx context.Context, lane *lane) error {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	var counted <-chan struct{}
@@ -176,7 +175,7 @@ func (l *lines) follow(ctx context.Context, lane *lane, unread *condition.Condit
 				return nil
 			}
 		}
-		switch unread.Note(err) {
+		switch lane.refused.Note(err) {
 		case condition.Began:
 			l.log.Error("journal cannot be read; it is tried again each second: look at the folder and the disk", "lane", lane.name, "error", err)
 		case condition.Ended:
@@ -261,12 +260,18 @@ func (l *lines) unreadable(ctx context.Context, lane *lane, line journal.Line, e
 // second until it succeeds. It returns false if ctx ended first: then the cursor stays
 // before the damage.
 func (l *lines) tellDamage(ctx context.Context, d sample.Damage) bool {
+	var untold condition.Condition
 	for {
 		err := store.SaveDamage(l.cursors, d)
+		switch untold.Note(err) {
+		case condition.Began:
+			l.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.At.String(), "error", err)
+		case condition.Ended:
+			l.log.Info("damage of the journal is told to the producer", "at", d.At.String())
+		}
 		if err == nil {
 			return true
 		}
-		l.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.At.String(), "error", err)
 		if !wait(ctx, time.Second) {
 			return false
 		}
@@ -288,8 +293,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 // ready returns nil if the journal can be read and the ledger can be written.
 func (l *lines) ready() error {
 	var errs []error
-	for i := range l.unread {
-		if err := l.unread[i].Err(); err != nil {
+	for _, lane := range l.both() {
+		if err := lane.refused.Err(); err != nil {
 			errs = append(errs, fmt.Errorf("scanner %s: the journal cannot be read, and pushing waits: %w", l.scanner, err))
 			break
 		}
