@@ -34,7 +34,8 @@
 //  7. A sample is never altered.
 //
 // Goroutines: Run starts those of the producer, the consumers, the ledger, the cache
-// and the keys, and waits for all of them. Any goroutine may call the other methods.
+// and the keys, and where the producer is another process one for each lane that follows
+// its journal. It waits for all of them. Any goroutine may call the other methods.
 package pipeline
 
 import (

@@ -163,8 +163,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 	}()
 	answers := d.scanner.Scan(ctx, func(yield func(scan.File) bool) {
 		for _, p := range batch {
-			p.trial.began = time.Now()
-			e := entry{ended: ended{p, sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}}}
+			e := entry{ended: ended{p, sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}, time.Now()}}
 			if e.way = d.opener.open(ctx, p, &e.out, func() bool { return false }); e.way == parked {
 				return // ctx has ended
 			}
@@ -191,7 +190,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 		}
 		if e.out.Outcome != "" {
 			e.out.Time = time.Now()
-			e.out.Took = e.out.Time.Sub(e.push.trial.began)
+			e.out.Took = e.out.Time.Sub(e.began)
 			d.each(e.out)
 		}
 	}

@@ -75,15 +75,15 @@ func (h *holders) Run(ctx context.Context, open func() bool) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-t.C:
-			h.look(now, open())
+			h.check(now, open())
 		}
 	}
 }
 
-// look logs when one push has held a cursor back for heldFor, because that also holds
+// check logs when one push has held a cursor back for heldFor, because that also holds
 // back all segments from its line on. It logs when that is over. Time in which the
 // scanner may not be pushed to does not count.
-func (h *holders) look(now time.Time, open bool) {
+func (h *holders) check(now time.Time, open bool) {
 	for _, lane := range sample.Lanes {
 		was, oldest := h.by[lane], h.in.oldest(lane)
 		if was.said && oldest != was.push {

@@ -4,6 +4,7 @@ package consumer
 
 import (
 	"context"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
@@ -29,8 +30,9 @@ type intake interface {
 
 // ended is a push with its outcome.
 type ended struct {
-	push *push
-	out  sample.Outcome
+	push  *push
+	out   sample.Outcome
+	began time.Time // when its first try began; zero: there was none
 }
 
 // Source is the producer of a consumer's samples. It is told what became of them. Its

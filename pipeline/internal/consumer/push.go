@@ -20,13 +20,13 @@ type push struct {
 	trial trial
 }
 
-// line is a line as its intake hands it out. It never changes, so any goroutine may read
-// it.
+// line is a line as its intake hands it out. It does not change from then on, so any
+// goroutine may read it.
 type line struct {
 	sample sample.Sample
 	at     sample.At
 	mark   ledger.Mark   // the outcomes of this line and of later ones lie behind it in the ledger
-	place  *list.Element // in lane.open
+	place  *list.Element // where the intake keeps it: in lane.open
 }
 
 // trial holds the results of the tries of one push.

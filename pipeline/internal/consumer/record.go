@@ -26,8 +26,8 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 	for i, e := range all {
 		out := &all[i].out
 		out.Time = now
-		if began := e.push.trial.began; !began.IsZero() {
-			out.Took = now.Sub(began)
+		if !e.began.IsZero() {
+			out.Took = now.Sub(e.began)
 		}
 		outs[i] = *out
 	}

@@ -222,7 +222,7 @@ func (m *model) finish(c *Consumer, p *push) bool {
 	out.Outcome = sample.Gone
 	once, end := context.WithCancel(m.t.Context())
 	end() // so that it is attempted once
-	c.lines.end(once, []ended{{p, out}})
+	c.lines.end(once, []ended{{p, out, time.Time{}}})
 	return len(m.recorded[c.Name()]) > before
 }
 

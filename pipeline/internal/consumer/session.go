@@ -106,7 +106,7 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	if p.trial.began.IsZero() {
 		p.trial.began = time.Now()
 	}
-	e := entry{ended: ended{p, p.outcome(w.c.Name)}}
+	e := entry{ended: ended{p, p.outcome(w.c.Name), p.trial.began}}
 	p.file.restless = w.restless.is(p.sample)
 	e.way = w.opener.open(hand, p, &e.out, w.enough(ctx, p, joined))
 	if e.way == ready {
@@ -243,5 +243,5 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 func outdated(scanner string, p *push) ended {
 	out := p.outcome(scanner)
 	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonChanged, p.trial.tries
-	return ended{p, out}
+	return ended{p, out, p.trial.began}
 }

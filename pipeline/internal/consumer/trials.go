@@ -121,7 +121,7 @@ func (t *trials) count(ctx context.Context, p *push) bool {
 		out.Size, out.SHA256 = p.file.stat.Size, hex.EncodeToString(p.file.sum[:])
 	}
 	t.giveUp(p, out.Reason)
-	t.in.end(ctx, []ended{{p, out}})
+	t.in.end(ctx, []ended{{p, out, p.trial.began}})
 	return false
 }
 

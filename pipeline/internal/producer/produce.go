@@ -134,7 +134,7 @@ func (p *Producer) Run(ctx context.Context) error {
 	if err := p.catchUp(ctx); err != nil {
 		return err
 	}
-	p.look()
+	p.keepRoom()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.watcher.Run(ctx) })
 	g.Go(func() error { return p.takeIn(ctx) })

@@ -106,17 +106,17 @@ func (p *Producer) tend(ctx context.Context) error {
 		case condition.Ended:
 			p.log.Info("index is synced again")
 		}
-		p.look()
+		p.keepRoom()
 		if p.damages.hear() {
 			p.sweepAll()
 		}
 	}
 }
 
-// look compares the free space with min_free. If it is less, finished segments are
+// keepRoom compares the free space with min_free. If it is less, finished segments are
 // pruned first; if that is not enough, intake stops. When there is room again intake
 // goes on, and all trees are swept.
-func (p *Producer) look() {
+func (p *Producer) keepRoom() {
 	short := p.short()
 	if short != nil {
 		p.Prune(1)
