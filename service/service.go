@@ -18,6 +18,10 @@
 //  4. A GET changes nothing; a POST needs the token or a trusted peer.
 //  5. No character that a terminal, a log or a page would act upon leaves here
 //     raw: names, signatures and replies come from attackers.
+//
+// Goroutines: Start begins one that runs one generation after the other, and Stop waits
+// for it. It starts, and waits for: the pipeline of the generation, one that tells the
+// manager, and one that serves the admin endpoint.
 package service
 
 import (
