@@ -45,12 +45,14 @@ boot() {
 			--bind-ro="$new:/new" --bind-ro="$old:/old" -b </dev/null >"$work/console" 2>&1
 	) &
 	nspawn=$!
-	for _ in $(seq 500); do
+	# A busy machine takes its time: each wait ends with the container, not by the clock.
+	for _ in $(seq 6000); do
 		leader=$(pgrep -x systemd -P "$nspawn" || true)
-		[ -z "$leader" ] || break
+		[ -z "$leader" ] && kill -0 "$nspawn" 2>/dev/null || break
 		sleep 0.02
 	done
-	for _ in $(seq 600); do
+	for _ in $(seq 3600); do
+		kill -0 "$nspawn" 2>/dev/null || break
 		case $(inside 'systemctl is-system-running' 2>/dev/null || true) in running | degraded) return ;; esac
 		sleep 0.05
 	done
@@ -79,7 +81,7 @@ step() {
 # What the steps have at hand inside.
 lib='
 # until COMMAND waits for it, ten seconds unless WITHIN says otherwise.
-until_ok() { for _ in $(seq $((${WITHIN:-10} * 50))); do eval "$1" >/dev/null 2>&1 && return; sleep 0.02; done; echo "waited in vain for: $1"; return 1; }
+until_ok() { for _ in $(seq $((${WITHIN:-60} * 50))); do eval "$1" >/dev/null 2>&1 && return; sleep 0.02; done; echo "waited in vain for: $1"; return 1; }
 # not COMMAND succeeds where it fails; set -e does not see to "! COMMAND".
 not() { if eval "$*"; then echo "this should have failed: $*"; return 1; fi; }
 pid() { systemctl show -p MainPID --value certpush; }

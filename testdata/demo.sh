@@ -42,7 +42,7 @@ head -c 100000 /dev/urandom > samples/mail/2026/attachment.bin
 printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR' '-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*' > samples/mail/eicar.com
 
 ledger=state/ledger/verdicts.log
-for _ in $(seq 100); do
+for _ in $(seq 600); do # a minute on a machine that is busy
 	[ "$(grep -c '"outcome"' "$ledger" 2>/dev/null)" = 3 ] && break
 	sleep 0.1
 done

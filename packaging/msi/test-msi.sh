@@ -52,7 +52,7 @@ step() {
 # What the steps have at hand.
 lib='
 # until_ok COMMAND waits for it, ten seconds unless WITHIN says otherwise.
-until_ok() { for _ in $(seq $((${WITHIN:-10} * 20))); do eval "$1" >/dev/null 2>&1 && return; sleep 0.05; done; echo "waited in vain for: $1"; return 1; }
+until_ok() { for _ in $(seq $((${WITHIN:-60} * 20))); do eval "$1" >/dev/null 2>&1 && return; sleep 0.05; done; echo "waited in vain for: $1"; return 1; }
 # not COMMAND succeeds where it fails; set -e does not see to "! COMMAND".
 not() { if eval "$*"; then echo "this should have failed: $*"; return 1; fi; }
 is() { [ "$1" = "$2" ] || { echo "it is: $1, and should be: $2"; return 1; }; }

@@ -32,7 +32,7 @@
 //	  |  it is hashed: verdict
 //	  v
 //	session
-//	  +-- verdict, changed, restless -----------------------------------> recorded
+//	  +-- verdict, changed, restless, gone-judged-unix -----------------> recorded
 //	  +-- void, void-alone ---------------> void
 //	  +-- alone --------------------------> alone
 //	  +-- sick ---------------------------> sick

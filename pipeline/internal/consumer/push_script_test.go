@@ -131,6 +131,9 @@ func TestPushScripts(t *testing.T) {
 	for name, file := range scripts(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if strings.HasSuffix(name, "-unix") && !removalShows {
+				t.Skip("it is of systems where a removal changes the ctime")
+			}
 			text, err := os.ReadFile(file)
 			must(t, err)
 			blocks, err := parseScript(string(text))
