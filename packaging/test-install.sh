@@ -146,9 +146,9 @@ address = "unix:/run/clamav/clamd.ctl"
 EOF
 certpush check -c /etc/certpush.toml
 systemctl reload certpush
-WITHIN=60 until_ok "certpush status | grep -q \"^clamav *up\""
+until_ok "certpush status | grep -q \"^clamav *up\""
 eicar >/srv/samples/eicar
-WITHIN=3 until_ok "grep -q \"/srv/samples/eicar.*malicious.*Lab.Eicar\" /var/lib/certpush/ledger/verdicts.log"
+until_ok "grep -q \"/srv/samples/eicar.*malicious.*Lab.Eicar\" /var/lib/certpush/ledger/verdicts.log"
 until_ok "systemctl show -p StatusText --value certpush | grep -q \"Everything is pushed\""
 journalctl -q -u certpush -p warning | grep -q malicious
 certpush verify
@@ -171,7 +171,7 @@ systemctl restart certpush
 until_ok "certpush status"
 sleep 3; was=$(pid); [ "$(systemctl show -p NRestarts --value certpush)" = 0 ] # while it is fed
 kill -STOP $was
-WITHIN=20 until_ok "[ \$(pid) != $was ] && [ \$(pid) != 0 ] && systemctl is-active -q certpush"
+until_ok "[ \$(pid) != $was ] && [ \$(pid) != 0 ] && systemctl is-active -q certpush"
 journalctl -q -u certpush | grep -qi watchdog
 rm /etc/systemd/system/certpush.service.d/watchdog.conf
 systemctl daemon-reload
@@ -283,8 +283,8 @@ echo $before >/root/before; sync
 halt
 boot
 step "the whole system was killed and booted: they are judged" '
-WITHIN=60 until_ok "systemctl is-active -q certpush && systemctl is-active -q clamav-daemon"
-WITHIN=60 until_ok "[ \$(grep -c /srv/samples/waits- /var/lib/certpush/ledger/verdicts.log) -ge 50 ]"
+until_ok "systemctl is-active -q certpush && systemctl is-active -q clamav-daemon"
+until_ok "[ \$(grep -c /srv/samples/waits- /var/lib/certpush/ledger/verdicts.log) -ge 50 ]"
 [ "$(grep -o "/srv/samples/waits-[0-9]*" /var/lib/certpush/ledger/verdicts.log | sort -u | wc -l)" = 50 ]
 certpush verify
 '

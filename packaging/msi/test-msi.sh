@@ -83,11 +83,11 @@ upgrade() {
 	"$server" -k
 	"$server" -p
 	wine wineboot
-	WITHIN=30 until_ok "[ \"\$(state)\" = RUNNING ]"
+	until_ok "[ \"\$(state)\" = RUNNING ]"
 }
 clamd_up() {
 	clamd -c "$work/clamd.conf" >/dev/null 2>&1 & echo $! >"$work/clamd.pid"
-	WITHIN=60 until_ok "printf zPING\\\\0 >/dev/tcp/127.0.0.1/$(cat "$work/port")"
+	until_ok "printf zPING\\\\0 >/dev/tcp/127.0.0.1/$(cat "$work/port")"
 }
 clamd_down() { kill -KILL "$(cat "$work/clamd.pid")"; rm "$work/clamd.pid"; }
 eicar() { printf "%s%s" "X5O!P%@AP[4\\PZX54(P^)7CC)7}\$" "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!\$H+H*"; }
@@ -264,10 +264,10 @@ until_ok ended
 clamd_up
 "$server" -p
 wine wineboot
-WITHIN=30 until_ok "[ \"\$(state)\" = RUNNING ]"
-WITHIN=60 until_ok "[ \$(verdicts | grep -o \"waits-[0-9]*\" | sort -u | wc -l) = 50 ]"
+until_ok "[ \"\$(state)\" = RUNNING ]"
+until_ok "[ \$(verdicts | grep -o \"waits-[0-9]*\" | sort -u | wc -l) = 50 ]"
 is "$(verdicts | grep waits- | grep -vc "\"verdict\":\"clean\"")" 0
-WITHIN=30 until_ok "certpush verify"
+until_ok "certpush verify"
 '
 step "upgrade while it runs: the edited file and the state stay, and it runs on" '
 edited=$(sha256sum <"$data/certpush.toml")
