@@ -56,7 +56,7 @@ func (c Config) Filled() (Config, error) {
 	config.FillJournal(&c.Journal, c.State)
 	config.FillLedger(&c.Ledger)
 	if c.Journal.Sync > config.MostSync {
-		return c, fmt.Errorf("journal sync is %v: name at most %v", c.Journal.Sync, config.MostSync)
+		return c, fmt.Errorf("journal sync of %v is too long, for so long a settled file is not journaled: name at most %v", c.Journal.Sync, config.MostSync)
 	}
 	c.Grace = cmp.Or(c.Grace, config.DefaultGrace)
 	c.disk = cmp.Or(c.disk, store.Disk{Disk: journal.OS, Pebble: vfs.Default})

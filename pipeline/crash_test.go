@@ -148,11 +148,11 @@ func (r *rig) drops(from, n int) {
 func (r *rig) put(p *Pipeline, from, n int) {
 	r.t.Helper()
 	r.drops(from, n)
-	r.settled(p, from+n)
+	r.allEnded(p, from+n)
 }
 
-// settled waits until the sweep at start has ended and n files have outcomes.
-func (r *rig) settled(p *Pipeline, n int) {
+// allEnded waits until the sweep at start has ended and n files have outcomes.
+func (r *rig) allEnded(p *Pipeline, n int) {
 	r.t.Helper()
 	waitFor(r.t, fmt.Sprintf("%d files with an outcome", n), func() bool {
 		s := p.Status()

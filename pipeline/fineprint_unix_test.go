@@ -190,7 +190,7 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 	r.config.Journal.Keep, r.config.Trees[0].Engine = 1000, "sweep"
 	r.drops(0, 10)
 	r.run(func(p *Pipeline) {
-		r.settled(p, 10)
+		r.allEnded(p, 10)
 		lanes := p.halves().lanes
 		waitFor(t, "the cursor at the end", func() bool {
 			at, err := journal.LoadCursor(r.cursors(), "clamav."+journal.Backlog)
@@ -202,7 +202,7 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 			if err := p.Sweep(""); err != nil {
 				t.Fatal(err)
 			}
-			r.settled(p, n+1)
+			r.allEnded(p, n+1)
 			waitFor(t, "a cut", func() bool { return lanes.Lane(journal.Backlog).Cut(time.Now()) == nil })
 		}
 		sealed := func() (n int) {
@@ -225,6 +225,6 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 		waitFor(t, "segments pruned", func() bool { return sealed() <= 2 })
 		r.drops(n, 1) // no event and no clock tells of it
 		r.files.SetFree(1 << 40)
-		r.settled(p, n+1)
+		r.allEnded(p, n+1)
 	})
 }

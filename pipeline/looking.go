@@ -112,7 +112,11 @@ func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
 	}
 	defer p.verifying.Unlock()
 	err = p.look(func(a *look.Archive) error {
-		v, err = a.Verify(ctx, now.producer, fix)
+		if now.open() {
+			v, err = a.Verify(ctx, now.producer, fix)
+		} else {
+			v, err = a.VerifyAtRest(ctx)
+		}
 		return err
 	})
 	if err == nil {

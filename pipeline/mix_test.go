@@ -397,7 +397,7 @@ func (m *mix) play(n int) {
 	}
 }
 
-// heal ends all that is wrong, and waits until everything has settled.
+// heal ends all that is wrong, and waits until every file has its outcome.
 func (m *mix) heal() {
 	m.note("all works again")
 	m.mu.Lock()

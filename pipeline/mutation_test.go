@@ -326,7 +326,7 @@ func byOthers(take func(*journal.Series) error) scene {
 		r := newRig(t, drop)
 		all := r.cuts(func() {
 			r.run(func(p *Pipeline) {
-				r.settled(p, 0)
+				r.allEnded(p, 0)
 				r.put(p, 0, 2)
 				live := p.halves().lanes.Lane(journal.Live)
 				f, err := live.Folder().Open(journal.Base(journal.Live), os.O_WRONLY|os.O_APPEND)
@@ -423,7 +423,7 @@ func resumed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	}
 	r.files.Before = skip
 	r.run(func(p *Pipeline) {
-		r.settled(p, 0)
+		r.allEnded(p, 0)
 		must(t, p.Pause("clamav"))
 		holds(true)
 		must(t, p.Resume("clamav"))
@@ -496,7 +496,7 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 	r := newRig(t, drop)
 	all := r.cuts(func() {
 		r.run(func(p *Pipeline) {
-			r.settled(p, 0)
+			r.allEnded(p, 0)
 			prod, lanes := p.halves().producer, p.halves().lanes
 			for wave := range 2 {
 				r.put(p, 3*wave, 3)

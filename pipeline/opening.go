@@ -84,7 +84,7 @@ func (o *opening) openProducer(ctx context.Context) error {
 	}
 	o.prod, err = producer.New(ctx, producer.Config{
 		State: c.State, Trees: c.Trees, Journal: c.Journal, Scanners: c.Scanners, Half: c.Half,
-		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.taken, Log: c.Log, Nap: c.nap,
+		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.intake, Log: c.Log, Nap: c.nap,
 	})
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		k, err := consumer.New(ctx, consumer.Config{
 			Scanner: s, Scan: sc, Trees: c.Trees, Grace: c.Grace, Outcome: c.Outcome,
 			Dirs: o.dirs, Tail: func(lane string) journal.Tail { return o.tails[lane] },
-			Ledger: o.led, Cache: known, Source: source, Metrics: o.p.given, Log: c.Log,
+			Ledger: o.led, Cache: known, Source: source, Metrics: o.p.pushes, Log: c.Log,
 		})
 		if err != nil {
 			return err

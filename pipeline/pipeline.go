@@ -69,9 +69,9 @@ const openAgain = 2 * time.Second
 
 // Pipeline is the way of a sample. Call New, then Run.
 type Pipeline struct {
-	c     Config
-	taken *producer.Metrics
-	given *consumer.Metrics
+	c      Config
+	intake *producer.Metrics
+	pushes *consumer.Metrics
 
 	verifying   sync.Mutex            // the Verify that runs holds it
 	unaccounted atomic.Pointer[int64] // the number of the last Verify; nil: there was none
@@ -107,9 +107,9 @@ func New(c Config) (*Pipeline, error) {
 			return nil, err
 		}
 	}
-	p := &Pipeline{c: c, taken: producer.NewMetrics(), given: consumer.NewMetrics()}
+	p := &Pipeline{c: c, intake: producer.NewMetrics(), pushes: consumer.NewMetrics()}
 	if c.Registry != nil {
-		for _, m := range slices.Concat(p.taken.All(), p.given.All(), []prometheus.Collector{gauges{p}}) {
+		for _, m := range slices.Concat(p.intake.All(), p.pushes.All(), []prometheus.Collector{gauges{p}}) {
 			if err := c.Registry.Register(m); err != nil {
 				return nil, fmt.Errorf("register metrics: %w", err)
 			}

@@ -43,7 +43,7 @@ func TestSyncFails(t *testing.T) {
 				return nil
 			}
 			r.run(func(p *Pipeline) {
-				r.settled(p, 0) // from now on events tell of files: they go to the live lane
+				r.allEnded(p, 0) // from now on events tell of files: they go to the live lane
 				r.put(p, 0, 2)
 				failing.Store(true)
 				r.drops(2, 3)
@@ -59,7 +59,7 @@ func TestSyncFails(t *testing.T) {
 					t.Error("ready between two attempts")
 				}
 				failing.Store(false)
-				r.settled(p, 5)
+				r.allEnded(p, 5)
 				waitFor(t, "ready", func() bool { return p.Ready() == nil })
 			})
 			folder := map[bool]string{true: "ledger", false: "journal"}[name == ledger.Base]

@@ -79,7 +79,7 @@ func TestTypos(t *testing.T) {
 		{"[scanner.c]\ntype = \"discard\"\ncache = '24h'", "3:9", "scanner.c.cache", "take the line out"},
 		{clamd("backoff = { first = '1h' }"), "4:11", "scanner.c.backoff", "swap the two"},
 		{"[journal]\nkeep = 0", "2:8", "journal.keep", "write 1 or more"},
-		{"[journal]\nsync = \"60s\"", "2:8", "journal.sync", "write at most 10s"},
+		{"[journal]\nsync = \"60s\"", "2:8", "journal.sync", "name at most 10s"},
 		{"[journal]\nsync = 100", "2:8", "journal.sync", `"always"`},
 		{"[journal]\ncut_size = '0'", "2:12", "journal.cut_size", "more than 0"},
 		{"[admin]\nlisten = '0.0.0.0:9440'", "2:10", "admin.listen", "needs TLS"},

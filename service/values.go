@@ -162,9 +162,9 @@ func (s *Sync) set(v any) error {
 	if err := (*Duration)(s).set(v); err != nil {
 		return fmt.Errorf(`%w (or write "always")`, err)
 	}
-	const most = 10 * time.Second // pipeline.New takes no more
-	if time.Duration(*s) > most {
-		return fmt.Errorf(`%v is too long, for so long a file may not be journaled: write at most %v, or "always"`, time.Duration(*s), most)
+	// The bound is the pipeline's.
+	if _, err := (pipeline.Config{State: defaultState(), Journal: pipeline.Journal{Sync: time.Duration(*s)}}).Filled(); err != nil {
+		return fmt.Errorf(`%w, or write "always"`, err)
 	}
 	return nil
 }

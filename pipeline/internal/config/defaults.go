@@ -20,6 +20,9 @@ func or[T comparable](v *T, def T) {
 // DefaultGrace is how long a stop waits for the samples in flight.
 const DefaultGrace = 8 * time.Second
 
+// DefaultSettleLimit is how long a file may have a writer, or a sample a holder.
+const DefaultSettleLimit = time.Hour
+
 // MostSync is the longest that Journal.Sync may be: for so long a settled file is not
 // journaled.
 const MostSync = 10 * time.Second
@@ -56,7 +59,7 @@ func FillTrees(in []Tree) ([]Tree, error) {
 		}
 		seen[t.Name] = true
 		or(&t.Settle, 500*time.Millisecond)
-		or(&t.SettleLimit, time.Hour)
+		or(&t.SettleLimit, DefaultSettleLimit)
 		or(&t.MinSize, 1)
 		or(&t.Sweep, time.Hour)
 		or(&t.Engine, "auto")

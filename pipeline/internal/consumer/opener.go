@@ -68,7 +68,7 @@ func (o *opener) tree(path string) (tree config.Tree, ok bool) {
 		return config.Tree{}, false
 	}
 	root, ok := volume(path)
-	return config.Tree{Path: root, SettleLimit: time.Hour}, ok
+	return config.Tree{Path: root, SettleLimit: config.DefaultSettleLimit}, ok
 }
 
 // open opens p's file, compares it with its line and hashes it. If it returns concluded,

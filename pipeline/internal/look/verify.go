@@ -62,12 +62,14 @@ const (
 // Verify walks the trees and proves that each file is journaled in its present version,
 // and has its outcomes or waits for them. It uses index and cursors; the ledger tells
 // the outcomes. p is the producer that runs in this process. With fix, p journals the
-// files again that are not accounted for. If p is nil, a verify fixes nothing, and the
-// archive must hold the locks.
+// files again that are not accounted for.
 func (a *Archive) Verify(ctx context.Context, p *producer.Producer, fix bool) (Proof, error) {
-	if p != nil {
-		return newVerify(a, running{p}, fix).run(ctx)
-	}
+	return newVerify(a, running{p}, fix).run(ctx)
+}
+
+// VerifyAtRest is Verify while no pipeline runs: it uses the index that one left. It
+// fixes nothing. The archive must hold the locks.
+func (a *Archive) VerifyAtRest(ctx context.Context) (Proof, error) {
 	rest, err := newAtRest(ctx, a)
 	if err != nil {
 		return Proof{}, err
