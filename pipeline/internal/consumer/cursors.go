@@ -59,17 +59,45 @@ func (l *lines) stand() (at map[string]journal.Pos, m ledger.Mark) {
 	return at, m
 }
 
+// standing is where the lanes stood at one moment.
+type standing struct {
+	at     map[string]journal.Pos // cursors by lane
+	mark   ledger.Mark
+	strays uint64 // lines that had strayed by then
+	waits  bool   // for the index to forget those
+}
+
 // saveCursors writes the cursors that moved, and then the mark: so the ledger from the
 // mark on disk on always has the outcomes that the saved cursors need. It writes nothing
 // while the index may still have to forget a line that strayed.
+//
+// A standing is saved when the index has forgotten the lines that had strayed by then.
+// Until then it waits, and no newer one takes its place: lines may stray all the time.
 func (l *lines) saveCursors() error {
-	at, m := l.stand()
-	// Read the cursors first, and ask for strayed lines second: end reports such a line
-	// before a cursor passes it. So no cursor in at has passed a line that strays after
-	// this question.
-	if l.source.Behind() {
-		return nil // the index will forget the line soon
+	for {
+		waited := l.held.waits
+		if !waited {
+			// The cursors first, the strays second: end tells of a line that strays before a
+			// cursor passes it.
+			at, m := l.stand()
+			told, _ := l.source.Strays()
+			l.held = standing{at, m, told, true}
+		}
+		if _, forgotten := l.source.Strays(); forgotten < l.held.strays {
+			return nil
+		}
+		if err := l.save(l.held.at, l.held.mark); err != nil {
+			return err
+		}
+		l.held.waits = false
+		if !waited {
+			return nil
+		}
 	}
+}
+
+// save writes what of a standing is not on disk yet, the mark last.
+func (l *lines) save(at map[string]journal.Pos, m ledger.Mark) error {
 	for _, lane := range l.both() {
 		pos := at[lane.name]
 		if pos == lane.saved && !lane.lost {

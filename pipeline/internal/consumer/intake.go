@@ -43,9 +43,9 @@ type Source interface {
 	// Stray reports a line that strayed: the index must forget it, so that a sweep journals
 	// its file again if there is one.
 	Stray(path string, at sample.At)
-	// Behind reports whether the index has not yet forgotten, durably, a line that strayed.
-	// Until it has, no cursor on disk may pass that line.
-	Behind() bool
+	// Strays returns how many lines strayed so far, and how many of them, the first ones,
+	// the index has forgotten on disk. No cursor on disk may pass one that it has not.
+	Strays() (told, forgotten uint64)
 	// Here reports whether the producer is in this process. If it is not, the other methods
 	// do nothing.
 	Here() bool
@@ -61,8 +61,8 @@ func (Apart) Again(string) {}
 // Stray implements Source.
 func (Apart) Stray(string, sample.At) {}
 
-// Behind implements Source.
-func (Apart) Behind() bool { return false }
+// Strays implements Source: the sweeps of that process forget them.
+func (Apart) Strays() (told, forgotten uint64) { return 0, 0 }
 
 // Here implements Source.
 func (Apart) Here() bool { return false }

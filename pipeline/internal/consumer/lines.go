@@ -33,6 +33,7 @@ type lines struct {
 
 	live, backlog *lane
 	savedMark     ledger.Mark // only the goroutine that saves the cursors has it
+	held          standing    // the same
 
 	unsaved   condition.Condition // the cursors cannot be saved
 	unwritten condition.Condition // the ledger cannot be written

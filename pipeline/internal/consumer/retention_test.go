@@ -515,3 +515,32 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// flooded is a source where lines stray all the time, and the index always lags behind by
+// one of them.
+type flooded struct {
+	Apart
+	told uint64
+}
+
+func (f *flooded) Strays() (told, forgotten uint64) {
+	f.told++
+	return f.told, f.told - 1
+}
+
+// TestCursorsAreSavedWhileLinesStrayAllTheTime: a standing waits for the lines that had
+// strayed by then, not for those that stray meanwhile.
+func TestCursorsAreSavedWhileLinesStrayAllTheTime(t *testing.T) {
+	m := newModel(t, 1)
+	c := m.consumers[0]
+	c.lines.source = &flooded{}
+	m.append(journal.Live)
+	m.push(c)
+	for range 3 {
+		must(t, c.lines.saveCursors())
+	}
+	at, err := journal.LoadCursor(m.cursors, c.Name()+"."+journal.Live)
+	if want := m.lanes.Lane(journal.Live).Durable(); err != nil || at != want {
+		t.Errorf("the cursor on disk is %v (%v), want %v", at, err, want)
+	}
+}

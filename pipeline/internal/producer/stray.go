@@ -28,9 +28,10 @@ type strays struct {
 	log     *slog.Logger
 	woken   chan struct{} // a token: a line strayed
 
-	mu   sync.Mutex // guards the fields below
-	told []stray
-	open int // strays that the index has not forgotten on disk
+	mu        sync.Mutex // guards the fields below
+	list      []stray    // not taken by run yet
+	told      uint64     // lines that strayed so far
+	forgotten uint64     // how many of them, the first ones, the index has forgotten on disk
 }
 
 // strayAgain is how long run waits before it tries an index that refused again.
@@ -44,8 +45,8 @@ func newStrays(x *index.Index, w *watch.Watcher, log *slog.Logger) *strays {
 // its disk, and pushing must go on.
 func (s *strays) Stray(path string, at sample.At) {
 	s.mu.Lock()
-	s.told = append(s.told, stray{path, at})
-	s.open++
+	s.list = append(s.list, stray{path, at})
+	s.told++
 	s.mu.Unlock()
 	s.wake()
 }
@@ -57,13 +58,13 @@ func (s *strays) wake() {
 	}
 }
 
-// Behind reports whether a line strayed that the index has not forgotten on disk. No
-// cursor on disk may pass such a line: after a crash the ledger's tail tells of it once
-// more.
-func (s *strays) Behind() bool {
+// Strays returns how many lines strayed so far, and how many of them, the first ones, the
+// index has forgotten on disk. No cursor on disk may pass the others: after a crash the
+// ledger's tail tells of them once more.
+func (s *strays) Strays() (told, forgotten uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open > 0
+	return s.told, s.forgotten
 }
 
 // run forgets lines that strayed, until ctx ends. Their files may be back already, so
@@ -83,8 +84,8 @@ func (s *strays) run(ctx context.Context) error {
 		case <-retry.C:
 		}
 		s.mu.Lock()
-		all := s.told
-		s.told = nil
+		all := s.list
+		s.list = nil
 		s.mu.Unlock()
 		err := s.forget(ctx, all)
 		switch {
@@ -92,12 +93,12 @@ func (s *strays) run(ctx context.Context) error {
 			return nil
 		case err != nil: // once more, with those that come meanwhile
 			s.mu.Lock()
-			s.told = append(all, s.told...)
+			s.list = append(all, s.list...)
 			s.mu.Unlock()
 			retry.Reset(strayAgain)
 		default:
 			s.mu.Lock()
-			s.open -= len(all)
+			s.forgotten += uint64(len(all))
 			s.mu.Unlock()
 		}
 		switch refused.Note(err) {
