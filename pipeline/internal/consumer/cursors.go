@@ -68,8 +68,7 @@ type standing struct {
 }
 
 // saveCursors writes the cursors that moved, and then the mark: so the ledger from the
-// mark on disk on always has the outcomes that the saved cursors need. It writes nothing
-// while the index may still have to forget a line that strayed.
+// mark on disk on always has the outcomes that the saved cursors need.
 //
 // A standing is saved when the index has forgotten the lines that had strayed by then.
 // Until then it waits, and no newer one takes its place: lines may stray all the time.
