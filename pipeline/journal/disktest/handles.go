@@ -51,7 +51,7 @@ func (f *folder) Open(name string, flag int) (journal.File, error) {
 	}
 	if n == nil {
 		err := f.d.do("create", f.at(name), func() error {
-			n = &node{id: f.d.next, changed: time.Now()}
+			n = &node{id: f.d.next, changed: f.d.now()}
 			f.d.next++
 			f.n.rename(func(names map[string]*node) { names[name] = n })
 			return nil
@@ -150,7 +150,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 func (f *file) Write(p []byte) (int, error) {
 	arrived := 0
 	err := f.d.do("write", f.path, func() error {
-		f.n.data, f.n.changed = append(f.n.data, p...), time.Now()
+		f.n.data, f.n.changed = append(f.n.data, p...), f.d.now()
 		arrived = len(p)
 		return nil
 	})
