@@ -31,6 +31,8 @@ type Config struct {
 	Scanners []config.Scanner // without any the built-in hash list judges
 	Ledger   config.Ledger    // the record of outcomes
 
+	CopyMemory int64 // bytes in which samples are copied before they are hashed and handed over, for all scanners together; negative: none; 256 MiB
+
 	Half     config.Half           // Both
 	Grace    time.Duration         // how long a stop waits for the samples in flight; 8s
 	Log      *slog.Logger          // slog.Default
@@ -58,6 +60,7 @@ func (c Config) Filled() (Config, error) {
 	if c.Journal.Sync > config.MostSync {
 		return c, fmt.Errorf("journal sync of %v is too long, for so long a settled file is not journaled: name at most %v", c.Journal.Sync, config.MostSync)
 	}
+	c.CopyMemory = cmp.Or(c.CopyMemory, config.DefaultCopyMemory)
 	c.Grace = cmp.Or(c.Grace, config.DefaultGrace)
 	c.disk = cmp.Or(c.disk, store.Disk{Disk: journal.OS, Pebble: vfs.Default})
 	if c.Outcome == nil {

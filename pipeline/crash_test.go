@@ -84,7 +84,7 @@ func newRig(t testing.TB, drop string) *rig {
 }
 
 func rigConfig(drop string, d store.Disk, s config.Scanner, to *told) Config {
-	s.Name, s.NoCanary, s.BackoffFirst, s.BackoffMax = "clamav", true, time.Millisecond, 10*time.Millisecond
+	s.Name, s.Sight, s.BackoffFirst, s.BackoffMax = "clamav", -1, time.Millisecond, 10*time.Millisecond
 	return Config{
 		State: rigState, Trees: []config.Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
 		Journal: config.Journal{CutSize: 600, CutEvery: 24 * time.Hour, Keep: 1}, Scanners: []config.Scanner{s}, Ledger: config.Ledger{Keep: 1}, Outcome: to.take, disk: d,

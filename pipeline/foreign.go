@@ -95,8 +95,8 @@ func ofSeries(e fs.DirEntry, names ...string) bool {
 // any more, or tells damage.
 func ofCursors(e fs.DirEntry) bool {
 	name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".new"), ".removed")
-	if _, ok := sample.ParseDamage(name); ok {
+	if _, ok := sample.ParseDamage(name); ok || store.IsTakenBack(name) {
 		return true
 	}
-	return e.Type().IsRegular() && slices.ContainsFunc(append([]string{"mark", "paused"}, sample.Lanes...), func(kind string) bool { return strings.HasSuffix(name, "."+kind) })
+	return e.Type().IsRegular() && slices.ContainsFunc(append([]string{"mark", "paused", "sight"}, sample.Lanes...), func(kind string) bool { return strings.HasSuffix(name, "."+kind) })
 }

@@ -205,7 +205,7 @@ func TestFolderSwappedForALink(t *testing.T) {
 	swaps := full(20_000, 100_000)
 	const names = 200
 	d := scantest.Start(t, "unix")
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.NoCanary, s.Workers = true, 4 }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Sight, s.Workers = -1, 4 }))
 	outside := t.TempDir()
 	canary := []byte("of somebody else")
 	for i := range names {

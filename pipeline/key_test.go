@@ -44,7 +44,7 @@ func TestAVerdictByOlderSignaturesIsNotKeptForTheNewer(t *testing.T) {
 			}
 			l := newLab(t, clamd(stays.Addr(), func(s *config.Scanner) {
 				s.Addresses = append(s.Addresses, returns.Addr())
-				s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true
+				s.Cache, s.Workers = time.Hour, 1
 			}))
 			l.start()
 			l.swept()
@@ -128,7 +128,7 @@ func TestVersionIsSwitchedOff(t *testing.T) {
 func TestACachedVerdictIsHeldAgainstMaxSize(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
 	d.SetVersion(newer)
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache, s.NoCanary = time.Hour, true }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache = time.Hour }))
 	l.start()
 	l.swept()
 	big := strings.Repeat("x", 5000)

@@ -148,7 +148,7 @@ func (m *mix) start() {
 		},
 	}
 	for _, j := range m.judges {
-		c.Scanners = append(c.Scanners, config.Scanner{Name: j.name, Type: "discard", NoCanary: true, Workers: 1 + m.draw.IntN(4)})
+		c.Scanners = append(c.Scanners, config.Scanner{Name: j.name, Type: "discard", Workers: 1 + m.draw.IntN(4)})
 	}
 	p, err := New(c)
 	must(m.t, err)

@@ -39,6 +39,18 @@ func (m *meddler) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.An
 	})
 }
 
+// meddlers is a meddler for each address of its scanner.
+type meddlers struct {
+	meddler
+	to scan.Addressed
+}
+
+func (m *meddlers) Addresses() []string { return m.to.Addresses() }
+
+func (m *meddlers) At(addresses []string) scan.Scanner {
+	return &meddler{m.to.At(addresses), m.before}
+}
+
 // meddle sets before to be called just before the scanner gets a file of this size.
 func (l *lab) meddle(size int, before func()) {
 	l.mu.Lock()
@@ -53,18 +65,22 @@ func (l *lab) meddle(size int, before func()) {
 // meddled returns the scanner for s, wrapped in a meddler.
 func (l *lab) meddled(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
 	sc, err := consumer.Scanner(s, log)
-	return &meddler{sc, func(f scan.File) {
+	m := meddler{sc, func(f scan.File) {
 		l.mu.Lock()
 		meddle := l.meddling
 		l.mu.Unlock()
 		meddle(f)
-	}}, err
+	}}
+	if to, is := sc.(scan.Addressed); is {
+		return &meddlers{m, to}, err
+	}
+	return &m, err
 }
 
 // remembering returns a lab with one scanner, which has a cache.
 func remembering(t *testing.T, network string) (*lab, *scantest.Server) {
 	d := scantest.Start(t, network)
-	return newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache, s.Workers, s.NoCanary = time.Hour, 1, true })), d
+	return newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Cache, s.Workers = time.Hour, 1 })), d
 }
 
 func sumOf(text string) string {

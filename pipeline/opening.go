@@ -120,6 +120,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 	if o.prod != nil {
 		source = o.prod
 	}
+	copies, deep := consumer.NewCopies(c.CopyMemory), make(chan struct{}, 1)
 	for _, s := range c.Scanners {
 		sc, err := c.scanner(s, c.Log)
 		if err != nil {
@@ -128,7 +129,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		k, err := consumer.New(ctx, consumer.Config{
 			Scanner: s, Scan: sc, Trees: c.Trees, Grace: c.Grace, Outcome: c.Outcome,
 			Dirs: o.dirs, Tail: func(lane string) journal.Tail { return o.tails[lane] },
-			Ledger: o.led, Cache: known, Source: source, Metrics: o.p.pushes, Log: c.Log,
+			Ledger: o.led, Cache: known, Copies: copies, Deep: deep, Source: source, Metrics: o.p.pushes, Log: c.Log,
 		})
 		if err != nil {
 			return err
@@ -182,7 +183,19 @@ func (o *opening) putAside() error {
 			}
 		}
 	}
-	return nil
+	return o.dropTakenBack()
+}
+
+// dropTakenBack removes the word of verdicts that scanners took back which are not
+// configured any more: nobody would give them again.
+func (o *opening) dropTakenBack() error {
+	all, err := store.LoadTakenBack(o.dirs.Cursors)
+	for _, t := range all {
+		if !slices.ContainsFunc(o.p.c.Scanners, func(s config.Scanner) bool { return s.Name == t.Scanner }) {
+			err = errors.Join(err, t.Forget(o.dirs.Cursors))
+		}
+	}
+	return err
 }
 
 // keepKeys returns a function that keeps the keys of the series in dir, until its

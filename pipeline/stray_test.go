@@ -18,7 +18,7 @@ func TestMovedAwayAndBack(t *testing.T) {
 	t.Parallel()
 	d := scantest.Start(t, "tcp")
 	d.Set(scantest.Refuse)
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.NoCanary = true }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Sight = -1 }))
 	path := l.write("d/f", "x")
 	dir, away := filepath.Dir(path), filepath.Join(t.TempDir(), "away")
 	l.start()

@@ -119,7 +119,7 @@ func (f Flags) foregroundState() string {
 // tree, or "-d PATH" for a tree of the command line.
 func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
 	s := Settings{Listen: t.Admin.Listen}
-	s.Pipeline.State = absolute(b, "state", string(t.State))
+	s.Pipeline.State, s.Pipeline.CopyMemory = absolute(b, "state", string(t.State)), int64(none(t.Copies))
 	s.Pipeline.Ledger.Keep = int(t.Ledger.Keep)
 	s.Pipeline.Journal = convertJournal(t.Journal, b)
 	if f.JournalDir != "" {

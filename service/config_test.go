@@ -63,7 +63,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	want := Settings{
 		Listen: "127.0.0.1:9440", Log: LogSettings{To: "auto"},
 		Pipeline: pipeline.Config{
-			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Keep: 400},
+			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Keep: 400}, CopyMemory: 256 << 20,
 			Trees: []pipeline.Tree{{
 				Name: "samples", Path: rooted("/srv/samples"), Include: []string{"**"}, Settle: 500 * time.Millisecond, SettleLimit: time.Hour,
 				MinSize: 1, Sweep: time.Hour, Engine: "auto",
@@ -71,7 +71,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 			Journal: pipeline.Journal{Dir: "journal", CutEvery: time.Minute, CutSize: 64 << 20, Keep: 1440, MinFree: 256 << 20},
 			Scanners: []pipeline.Scanner{{
 				Name: "clamav", Type: "clamd", Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Workers: 2, Queue: 1000, Timeout: 5 * time.Minute,
-				Tries: 8, BackoffFirst: time.Second, BackoffMax: 5 * time.Minute, MaxSize: 25 << 20,
+				Tries: 8, BackoffFirst: time.Second, BackoffMax: 5 * time.Minute, MaxSize: 25 << 20, Sight: 10 * time.Minute, SightDepth: 64 << 20,
 			}},
 		},
 	}
@@ -115,7 +115,7 @@ to = "/var/log/certpush/certpush.log"
 	if s.Pipeline.Journal.MinFree != -1 || s.Pipeline.Journal.Sync != 100*time.Millisecond {
 		t.Errorf("journal %+v", s.Pipeline.Journal)
 	}
-	if c.Name != "c" || len(c.Addresses) != 2 || c.MaxSize != -1 || c.Rate != (pipeline.Rate{N: 60, Per: time.Minute}) || !c.NoCanary {
+	if c.Name != "c" || len(c.Addresses) != 2 || c.MaxSize != -1 || c.Rate != (pipeline.Rate{N: 60, Per: time.Minute}) || c.Sight >= 0 {
 		t.Errorf("scanner %+v", c)
 	}
 	if b := s.Pipeline.Scanners[1]; b.Name != "b" || len(b.Lists) != 1 {

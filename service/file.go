@@ -30,6 +30,7 @@ type fileTable struct {
 	Ledger  ledgerTable             `toml:"ledger"`
 	Admin   adminTable              `toml:"admin"`
 	Log     logTable                `toml:"log"`
+	Copies  Size                    `toml:"copy_memory"`
 }
 
 type watchTable struct {
@@ -67,7 +68,10 @@ type scannerTable struct {
 	MaxSize   *Size        `toml:"max_size"` // nil: the type's default
 	Rate      Rate         `toml:"rate"`
 	Cache     Duration     `toml:"cache"`
-	Canary    bool         `toml:"canary"`
+	Copy      CopyOf       `toml:"copy"`
+	Sight     Duration     `toml:"sight"`
+	Depth     Depth        `toml:"sight_depth"`
+	Canary    Canary       `toml:"canary"`
 }
 
 type backoffTable struct {
@@ -90,7 +94,7 @@ type logTable struct {
 }
 
 func (t *fileTable) fill() {
-	t.State = Path(defaultState())
+	t.State, t.Copies = Path(defaultState()), Size(defaults().CopyMemory)
 	t.Journal.fill()
 	t.Ledger.fill()
 	t.Admin.fill()
@@ -120,7 +124,7 @@ func (t *journalTable) fill() {
 
 func (t *scannerTable) fill() {
 	d := defaults().Scanners[0]
-	*t = scannerTable{Workers: Count(d.Workers), Queue: Count(d.Queue), Timeout: Duration(d.Timeout), Tries: Count(d.Tries), Canary: !d.NoCanary}
+	*t = scannerTable{Workers: Count(d.Workers), Queue: Count(d.Queue), Timeout: Duration(d.Timeout), Tries: Count(d.Tries), Copy: "small", Sight: Duration(d.Sight), Depth: Depth(d.SightDepth)}
 	t.Backoff.fill()
 }
 

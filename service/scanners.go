@@ -51,8 +51,9 @@ func convertScanner(name string, t scannerTable, b *binder, key string) pipeline
 		Name: name, Type: t.Type, Addresses: addresses(t, b, key),
 		Workers: int(t.Workers), Queue: int(t.Queue), Timeout: time.Duration(t.Timeout), Tries: int(t.Tries),
 		BackoffFirst: time.Duration(t.Backoff.First), BackoffMax: time.Duration(t.Backoff.Max),
-		Rate: pipeline.Rate(t.Rate), Cache: time.Duration(t.Cache), NoCanary: !t.Canary,
+		Rate: pipeline.Rate(t.Rate), Cache: time.Duration(t.Cache),
 	}
+	t.sight(&s, b, key)
 	for i, list := range t.Lists {
 		s.Lists = append(s.Lists, absolute(b, element(k("lists"), i+1), string(list)))
 	}

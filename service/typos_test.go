@@ -39,7 +39,11 @@ func TestTypos(t *testing.T) {
 		{"[scanner]\ntype = 'clamd'", "2:8", "scanner.type", "each scanner has a name: write [scanner.NAME]"},
 		{tree("include = '*.exe'"), "3:11", "watch[1].include", `write include = ["*.exe"]`},
 		{clamd("backoff = '1s'"), "4:11", "scanner.c.backoff", `write { first = "1s", max = "5m" }`},
-		{clamd("canary = 'no'"), "4:10", "scanner.c.canary", "write true or false without quotes"},
+		{clamd("canary = 'no'"), "4:10", "scanner.c.canary", "not an absolute path"},
+		{clamd("canary = 1"), "4:10", "scanner.c.canary", "a path is expected"},
+		{clamd("copy = 'big'"), "4:8", "scanner.c.copy", "write \"small\" or \"always\""},
+		{clamd("sight_depth = '0'"), "4:15", "scanner.c.sight_depth", "\"full\""},
+		{"[scanner.c]\ntype = 'discard'\nsight = '5m'", "3:1", "scanner.c.sight", "take the line out"},
 		{"[log]\nlevel = 1", "2:9", "log.level", "write it in quotes"},
 		{"state = 1", "1:9", "state", "write it in 'single quotes'"},
 		// Bad values.

@@ -13,3 +13,9 @@ func canaryFile(text []byte) (File, error) {
 	f, err := os.Open(os.DevNull)
 	return File{F: f, body: bytes.NewReader(text)}, err
 }
+
+// deepFile returns a File whose content is made while it is sent.
+func deepFile(_ string, b body) (File, error) {
+	f, err := os.Open(os.DevNull)
+	return File{F: f, body: b}, err
+}

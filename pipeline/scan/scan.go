@@ -55,6 +55,11 @@ const (
 	ReasonEncrypted   = "encrypted"    // the scanner has no key for it
 	ReasonNotListed   = "not_listed"   // no hash list names it
 	ReasonDiscarded   = "discarded"    // the discard scanner looks at nothing
+
+	// What the sight of the address does not cover: see Sight.Bound.
+	ReasonNoSight  = "no_sight"         // no canary is asked, so nothing is known of what the scanner sees
+	ReasonArchives = "archives_unseen"  // it does not look into archives
+	ReasonUntold   = "encrypted_untold" // it does not tell what is encrypted from what is clean
 )
 
 // File is one open regular file to judge. If a driver sends its bytes, only the first
@@ -63,8 +68,9 @@ type File struct {
 	F      *os.File // its offset is 0
 	Size   int64    // bytes
 	SHA256 [32]byte // of the bytes that the caller read just before
+	Sealed bool     // the bytes cannot change any more: SHA256 is of the very bytes that a driver reads
 
-	// body holds the content in place of F, for a canary that must not touch the disk.
+	// body holds the content in place of F, for bytes that are on no disk.
 	body io.ReaderAt
 }
 
@@ -88,6 +94,16 @@ type Answer struct {
 	// Key names the program and signatures that gave this very verdict, as Scanner.Key
 	// does. If it is empty they are not known, and nobody may remember the verdict.
 	Key string
+
+	// Address is the address that was asked, as Addressed names it; also where there is no
+	// verdict. It is empty if the scanner has none, or if none could be reached.
+	Address string
+	// Version is the version that the address told in the session of this very verdict, for
+	// people. It is empty if it told none.
+	Version string
+	// SHA256 is of the bytes that the driver itself sent. It is zero if the driver did not
+	// read the file: it passed a descriptor, or looked the file's own SHA256 up.
+	SHA256 [32]byte
 }
 
 // Scanner judges files. Several goroutines may call its methods at once.
@@ -110,6 +126,19 @@ type Scanner interface {
 	Scan(ctx context.Context, files iter.Seq[File]) []Answer
 }
 
+// Addressed is a Scanner that can be reached at several addresses, each of them a
+// program of its own. What one of them sees says nothing about the others.
+type Addressed interface {
+	Scanner
+
+	// Addresses names the addresses, as Answer.Address does.
+	Addresses() []string
+
+	// At returns a Scanner that asks only these addresses, by the same ways. It shares
+	// what is known of the addresses with the Scanner that it came from.
+	At(addresses []string) Scanner
+}
+
 // Config says which scanner to ask and how.
 type Config struct {
 	Type      string        // clamd, hashlist or discard
@@ -117,7 +146,6 @@ type Config struct {
 	Timeout   time.Duration // the longest wait without progress; 0: five minutes
 	MaxSize   int64         // bytes; the scanner does not look into a larger file; 0: no limit is known
 	Lists     []string      // hashlist: paths of list files
-	Keyed     bool          // clamd: ask for the version in each session, for the Answers' Key
 	Log       *slog.Logger  // nil: nothing is logged
 }
 
@@ -138,7 +166,7 @@ func (c Config) Filled() Config {
 // bytes; limit 0 means that there is none.
 func Beyond(a Answer, size, limit int64) Answer {
 	if a.Verdict == Clean && limit > 0 && size > limit {
-		return Answer{Verdict: Unscanned, Reason: ReasonTooBig}
+		a.Verdict, a.Reason = Unscanned, ReasonTooBig
 	}
 	return a
 }

@@ -6,19 +6,23 @@ package scan
 
 import (
 	"errors"
+	"fmt"
 	"os"
 )
 
 // temporaryFile returns an open file of this content that has no name.
-func temporaryFile(text []byte) (File, error) {
-	f, err := os.CreateTemp("", "certpush-canary-")
+func temporaryFile(text []byte) (File, error) { return deepFile("", textBody(text)) }
+
+// deepFile returns an open sparse file of this content in dir that has no name.
+func deepFile(dir string, b body) (File, error) {
+	f, err := os.CreateTemp(dir, "certpush-canary-")
 	if err != nil {
-		return File{}, err
+		return File{}, fmt.Errorf("make file: %w", err)
 	}
-	if err := os.Remove(f.Name()); err != nil {
+	if err := errors.Join(os.Remove(f.Name()), b.fill(f)); err != nil {
 		return File{}, errors.Join(err, f.Close())
 	}
-	return written(f, text)
+	return File{F: f}, nil
 }
 
 // written writes text to f. The offset of f stays at its start.

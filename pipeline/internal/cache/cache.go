@@ -26,13 +26,22 @@ import (
 // Key: the first 16 bytes of SHA-256 over scanner 0 scanner's key, then the sample's
 // SHA-256. Value:
 //
-//	| 0                   7 | 8 ...                             |
-//	| unix nanoseconds, BE  | verdict 0 signature               |
+//	| 0                   7 | 8 ...                               |
+//	| unix nanoseconds, BE  | verdict 0 signature [ 0 address ]   |
+//
+// Without an address the value is of an older certpush.
 type Cache struct {
 	*store.Store
 	log     *slog.Logger
 	longest time.Duration // the longest of the scanners' cache settings
 	puts    chan cached   // verdicts that Run writes
+	voids   chan void     // what Run deletes
+}
+
+// void is an order to delete what an address of a scanner called clean.
+type void struct {
+	address string
+	done    chan struct{} // closed when that is done
 }
 
 // cached is a key and its value.
@@ -71,7 +80,7 @@ func Open(ctx context.Context, d store.Disk, state string, longest time.Duration
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	return &Cache{Store: s, log: log, longest: longest, puts: make(chan cached, putsAtOnce)}, nil
+	return &Cache{Store: s, log: log, longest: longest, puts: make(chan cached, putsAtOnce), voids: make(chan void)}, nil
 }
 
 func cacheKey(scanner, key string, sum [32]byte) []byte {
@@ -110,15 +119,16 @@ func (c *Cache) Put(scanner, key string, sum [32]byte, a scan.Answer) {
 
 func encodeCached(at time.Time, a scan.Answer) []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano()))
-	return append(b, string(a.Verdict)+"\x00"+a.Signature...)
+	return append(b, string(a.Verdict)+"\x00"+strings.ReplaceAll(a.Signature, "\x00", "")+"\x00"+a.Address...)
 }
 
 func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {
 	if len(b) < 8 {
 		return at, a, false
 	}
-	verdict, signature, ok := strings.Cut(string(b[8:]), "\x00")
-	a = scan.Answer{Verdict: scan.Verdict(verdict), Signature: signature}
+	verdict, rest, ok := strings.Cut(string(b[8:]), "\x00")
+	signature, address, _ := strings.Cut(rest, "\x00")
+	a = scan.Answer{Verdict: scan.Verdict(verdict), Signature: signature, Address: address}
 	ok = ok && (a.Verdict == scan.Clean || a.Verdict == scan.Suspicious || a.Verdict == scan.Malicious)
 	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), a, ok
 }
@@ -134,6 +144,8 @@ func (c *Cache) Run(ctx context.Context) error {
 			return nil
 		case <-every.C:
 			c.expire(ctx)
+		case v := <-c.voids:
+			c.void(ctx, v)
 		case p := <-c.puts:
 			err := c.Do(ctx, func() error { return c.DB.Set(p.key, p.text, pebble.NoSync) })
 			if err != nil && ctx.Err() == nil {
@@ -143,9 +155,43 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
+// Void forgets what an address called clean, of every scanner, and returns when that is
+// durable or ctx ends. Verdicts that are put later are not touched.
+func (c *Cache) Void(ctx context.Context, address string) {
+	v := void{address, make(chan struct{})}
+	select {
+	case c.voids <- v:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-v.done:
+	case <-ctx.Done():
+	}
+}
+
+// void does what Void asks for: first it writes the verdicts that were put before, so
+// that none of them comes after.
+func (c *Cache) void(ctx context.Context, v void) {
+	defer close(v.done)
+	for len(c.puts) > 0 {
+		p := <-c.puts
+		_ = c.Do(ctx, func() error { return c.DB.Set(p.key, p.text, pebble.NoSync) }) // what is not written is not remembered
+	}
+	c.drop(ctx, pebble.Sync, func(_ time.Time, a scan.Answer) bool { return a.Verdict == scan.Clean && a.Address == v.address })
+}
+
 // expire deletes verdicts that are older than longest, lie in the future, or cannot be
 // read.
 func (c *Cache) expire(ctx context.Context) {
+	c.drop(ctx, pebble.NoSync, func(at time.Time, _ scan.Answer) bool {
+		old := time.Since(at)
+		return old > c.longest || old < 0
+	})
+}
+
+// drop deletes the verdicts for which old returns true, and those that cannot be read.
+func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(time.Time, scan.Answer) bool) {
 	if c.Damage() != nil {
 		return
 	}
@@ -155,13 +201,13 @@ func (c *Cache) expire(ctx context.Context) {
 	}
 	b := c.DB.NewBatch()
 	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
-		at, _, good := decodeCached(it.Value())
-		if old := time.Since(at); !good || old > c.longest || old < 0 {
+		at, a, good := decodeCached(it.Value())
+		if !good || old(at, a) {
 			err = errors.Join(err, b.Delete(it.Key(), nil))
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil {
-		err = c.Do(ctx, func() error { return b.Commit(pebble.NoSync) })
+		err = c.Do(ctx, func() error { return b.Commit(sync) })
 	}
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("the cache of verdicts cannot drop what is too old; it is tried again each hour: look at its disk", "error", err)

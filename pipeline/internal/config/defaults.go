@@ -20,6 +20,9 @@ func or[T comparable](v *T, def T) {
 // DefaultGrace is how long a stop waits for the samples in flight.
 const DefaultGrace = 8 * time.Second
 
+// DefaultCopyMemory is how many bytes of memory hold copies of samples.
+const DefaultCopyMemory = 256 << 20
+
 // DefaultSettleLimit is how long a file may have a writer, or a sample a holder.
 const DefaultSettleLimit = time.Hour
 
@@ -94,6 +97,8 @@ func FillScanners(in []Scanner) ([]Scanner, error) {
 			s.MaxSize = 25 << 20
 		}
 		s.MaxSize = max(s.MaxSize, 0)
+		or(&s.Sight, 10*time.Minute)
+		or(&s.SightDepth, 64<<20)
 	}
 	return scanners, nil
 }

@@ -71,7 +71,10 @@ type Scanner struct {
 	MaxSize      int64         // bytes; the scanner does not look into a larger file; negative: no limit; clamd 25 MiB, other types no limit
 	Rate         Rate          // how many pushes may begin; zero: no limit
 	Cache        time.Duration // how long a verdict is reused for the same bytes and the same version of the scanner; 0: no cache
-	NoCanary     bool          // do not push a clean file and EICAR at start and every ten minutes
+	Sight        time.Duration // how often canaries are asked while nothing is pushed; negative: never, and then nothing is called clean; 10m
+	SightDepth   int64         // bytes; the largest canary; negative: as large as MaxSize; 64 MiB
+	Copy         bool          // hash and hand over a copy of each sample whatever its size, not of small ones alone
+	Canary       string        // a file that this scanner calls malicious; EICAR
 }
 
 // Rate is a number of pushes in a span of time. The zero Rate is no limit.

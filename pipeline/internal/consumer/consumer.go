@@ -32,8 +32,10 @@ type Config struct {
 	Dirs    *store.Folders                 // open; must be closed after the Consumer
 	Tail    func(lane string) journal.Tail // how far a lane may be read
 	Ledger  *ledger.Ledger
-	Cache   *cache.Cache // of verdicts; needed where Scanner.Cache is set
-	Source  Source       // is told what became of its samples
+	Cache   *cache.Cache  // of verdicts; needed where Scanner.Cache is set
+	Copies  *Copies       // shared by all consumers
+	Deep    chan struct{} // shared by all consumers: it has room for one token for each deep canary at a time; nil: one of its own
+	Source  Source        // is told what became of its samples
 	Metrics *Metrics
 	Log     *slog.Logger
 }
@@ -55,6 +57,9 @@ func New(ctx context.Context, c Config) (*Consumer, error) {
 		return nil, err
 	}
 	k := &Consumer{c: c, lines: l, workers: newWorkers(c, l), holders: newHolders(l, c.Log)}
+	if k.workers.sights.judges() && !k.workers.sights.asks {
+		c.Log.Warn(`no canary asks this scanner, so nothing is called clean: write sight = "10m", or take the line sight or canary out`)
+	}
 	if err := k.loadPause(); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
@@ -71,6 +76,9 @@ func (k *Consumer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return k.lines.Run(ctx) })
 	g.Go(func() error { return k.workers.health.Run(ctx) })
+	for _, e := range k.workers.sights.eyes {
+		g.Go(func() error { return k.workers.sights.tend(ctx, e, k.workers.health) })
+	}
 	g.Go(func() error { return k.holders.Run(ctx, k.workers.health.open) })
 	g.Go(func() error { return k.workers.dispatch(ctx) })
 	err := g.Wait()
@@ -97,7 +105,10 @@ func (k *Consumer) SavedMark() ledger.Mark {
 // ledger can be written, and files can be opened. Otherwise the error says what fails.
 func (k *Consumer) Ready() error {
 	var errs []error
-	if !k.workers.health.state().up {
+	switch h := k.workers.health.state(); {
+	case h.blind:
+		errs = append(errs, fmt.Errorf("scanner %s is blind at every address: %s", k.Name(), h.why))
+	case !h.up:
 		errs = append(errs, fmt.Errorf("scanner %s did not answer its last ping", k.Name()))
 	}
 	errs = append(errs, k.lines.ready())

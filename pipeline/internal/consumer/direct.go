@@ -17,6 +17,9 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scanners"
 )
 
+// copyDirect is how much memory, in bytes, holds copies for a Scan.
+const copyDirect = 64 << 20
+
 // DownError says that a scanner cannot be reached.
 type DownError struct {
 	Scanner string
@@ -30,7 +33,7 @@ func (e *DownError) Unwrap() error { return e.Err }
 
 // Scanner returns the scanner that s describes. The error says what is wrong with s.
 func Scanner(s config.Scanner, log *slog.Logger) (scan.Scanner, error) {
-	sc, err := scanners.New(scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Keyed: s.Cache > 0, Log: log})
+	sc, err := scanners.New(scan.Config{Type: s.Type, Addresses: s.Addresses, Timeout: s.Timeout, MaxSize: s.MaxSize, Lists: s.Lists, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("scanner %s: %w", s.Name, err)
 	}
@@ -104,7 +107,7 @@ func scanBelow(ctx context.Context, arg string, to []reached, each func(sample.O
 	}
 	var all []*direct
 	for _, r := range to {
-		all = append(all, &direct{c: r.c, scanner: r.scanner, opener: newOpener([]config.Tree{{Path: tree}}, false), each: each})
+		all = append(all, &direct{c: r.c, scanner: r.scanner, opener: newOpener([]config.Tree{{Path: tree}}, false, NewCopies(copyDirect), NewMetrics().uncopied.WithLabelValues(r.c.Name)), each: each})
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {
@@ -168,7 +171,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 				return // ctx has ended
 			}
 			all = append(all, e)
-			if e.way == ready && !yield(scan.File{F: p.file.f, Size: p.file.stat.Size, SHA256: p.file.sum}) {
+			if e.way == ready && !yield(p.file.toScan()) {
 				return
 			}
 		}

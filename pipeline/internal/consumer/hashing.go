@@ -14,6 +14,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
@@ -27,6 +28,14 @@ type openFile struct {
 	part     *reading    // the hash that was interrupted; nil: none was
 	torn     bool        // the file changed while it was hashed, or a writer had it open then
 	restless bool        // its changes are ignored: see the type restless
+	copied   copied      // the bytes that were hashed, if they were copied; only while the file is open
+}
+
+// copied is the copy of a sample's bytes, and what a scanner gets of it.
+type copied struct {
+	is   bool
+	copy *sealed
+	file scan.File
 }
 
 // reading is a hash that is not complete yet.
@@ -85,6 +94,12 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	}
 	buf := o.buffer()
 	defer o.spare(buf)
+	k, copies := o.copy(r, file.stat.Size)
+	defer func() {
+		if copies && !file.copied.is {
+			k.drop()
+		}
+	}()
 	for r.read < file.stat.Size {
 		if ctx.Err() != nil || enough() {
 			file.part = r
@@ -92,6 +107,11 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 		}
 		n, err := o.readAt(file.f, buf[:min(int64(len(buf)), file.stat.Size-r.read)], r.read)
 		r.hash.Write(buf[:n]) // it never fails
+		if copies {
+			if _, err := k.WriteAt(buf[:n], r.read); err != nil {
+				return fmt.Errorf("copy sample: %w", err)
+			}
+		}
 		r.read += int64(n)
 		if errors.Is(err, io.EOF) && r.read < file.stat.Size {
 			return fmt.Errorf("read sample: it ends at %d of %d bytes: %w", r.read, file.stat.Size, io.ErrUnexpectedEOF)
@@ -101,7 +121,27 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 		}
 	}
 	r.hash.Sum(file.sum[:0])
+	if copies {
+		f, err := k.Seal(r.read, file.sum)
+		if err != nil {
+			return err
+		}
+		file.copied = copied{true, k, f}
+	}
 	return nil
+}
+
+// copy returns a copy to fill while r is hashed. ok is false if there is none: the sample
+// is large and nobody asked for a copy, there is no room for it, or a part was hashed
+// before.
+func (o *opener) copy(r *reading, size int64) (k *sealed, ok bool) {
+	if r.read > 0 || size > copySmall && !o.copyAll {
+		return nil, false
+	}
+	if k, ok = o.copies.take(size); !ok {
+		o.uncopied.Inc()
+	}
+	return k, ok
 }
 
 // goOnFrom takes over the hash of old, if it is of the same version and further, or if
@@ -142,9 +182,30 @@ func (f *openFile) left(path string) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && (there.Inode != now.Inode || there.Dev != now.Dev)
 }
 
+// toScan returns the open file for a scanner.
+func (f *openFile) toScan() scan.File {
+	if f.copied.is {
+		return f.copied.file
+	}
+	return scan.File{F: f.f, Size: f.stat.Size, SHA256: f.sum}
+}
+
+// scanned returns the SHA-256 of the very bytes that the scanner was handed. It is known
+// if they were a copy of ours, or if the driver read them itself.
+func (f *openFile) scanned(a scan.Answer) (sum [32]byte, exact bool) {
+	if f.copied.is {
+		return f.sum, true
+	}
+	return a.SHA256, a.SHA256 != [32]byte{}
+}
+
 func (f *openFile) shut() {
 	if f.f != nil {
 		f.f.Close() // the file was only read: an error loses nothing
 		f.f = nil
+	}
+	if f.copied.is {
+		f.copied.copy.drop()
+		f.copied = copied{}
 	}
 }

@@ -9,30 +9,54 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
-// TestAFileRipensBeforeItIsRemembered: two versions can have the same ctime if they are
-// less than a tick of the clock apart. So if verdicts are remembered, a file is hashed
-// only when its ctime is older than a tick.
-func TestAFileRipensBeforeItIsRemembered(t *testing.T) {
+// testOpener returns an opener with room for copies.
+func testOpener(copyAll bool, trees ...config.Tree) *opener {
+	return newOpener(trees, copyAll, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
+}
+
+// TestTheScannerGetsTheBytesThatWereHashed: a sample is rewritten in place, with its
+// times set back, after it was hashed and before the scanner reads it. The scanner gets
+// the old bytes, and nobody can change these.
+func TestTheScannerGetsTheBytesThatWereHashed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
-	o := newOpener([]config.Tree{{Path: dir}}, true)
-	for range 5 {
-		must(t, os.WriteFile(path, []byte("x"), 0o600))
+	for _, c := range []struct {
+		size     int
+		all, got bool
+	}{{100, false, true}, {copySmall, false, true}, {copySmall + 1, false, false}, {copySmall + 1, true, true}, {1<<20 + 1, true, false}} {
+		text := bytes.Repeat([]byte("x"), c.size)
+		must(t, os.WriteFile(path, text, 0o600))
+		o := testOpener(c.all, config.Tree{Path: dir})
 		p := &push{line: line{sample: sample.Sample{Path: path}}}
 		var out sample.Outcome
-		var begun time.Time
-		w := o.open(t.Context(), p, &out, func() bool { begun = time.Now(); return false })
-		if young := begun.Sub(time.Unix(p.file.stat.Ctime.Sec, int64(p.file.stat.Ctime.Nsec))); w != ready || young < tick {
-			t.Errorf("%d: hashed when its ctime was %v old", w, young)
+		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != ready {
+			t.Fatalf("%d", w)
+		}
+		must(t, os.WriteFile(path, bytes.Repeat([]byte("y"), c.size), 0o600))
+		f := p.file.toScan()
+		got := make([]byte, c.size)
+		if _, err := f.Reader().ReadAt(got, 0); err != nil {
+			t.Fatal(err)
+		}
+		sum, exact := p.file.scanned(scan.Answer{})
+		if same := sha256.Sum256(got) == sha256.Sum256(text); same != c.got || exact != c.got || f.Sealed != c.got || exact && sum != sha256.Sum256(got) {
+			t.Errorf("%+v: the same bytes: %v, exact: %v, sealed: %v", c, same, exact, f.Sealed)
+		}
+		if _, err := f.F.WriteAt([]byte("z"), 0); err == nil {
+			t.Errorf("%+v: it can be written", c)
 		}
 		p.file.shut()
+		if o.copies.left != 1<<20 {
+			t.Errorf("%+v: %d bytes are left", c, o.copies.left)
+		}
 	}
 }
 
@@ -44,7 +68,7 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 	path := filepath.Join(dir, "f")
 	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // four reads
 	must(t, os.WriteFile(path, text, 0o600))
-	o := newOpener([]config.Tree{{Path: dir}}, false)
+	o := testOpener(false, config.Tree{Path: dir})
 	p := &push{line: line{sample: sample.Sample{Path: path}}}
 	turns := 0
 	turn := func() bool { turns++; return turns%2 == 0 } // one read, then enough

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	pingFor     = 10 * time.Second // a ping fails after this time
-	pingFirst   = 100 * time.Millisecond
-	pingMax     = 10 * time.Second
-	canaryEvery = 10 * time.Minute
-	keyGood     = time.Second // a scanner's key is good for this time
+	pingFor   = 10 * time.Second // a ping fails after this time
+	pingFirst = 100 * time.Millisecond
+	pingMax   = 10 * time.Second
+	pingEvery = 10 * time.Minute
+	keyGood   = time.Second // a scanner's key is good for this time
 )
 
 // health knows whether a scanner is up. After it was down, pings tell when to go on. The
@@ -28,6 +28,7 @@ const (
 type health struct {
 	c       config.Scanner
 	scanner scan.Scanner
+	sights  *sights
 	log     *slog.Logger
 
 	mu     sync.Mutex // guards the fields below; down is a channel that never changes
@@ -48,13 +49,14 @@ type healthState struct {
 	paused  bool // by an operator
 	since   time.Time
 	version string
-	sick    bool // it went down although it answers: only a good canary brings it back
-	blind   bool // it answers wrongly: it calls EICAR clean, or a harmless file malicious
-	said    bool // it was logged that it is down
+	sick    bool   // it went down although it answers: only a good canary brings it back
+	blind   bool   // it answers, but no address of it sees: only a good canary brings it back
+	said    bool   // it was logged that it is down
+	why     string // the last error, while it is down
 }
 
-func newHealth(c config.Scanner, s scan.Scanner, log *slog.Logger) *health {
-	h := &health{c: c, scanner: s, log: log, up: make(chan struct{}), down: make(chan struct{}, 1), free: make(chan struct{}), s: healthState{since: time.Now()}}
+func newHealth(c config.Scanner, s scan.Scanner, sights *sights, log *slog.Logger) *health {
+	h := &health{c: c, scanner: s, sights: sights, log: log, up: make(chan struct{}), down: make(chan struct{}, 1), free: make(chan struct{}), s: healthState{since: time.Now()}}
 	close(h.free)
 	return h
 }
@@ -80,6 +82,9 @@ func (h *health) open() bool {
 	s := h.state()
 	return s.up && !s.paused
 }
+
+// isUp reports whether the scanner answers and sees, though it may be paused.
+func (h *health) isUp() bool { return h.state().up }
 
 func (h *health) state() healthState {
 	h.mu.Lock()
@@ -155,10 +160,12 @@ func (h *health) fail(err error, sick bool) {
 		h.s.up, h.s.since = false, time.Now()
 		h.up = make(chan struct{})
 	}
-	h.s.said = true
+	h.s.said, h.s.why = true, err.Error()
 	h.mu.Unlock()
 	if !said {
-		if sick {
+		if errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm) {
+			h.log.Error("scanner is blind at every address; pushing to it waits, journaling goes on: see the messages about its addresses", "addresses", h.c.Addresses, "error", err)
+		} else if sick {
 			h.log.Error("scanner is sick; pushing to it pauses, journaling goes on: look at its log, its disk and its memory", "addresses", h.c.Addresses, "error", err)
 		} else {
 			h.log.Error("scanner is down; pushing to it pauses, journaling goes on: start it, or correct its address, and see `certpush check`", "addresses", h.c.Addresses, "error", err)
@@ -172,10 +179,10 @@ func (h *health) fail(err error, sick bool) {
 	}
 }
 
-// Run pings and pushes the canary until ctx ends: at start and while the scanner is down
-// until it is ready, and then every ten minutes.
+// Run pings and asks canaries until ctx ends: at start and while the scanner is down until
+// it is ready. Then it pings every ten minutes, and sights asks the canaries.
 func (h *health) Run(ctx context.Context) error {
-	every := time.NewTicker(canaryEvery)
+	every := time.NewTicker(pingEvery)
 	defer every.Stop()
 	h.recover(ctx)
 	for {
@@ -186,13 +193,13 @@ func (h *health) Run(ctx context.Context) error {
 			h.recover(ctx)
 		case <-every.C:
 			if h.state().up {
-				h.canary(ctx)
+				h.again(ctx)
 			}
 		}
 	}
 }
 
-// recover pings, and pushes the canary, until both succeed or ctx ends. Then it lets
+// recover pings, and asks the canaries, until both succeed or ctx ends. Then it lets
 // pushing go on.
 func (h *health) recover(ctx context.Context) {
 	pace := backoff.NewExponentialBackOff()
@@ -200,7 +207,7 @@ func (h *health) recover(ctx context.Context) {
 	for ctx.Err() == nil {
 		version, err := h.ping(ctx)
 		sick := false
-		if err == nil && (h.state().sick || !h.c.NoCanary) {
+		if err == nil {
 			err = h.tryCanary(ctx)
 			sick = answers(err)
 		}
@@ -283,7 +290,7 @@ func (h *health) askKey(ctx context.Context, a *asking) {
 func (h *health) raise(version string) {
 	h.mu.Lock()
 	was := h.s
-	h.s = healthState{up: true, since: time.Now(), version: version, blind: was.blind, paused: was.paused}
+	h.s = healthState{up: true, since: time.Now(), version: version, paused: was.paused}
 	h.keyed = time.Time{} // its version may have changed while it was down
 	if !was.up {
 		close(h.up)
@@ -296,66 +303,44 @@ func (h *health) raise(version string) {
 	}
 }
 
-// canary pings a scanner that is up, and pushes a harmless file and EICAR to it. If
-// either fails, pushing waits.
-func (h *health) canary(ctx context.Context) {
-	if h.c.NoCanary {
-		return
-	}
-	if version, err := h.ping(ctx); err != nil {
+// again pings a scanner that is up. If that fails, pushing waits.
+func (h *health) again(ctx context.Context) {
+	version, err := h.ping(ctx)
+	if err != nil {
 		h.fail(err, false)
 		return
-	} else if h.state().up {
-		h.mu.Lock()
+	}
+	h.mu.Lock()
+	if h.s.up {
 		h.s.version = version
-		h.mu.Unlock()
 	}
-	if err := h.tryCanary(ctx); err != nil && ctx.Err() == nil {
-		h.fail(err, answers(err))
-	}
+	h.mu.Unlock()
 }
 
 // answers reports whether err, the error of a canary, came from a scanner that does
-// answer: then it is sick, not down.
+// answer: then it is sick or blind, not down.
 func answers(err error) bool {
 	var f *scan.Failure
-	return errors.As(err, &f) && f.Kind != scan.Down
+	return errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm) || errors.As(err, &f) && f.Kind != scan.Down
 }
 
-// tryCanary pushes the canary once. It returns nil if the scanner judged it, even
-// wrongly, or is busy. A scanner that judges it wrongly stays up: its verdicts are
-// recorded, and the log says what is wrong.
+// tryCanary asks the canaries. It returns nil if an address sees, or is busy.
 func (h *health) tryCanary(ctx context.Context) error {
-	if h.c.Type == "discard" {
+	if !h.sights.asks && (!h.state().sick || !h.sights.judges()) {
 		return nil
 	}
-	err := scan.Canary(ctx, h.scanner)
+	err := h.sights.ask(ctx)
 	var f *scan.Failure
-	if errors.As(err, &f) {
-		if f.Kind == scan.Busy {
-			return nil
-		}
-		return err
+	if errors.As(err, &f) && f.Kind == scan.Busy {
+		return nil
 	}
 	blind := errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm)
-	if !blind { // a wrong verdict does not prove that the scanner works
+	if err == nil { // a wrong verdict does not prove that the scanner works
 		h.judgedNow(1)
 	}
 	h.mu.Lock()
-	was := h.s.blind
 	h.s.blind = blind
 	h.mu.Unlock()
-	switch {
-	case blind && !was && errors.Is(err, scan.ErrAlarm):
-		h.log.Error("scanner calls a harmless file malicious; look at its signatures, or set canary = false", "error", err)
-	case blind && !was:
-		h.log.Error("scanner answers but does not detect: it called the EICAR test file clean; load its signatures, or set canary = false if it is not meant to know EICAR")
-	case !blind && was:
-		h.log.Info("scanner detects again")
-	}
-	if blind {
-		return nil
-	}
 	return err
 }
 
@@ -365,7 +350,7 @@ func (h *health) proven(ctx context.Context, n uint64) bool {
 	if h.judgedSoFar() > n {
 		return true
 	}
-	if h.c.NoCanary || h.c.Type == "discard" {
+	if !h.sights.asks {
 		return false
 	}
 	if err := h.tryCanary(ctx); err != nil {

@@ -36,7 +36,7 @@ func (k *keyed) Key(ctx context.Context) string {
 func TestTheKeyIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &keyed{keys: make(chan string, 1)}
-		h := newHealth(config.Scanner{}, s, slog.New(slog.DiscardHandler))
+		h := newHealth(config.Scanner{}, s, newSights(Config{Scan: s}, nil), slog.New(slog.DiscardHandler))
 		want := func(want string, asks int) {
 			t.Helper()
 			if key := h.judgesBy(t.Context()); key != want || s.asks != asks {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // intake gives lines to workers, and takes the outcomes of their pushes. The only one
@@ -26,6 +28,15 @@ type intake interface {
 	tried(t sample.Try)
 	// oldest returns the push that holds the lane's cursor back, or nil if none does.
 	oldest(lane string) *push
+
+	// mark returns the place behind all outcomes that are recorded now.
+	mark() ledger.Mark
+	// saw notes that a canary was good at an address: what the address called clean before
+	// m is confirmed. If that is not noted durably, more is taken back than need be.
+	saw(address string, canary scan.Canary, m ledger.Mark)
+	// retract makes each sample be pushed again that the address called clean since the
+	// canary was good. It returns how many, when that is durable.
+	retract(ctx context.Context, address string, canary scan.Canary) (int, error)
 }
 
 // ended is a push with its outcome.

@@ -29,6 +29,7 @@ type lines struct {
 	cursors journal.Folder
 	m       *Metrics
 	source  Source
+	*retraction
 	outcome func(sample.Outcome) // called with each outcome after it is recorded
 
 	live, backlog *lane
@@ -60,6 +61,10 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 		} else {
 			l.backlog = lane
 		}
+	}
+	var err error
+	if l.retraction, err = newRetraction(c); err != nil {
+		return nil, errors.Join(fmt.Errorf("scanner %s: %w", l.scanner, err), l.close())
 	}
 	// A lane without a cursor begins at its oldest line, and needs the whole ledger.
 	from := ledger.Mark{}
@@ -138,6 +143,7 @@ func (l *lines) Run(ctx context.Context) error {
 	g.Go(func() error { return l.follow(ctx, l.live) })
 	g.Go(func() error { return l.follow(ctx, l.backlog) })
 	g.Go(func() error { return l.keepCursors(ctx) })
+	g.Go(func() error { l.resume(ctx); return nil })
 	return g.Wait()
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
@@ -29,13 +31,16 @@ const (
 	held                 // another program holds the file
 	unread               // the file could not be opened or read; trial.proof says which proof this try needs
 	parked               // the hash was interrupted, and goes on from there
+	unasked              // its verdict needs a canary that was not asked yet
 )
 
 // opener opens samples beneath their trees.
 type opener struct {
-	trees   []config.Tree
-	careful bool        // wait until a file is ripe, because verdicts are remembered
-	bufs    chan []byte // free buffers
+	trees    []config.Tree
+	copyAll  bool // copy each sample whatever its size: its verdict is remembered, or it was asked for
+	copies   *Copies
+	uncopied prometheus.Counter // samples that should have been copied, and were not
+	bufs     chan []byte        // free buffers
 
 	// The functions of the system; tests set them.
 	from   func(root, rel string) (*os.File, watch.Stat, error)
@@ -43,13 +48,8 @@ type opener struct {
 	readAt func(f *os.File, b []byte, off int64) (int, error)
 }
 
-// tick is how far apart two changes of a file may be and still have the same ctime: a
-// tick of the system's coarse clock is at most 10 ms on Linux before 6.13, and 16 ms on
-// Windows.
-const tick = 20 * time.Millisecond
-
-func newOpener(trees []config.Tree, careful bool) *opener {
-	return &opener{trees: trees, careful: careful, from: watch.Open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
+func newOpener(trees []config.Tree, copyAll bool, copies *Copies, uncopied prometheus.Counter) *opener {
+	return &opener{trees: trees, copyAll: copyAll, copies: copies, uncopied: uncopied, from: watch.Open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
 }
 
 // tree returns the tree beneath which path is opened: the deepest one that holds it. If
@@ -108,9 +108,7 @@ func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough 
 		return p.unread(err)
 	}
 	p.file.f, p.trial.busy = f, time.Time{}
-	if p.file.stat, err = o.ripe(ctx, f, st); err != nil {
-		return p.unread(err)
-	}
+	p.file.stat = st
 	out.Size = p.file.stat.Size
 	switch {
 	case changed(s, p.file.stat):
@@ -160,18 +158,6 @@ func (p *push) unread(err error) way {
 		p.trial.proof.by = theSample
 	}
 	return unread
-}
-
-// ripe waits until the ctime of f, whose version is st, is older than a tick, and returns
-// the version then: each later change gives f another ctime. It waits only if verdicts
-// are remembered.
-func (o *opener) ripe(ctx context.Context, f *os.File, st watch.Stat) (watch.Stat, error) {
-	young := time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)))
-	if !o.careful || young < 0 || young >= tick {
-		return st, nil
-	}
-	wait(ctx, tick-young)
-	return watch.Fstat(f)
 }
 
 // changed reports whether st is another version than the line's. It is never so for a

@@ -52,7 +52,7 @@ type stage struct {
 func newStage(dir string) *stage {
 	s := &stage{
 		dir: dir, begun: time.Now(), grace: 8 * time.Second, trees: []config.Tree{{Path: dir, SettleLimit: time.Hour}},
-		scanner: config.Scanner{Name: "s", Type: "scripted", Workers: 1, Tries: 3, BackoffFirst: time.Second, BackoffMax: 5 * time.Minute},
+		scanner: config.Scanner{Name: "s", Type: "scripted", Workers: 1, Tries: 3, MaxSize: scan.Small, Sight: 10 * time.Minute, BackoffFirst: time.Second, BackoffMax: 5 * time.Minute},
 		faults:  map[string]string{}, slow: map[string]time.Duration{}, ends: map[string]int64{},
 	}
 	s.in = &told{s: s, scripted: &scripted{live: make(chan *push, 100), backlog: make(chan *push, 100)}}
@@ -264,7 +264,7 @@ func (s *stage) set(all []string) (err error) {
 		case "cache":
 			c.Cache, err = time.ParseDuration(value)
 		case "canary":
-			c.NoCanary = value == "no"
+			c.Sight = -1
 		default:
 			err = fmt.Errorf("there is no setting %q", key)
 		}
@@ -289,7 +289,7 @@ func (s *stage) tree(what string, _ []string) (err error) {
 func (s *stage) start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	log := slog.New(heard{s})
-	c := Config{Scanner: s.scanner, Scan: s.actor, Trees: s.trees, Grace: s.grace, Source: origin{}, Metrics: NewMetrics(), Log: log}
+	c := Config{Scanner: s.scanner, Scan: s.actor, Trees: s.trees, Grace: s.grace, Source: origin{}, Copies: NewCopies(0), Metrics: NewMetrics(), Log: log}
 	if s.apart {
 		c.Source = Apart{}
 	}
@@ -308,6 +308,9 @@ func (s *stage) start() error {
 	s.workers.opener.from, s.workers.opener.readAt = s.open, s.readAt
 	holders := newHolders(s.in, log)
 	s.running.Go(func() { _ = s.workers.health.Run(ctx) })
+	for _, e := range s.workers.sights.eyes {
+		s.running.Go(func() { _ = s.workers.sights.tend(ctx, e, s.workers.health) })
+	}
 	s.running.Go(func() { _ = holders.Run(ctx, s.workers.health.open) })
 	s.running.Go(func() {
 		_ = s.workers.dispatch(ctx)

@@ -7,8 +7,8 @@ import "github.com/prometheus/client_golang/prometheus"
 // Metrics holds the counters of the consumers. Gauges are read from the Status at each
 // request.
 type Metrics struct {
-	pushes, verdicts, tries, bytes, badLines *prometheus.CounterVec
-	took, latency                            *prometheus.HistogramVec
+	pushes, verdicts, tries, bytes, badLines, uncopied *prometheus.CounterVec
+	took, latency                                      *prometheus.HistogramVec
 }
 
 // NewMetrics returns new counters. They are not registered.
@@ -28,11 +28,12 @@ func NewMetrics() *Metrics {
 		bytes:    counter("pushed_bytes_total", "Bytes of samples judged.", "scanner"),
 		took:     span("push_duration_seconds", "From a sample's first try to its outcome."),
 		latency:  span("sample_latency_seconds", "From settled to outcome."),
+		uncopied: counter("samples_uncopied_total", "Samples handed over without a copy, for want of copy_memory; their verdicts are not remembered.", "scanner"),
 		badLines: counter("journal_unreadable_lines_total", "Journal lines that could not be read; each is followed by a sweep that journals their files again.", "lane"),
 	}
 }
 
 // All returns the counters, to be registered.
 func (m *Metrics) All() []prometheus.Collector {
-	return []prometheus.Collector{m.pushes, m.verdicts, m.tries, m.bytes, m.took, m.latency, m.badLines}
+	return []prometheus.Collector{m.pushes, m.verdicts, m.tries, m.bytes, m.took, m.latency, m.badLines, m.uncopied}
 }

@@ -4,6 +4,7 @@ package consumer
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -12,11 +13,15 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
+// askedSoon is how long a push waits for a canary that its verdict needs.
+const askedSoon = 250 * time.Millisecond
+
 // entry is one push in a session. It holds a worker until it is recorded or given back.
 type entry struct {
 	ended
 	way    way         // how opening it ended
 	answer scan.Answer // set if way is ready
+	lost   uint64      // of the sight by which the answer was bounded
 }
 
 // session pushes first, and other pushes that are ready, in one session of the scanner:
@@ -44,6 +49,8 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 			is = w.take(hand, e, inside == 1)
 		case unread:
 			w.trials.notRead(e.push)
+		case unasked:
+			w.turns.later(e.push, time.Now().Add(askedSoon))
 		case held:
 			is = w.trials.held(e)
 		case parked:
@@ -57,6 +64,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 	}
 	if w.in.end(ctx, done) {
 		w.restless.note(done)
+		w.stillHold(ctx, all)
 	}
 	w.flying.Add(-int64(len(all)))
 	for range all {
@@ -67,13 +75,13 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 // scan opens and hashes first and the pushes that join it, and gives the ready ones to
 // the scanner. It returns all of them; each ready one has its answer.
 func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
-	answers := w.scanner.Scan(hand, func(yield func(scan.File) bool) {
+	answers := w.sights.scanner().Scan(hand, func(yield func(scan.File) bool) {
 		begun := time.Now()
 		for p := first; p != nil; p = w.join(ctx, first, begun, len(all)) {
 			w.flying.Add(1)
 			e := w.open(ctx, hand, p, len(all) > 0)
 			all = append(all, e)
-			if e.way == ready && !yield(scan.File{F: p.file.f, Size: p.file.stat.Size, SHA256: p.file.sum}) {
+			if e.way == ready && !yield(p.file.toScan()) {
 				return
 			}
 		}
@@ -111,7 +119,11 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	e.way = w.opener.open(hand, p, &e.out, w.enough(ctx, p, joined))
 	if e.way == ready {
 		w.trials.wasRead(p)
-		if w.remembered(hand, p, &e.out) {
+		switch {
+		case !w.sights.cover(p.file.stat.Size):
+			p.file.shut()
+			e.way = unasked
+		case w.remembered(hand, p, &e.out):
 			e.way = concluded
 		}
 	}
@@ -168,6 +180,10 @@ func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) 
 	}
 	a, ok := w.cache.Get(w.c.Name, key, p.file.sum, w.c.Cache)
 	a = scan.Beyond(a, p.file.stat.Size, w.c.MaxSize) // the limit may have changed since
+	a.Version = key
+	if ok {
+		a, _, ok = w.sights.bound(a, p.file.toScan()) // and so may what the address sees
+	}
 	// If the file has changed since it was hashed, the verdict is not of its bytes.
 	if !ok || p.file.moved() || !p.judge(a, out) {
 		return false
@@ -181,7 +197,17 @@ func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) 
 // yet it puts the push off, and returns false: then another session may have the push
 // already, and the caller must not touch it.
 func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
-	p, out, a := e.push, &e.out, e.answer
+	p, out, a, ok := e.push, &e.out, e.answer, true
+	if a.Err != nil && a.Err.Kind == scan.Void {
+		w.sights.doubt(a.Address)
+	}
+	asked := a
+	if a, e.lost, ok = w.sights.bound(a, p.file.toScan()); !ok {
+		// The address judges nothing any more. This is not a try.
+		p.file.shut()
+		w.turns.later(p, time.Now().Add(askedSoon))
+		return false
+	}
 	judged := p.judge(a, out)
 	p.file.shut()
 	if !judged {
@@ -192,16 +218,17 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 		}
 		return false
 	}
-	asked := out.Outcome == sample.Done && a.Err == nil
 	// Use the key of the answer: the scanner may have changed since it was asked for its
-	// key. Without a SHA-256 we do not know which bytes the scanner saw.
-	if w.c.Cache > 0 && asked && a.Key != "" && out.SHA256 != "" {
-		w.cache.Put(w.c.Name, a.Key, p.file.sum, a)
+	// key. Without a SHA-256 we do not know which bytes the scanner saw. What the address
+	// said is remembered; its sight bounds it anew each time.
+	if sum, exact := p.file.scanned(a); w.c.Cache > 0 && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact {
+		w.cache.Put(w.c.Name, a.Key, sum, asked)
 	}
 	result := string(out.Verdict)
 	switch {
-	case asked:
+	case out.Outcome == sample.Done && a.Err == nil:
 		w.health.judgedNow(1)
+		w.sights.flows(asked, p.file.stat.Size)
 		w.m.bytes.WithLabelValues(w.c.Name).Add(float64(p.file.stat.Size))
 	case out.Outcome != sample.Done:
 		result = out.Reason
@@ -230,13 +257,27 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 		return true
 	}
 	if moved || p.vague() {
-		out.SHA256, p.file.sum = "", [32]byte{}
+		out.SHA256 = ""
+	}
+	if sum, exact := p.file.scanned(a); exact {
+		out.SHA256 = hex.EncodeToString(sum[:])
 	}
 	if a.Err != nil {
 		return false
 	}
 	out.Outcome, out.Verdict, out.Signature, out.Reason = sample.Done, a.Verdict, a.Signature, a.Reason
+	out.Version, out.Address = a.Version, a.Address
 	return true
+}
+
+// stillHold takes back each recorded clean whose address turned out blind while it was
+// recorded.
+func (w *workers) stillHold(ctx context.Context, all []entry) {
+	for i := range all {
+		if e := &all[i]; e.way == ready && e.out.Verdict == scan.Clean {
+			w.sights.stillHolds(ctx, e.out.Address, e.lost)
+		}
+	}
 }
 
 // outdated returns the outcome of a parked push whose path has a newer line.

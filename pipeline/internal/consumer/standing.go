@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // Status is the state of one scanner and its samples. The counts begin at the start of
@@ -27,6 +28,10 @@ type Status struct {
 	Waiting       int64     `json:"waiting"`
 	InFlight      int64     `json:"in_flight"`
 	OldestWaiting float64   `json:"oldest_waiting_s"`
+
+	Blind  bool         `json:"blind"`  // it answers, and no address of it sees
+	Why    string       `json:"why"`    // why it is not up; empty while it is
+	Sights []scan.Sight `json:"sights"` // of each address; empty if no canary is asked
 }
 
 // Status returns the state of the scanner, and how many samples wait for it.
@@ -34,7 +39,7 @@ func (k *Consumer) Status() Status {
 	h := k.workers.health.state()
 	s := Status{
 		Name: k.Name(), Type: k.c.Scanner.Type, Up: h.up, Paused: h.paused, Since: h.since, Version: h.version,
-		InFlight: k.workers.flying.Load(),
+		InFlight: k.workers.flying.Load(), Blind: h.blind, Why: h.why, Sights: k.workers.sights.all(),
 	}
 	k.lines.mu.Lock()
 	defer k.lines.mu.Unlock()

@@ -32,6 +32,7 @@ type workers struct {
 
 	opener   *opener
 	health   *health
+	sights   *sights
 	turns    *turns
 	trials   *trials
 	restless *restless
@@ -49,12 +50,14 @@ func newWorkers(c Config, in intake) *workers {
 	s := c.Scanner
 	w := &workers{
 		c: s, in: in, scanner: c.Scan, cache: c.Cache, m: c.Metrics, grace: c.Grace,
-		opener: newOpener(c.Trees, s.Cache > 0), health: newHealth(s, c.Scan, c.Log), turns: newTurns(in), restless: &restless{changes: map[string]int{}},
+		opener: newOpener(c.Trees, s.Cache > 0 || s.Copy, c.Copies, c.Metrics.uncopied.WithLabelValues(s.Name)), turns: newTurns(in), restless: &restless{changes: map[string]int{}},
 		limit: rate.NewLimiter(rate.Inf, 1), places: make(chan struct{}, s.Workers),
 		// Few sessions with many pushes, because a session costs the scanner a connection.
 		// Two, so that the scanner has work while one of them ends and is recorded.
 		sessions: make(chan struct{}, min(s.Workers, sessionsAtOnce)),
 	}
+	w.sights = newSights(c, in)
+	w.health = newHealth(s, c.Scan, w.sights, c.Log)
 	w.trials = newTrials(c, in, w.health, w.turns)
 	w.share = max(1, s.Workers/cap(w.sessions))
 	if s.Rate.N > 0 {

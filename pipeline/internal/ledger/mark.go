@@ -47,9 +47,17 @@ func (m Mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) 
 // Mark: a start then reads the whole ledger.
 func LoadMark(d journal.Folder, name string) Mark {
 	text, err := journal.LoadText(d, name)
+	if err != nil {
+		return Mark{}
+	}
+	return ParseMark(text)
+}
+
+// ParseMark reads the text of String. If it cannot be read, it returns the zero Mark.
+func ParseMark(text string) Mark {
 	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
-	n, err2 := strconv.ParseInt(off, 10, 64)
-	if err != nil || err2 != nil || !ok || n < 0 {
+	n, err := strconv.ParseInt(off, 10, 64)
+	if err != nil || !ok || n < 0 {
 		return Mark{}
 	}
 	return Mark{head, n}

@@ -31,6 +31,7 @@ type Proof struct {
 	Waiting     int64 `json:"waiting"`  // also files that are settling
 	Excluded    int64 `json:"excluded"` // by include, exclude or min_size, or not a regular file
 	Unaccounted int64 `json:"unaccounted"`
+	TakenBack   int   `json:"taken_back"` // batches of verdicts that a blind address gave, and that were not all given again yet
 
 	List    []Unaccounted `json:"list"`    // the first thousand unaccounted ones
 	Unread  []string      `json:"unread"`  // the first thousand folders that could not be listed: nothing is proven of the files in them
@@ -40,9 +41,9 @@ type Proof struct {
 }
 
 // Proven reports whether each file in the trees is journaled in its present version,
-// and has its outcomes or waits for them.
+// and has its outcomes or waits for them, and no verdict that was taken back still stands.
 func (v Proof) Proven() bool {
-	return v.Unaccounted == 0 && len(v.Unread) == 0 && len(v.Missing) == 0
+	return v.Unaccounted == 0 && v.TakenBack == 0 && len(v.Unread) == 0 && len(v.Missing) == 0
 }
 
 // Unaccounted is a file that will not be pushed to a scanner.
@@ -150,6 +151,11 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		if c.damaged, err = store.LoadDamage(c.a.cursors); err != nil {
 			return err
 		}
+		taken, err := store.LoadTakenBack(c.a.cursors)
+		if err != nil {
+			return err
+		}
+		c.proof.TakenBack = len(taken)
 	}
 	for _, lane := range sample.Lanes {
 		all, err := journal.Survey(c.a.journal, journal.Base(lane))

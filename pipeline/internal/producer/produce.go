@@ -59,6 +59,7 @@ type Producer struct {
 	gate    *gate
 	claims  *claims
 	damages *damages
+	taken   *takenBack
 	*strays
 
 	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
@@ -88,6 +89,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 		return nil, err
 	}
 	p.strays = newStrays(p.index, p.watcher, c.Log)
+	p.taken = &takenBack{cursors: c.Cursors, lanes: c.Lanes, gate: p.gate, m: c.Metrics, log: c.Log}
 	p.damages = &damages{index: p.index, cursors: c.Cursors, log: c.Log}
 	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Marks: p.index.Marks, Log: c.Log}
 	return p, nil

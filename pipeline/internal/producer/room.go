@@ -107,6 +107,7 @@ func (p *Producer) tend(ctx context.Context) error {
 			p.log.Info("index is synced again")
 		}
 		p.keepRoom()
+		p.taken.hear()
 		if p.damages.hear() {
 			p.sweepAll()
 		}

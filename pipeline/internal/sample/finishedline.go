@@ -57,7 +57,7 @@ func scanFinished(text []byte) (scanner, at []byte, ok bool) {
 			n := plainWord(text)
 			text = text[n:]
 			switch string(key) {
-			case "size", "cached", "tries", "ms":
+			case "size", "cached", "tries", "ms", "again", "report":
 				ok = n > 0
 			default:
 				ok = false
@@ -76,7 +76,7 @@ func scanFinished(text []byte) (scanner, at []byte, ok bool) {
 			scanner, ok = value, ascii
 		case "at":
 			at, ok = value, ascii
-		case "time", "id", "path", "path_b64", "size", "sha256", "outcome", "verdict", "signature", "reason":
+		case "time", "id", "path", "path_b64", "size", "sha256", "outcome", "verdict", "signature", "reason", "version", "address", "host", "tree", "ref":
 			ok = true
 		default:
 			ok = false // JSON takes a key that differs only in case for the same one

@@ -37,6 +37,8 @@ const (
 //	verdict             clean suspicious malicious submitted unscanned; only with done
 //	signature           the scanner's name for what it found
 //	reason              of unscanned, skipped and dead
+//	version             of the scanner, as it told it with this verdict
+//	address             of the scanner that was asked, if it has addresses
 //	cached              true
 //	tries               number
 //	ms                  milliseconds from the beginning of the first try
@@ -54,6 +56,8 @@ type Outcome struct {
 	Verdict   scan.Verdict
 	Signature string
 	Reason    string
+	Version   string // of the scanner, as the answer's own session told it
+	Address   string // of the scanner, where it has addresses
 	Cached    bool
 	Tries     int
 	Took      time.Duration // from the beginning of the first try to the outcome
@@ -84,6 +88,8 @@ func (o Outcome) appendLine(b []byte) []byte { //nolint:unparam // AppendLine ha
 	text("verdict", string(o.Verdict))
 	text("signature", o.Signature)
 	text("reason", o.Reason)
+	text("version", o.Version)
+	text("address", o.Address)
 	if o.Cached {
 		b = append(b, `,"cached":true`...)
 	}
@@ -123,6 +129,8 @@ type outcomeLine struct {
 	Verdict   scan.Verdict `json:"verdict"`
 	Signature string       `json:"signature"`
 	Reason    string       `json:"reason"`
+	Version   string       `json:"version"`
+	Address   string       `json:"address"`
 	Cached    bool         `json:"cached"`
 	Tries     int          `json:"tries"`
 	Millis    float64      `json:"ms"`
@@ -141,7 +149,7 @@ func ParseOutcome(text []byte) (Outcome, error) {
 	o := Outcome{
 		Time: l.Time, ID: l.ID, Scanner: l.Scanner, Path: string(l.Raw), Size: l.Size, SHA256: l.SHA256,
 		Outcome: l.Outcome, Verdict: l.Verdict, Signature: l.Signature, Reason: l.Reason,
-		Cached: l.Cached, Tries: l.Tries, Took: time.Duration(l.Millis*1000) * time.Microsecond,
+		Version: l.Version, Address: l.Address, Cached: l.Cached, Tries: l.Tries, Took: time.Duration(l.Millis*1000) * time.Microsecond,
 	}
 	if l.Path != nil {
 		o.Path = *l.Path

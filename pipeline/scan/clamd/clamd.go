@@ -29,10 +29,9 @@ const (
 // clamd is a Scanner that asks one or several clamd.
 type clamd struct {
 	addresses []*address
-	next      atomic.Uint64 // the next session's place in addresses
+	next      *atomic.Uint64 // the next session's place in addresses
 	timeout   time.Duration
 	maxSize   int64 // bytes; clamd does not look into a larger file; 0: no limit is known
-	keyed     bool  // ask for the version in each session
 	log       *slog.Logger
 }
 
@@ -43,7 +42,7 @@ func New(c scan.Config) (scan.Scanner, error) {
 	if len(c.Addresses) == 0 {
 		return nil, errors.New(`make scanner clamd: no address: write unix:/path or tcp:host:port`)
 	}
-	s := &clamd{timeout: c.Timeout, maxSize: c.MaxSize, keyed: c.Keyed, log: c.Log}
+	s := &clamd{next: new(atomic.Uint64), timeout: c.Timeout, maxSize: c.MaxSize, log: c.Log}
 	for _, text := range c.Addresses {
 		a, err := parseAddress(text)
 		if err != nil {
@@ -52,6 +51,27 @@ func New(c scan.Config) (scan.Scanner, error) {
 		s.addresses = append(s.addresses, a)
 	}
 	return s, nil
+}
+
+// Addresses implements scan.Addressed.
+func (c *clamd) Addresses() []string {
+	var all []string
+	for _, a := range c.addresses {
+		all = append(all, a.String())
+	}
+	return all
+}
+
+// At implements scan.Addressed.
+func (c *clamd) At(addresses []string) scan.Scanner {
+	at := *c
+	at.addresses = nil
+	for _, a := range c.addresses {
+		if slices.Contains(addresses, a.String()) {
+			at.addresses = append(at.addresses, a)
+		}
+	}
+	return &at
 }
 
 // Scan implements Scanner. It connects only when there is a file to send.
@@ -63,7 +83,7 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answ
 			if err != nil {
 				return []scan.Answer{{Err: err}}
 			}
-			s = openSession(ctx, conn, a, c.timeout, c.keyed && a.versioned(time.Now().UnixNano()))
+			s = openSession(ctx, conn, a, c.timeout, a.versioned(time.Now().UnixNano()))
 		}
 		if !s.send(f) {
 			break
@@ -74,6 +94,9 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answ
 	}
 	answers := s.finish(ctx, c.maxSize)
 	c.note(s.address, answers)
+	for i := range answers {
+		answers[i].Address = s.address.String()
+	}
 	if s.heard.silent {
 		s.address.silent.Store(time.Now().UnixNano())
 	}
@@ -116,14 +139,14 @@ func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
 	slices.SortStableFunc(order, func(a, b *address) int {
 		return a.shunned(now) - b.shunned(now)
 	})
-	var first *scan.Failure
-	for _, a := range order {
+	first := scan.Failed(scan.Down, "connect to clamd: no address is asked")
+	for i, a := range order {
 		conn, f := c.dialOne(ctx, a)
 		if f == nil {
 			return conn, a, nil
 		}
 		// It is worth waiting for an address with a full queue.
-		if first == nil || f.Kind == scan.Busy && first.Kind != scan.Busy {
+		if i == 0 || f.Kind == scan.Busy && first.Kind != scan.Busy {
 			first = f
 		}
 	}
@@ -166,6 +189,9 @@ func (c *clamd) pingAll(ctx context.Context) (versions []string, failures []*sca
 // back at once, with older signatures. It is empty too if the version has no database
 // number, for then it does not name the signatures.
 func (c *clamd) Key(ctx context.Context) string {
+	if len(c.addresses) == 0 {
+		return ""
+	}
 	versions, failures := c.pingAll(ctx)
 	for i, f := range failures {
 		if f != nil || versions[i] != versions[0] {
@@ -191,6 +217,9 @@ func (c *clamd) Ping(ctx context.Context) (string, error) {
 		case first == nil:
 			first = f
 		}
+	}
+	if len(c.addresses) == 0 {
+		return "", scan.Failed(scan.Down, "ping clamd: no address is asked")
 	}
 	if len(got) == 0 {
 		return "", first

@@ -118,7 +118,7 @@ func (s *session) send(f scan.File) bool {
 	}
 	var err error
 	if s.heard.subject == "fd" {
-		s.ends(n)
+		s.ends(n, [32]byte{})
 		err = passDescriptor(s.conn, f.F)
 	} else {
 		err = s.stream(n, f)
@@ -135,11 +135,12 @@ func (s *session) send(f scan.File) bool {
 	return s.heard.fault == nil && s.end == nil
 }
 
-// ends notes that the last byte of file n is about to be sent. It is called before the
-// write, because the reply may come before the write returns.
-func (s *session) ends(n int) {
+// ends notes that the last byte of file n is about to be sent, and the SHA-256 of what
+// was sent. It is called before the write, because the reply may come before the write
+// returns.
+func (s *session) ends(n int, sum [32]byte) {
 	s.mu.Lock()
-	s.heard.slots[n].whole = true
+	s.heard.slots[n].whole, s.heard.slots[n].sum = true, sum
 	s.mu.Unlock()
 }
 

@@ -22,7 +22,7 @@ const (
 // keyed returns a Scanner whose Answers have a Key. Its clamd has answered a ping.
 func keyed(t testing.TB, addr string, timeout time.Duration) scan.Scanner {
 	t.Helper()
-	s, err := clamd.New(scan.Config{Addresses: []string{addr}, Timeout: timeout, Keyed: true})
+	s, err := clamd.New(scan.Config{Addresses: []string{addr}, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}

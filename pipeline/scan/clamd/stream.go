@@ -3,9 +3,11 @@
 package clamd
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"sync"
 
@@ -32,10 +34,14 @@ var errShrank = errors.New("it is shorter than it was")
 // whole size ahead, up to maxChunk, so a clamd that takes less refuses at once. It
 // reads with ReadAt, so that a failed read is not taken for a failed write. After a
 // *readError the stream has no terminator: clamd does not take the part for the whole.
+//
+// The bytes are hashed as they are sent, for the file may change between two reads. A
+// sealed file cannot.
 func (s *session) stream(n int, f scan.File) error {
 	lent := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(lent)
 	src := f.Reader()
+	sum := sha256.New()
 	buf := append(lent[:0], "zINSTREAM\x00"...)
 	for at, announced := int64(0), int64(0); at < f.Size; {
 		if announced == 0 {
@@ -47,6 +53,9 @@ func (s *session) stream(n int, f scan.File) error {
 		part := buf[len(buf) : len(buf)+int(room)]
 		if got, err := src.ReadAt(part, at); got < len(part) {
 			return &readError{shortRead(err, at+int64(got), f.Size)}
+		}
+		if !f.Sealed {
+			sum.Write(part) // it never fails
 		}
 		buf = buf[:len(buf)+len(part)]
 		at += room
@@ -61,11 +70,21 @@ func (s *session) stream(n int, f scan.File) error {
 		s.progress()
 	}
 	buf = binary.BigEndian.AppendUint32(buf, 0)
-	s.ends(n)
+	s.ends(n, sentSum(f, sum))
 	if _, err := s.conn.Write(buf); err != nil {
 		return fmt.Errorf("send file: %w", err)
 	}
 	return nil
+}
+
+// sentSum returns the SHA-256 of the bytes of f that went into sum, or f's own if f is
+// sealed.
+func sentSum(f scan.File, sum hash.Hash) (out [32]byte) {
+	if f.Sealed {
+		return f.SHA256
+	}
+	sum.Sum(out[:0])
+	return out
 }
 
 // shortRead returns the reason for which a read ended at a byte before size.

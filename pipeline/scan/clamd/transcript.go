@@ -32,6 +32,7 @@ type slot struct {
 	whole    bool  // its last byte is on its way: a reply is no longer early
 	sent     bool  // the system took its last byte
 	answered bool
+	sum      [32]byte // of the bytes that were sent, if they were
 	reply    reply
 	raw      []byte // the reply as received, at most scan.MaxRaw bytes
 }
@@ -183,8 +184,9 @@ func (t *transcript) verdicts(maxSize int64) []scan.Answer {
 	answers := make([]scan.Answer, len(t.slots))
 	for i, slot := range t.slots {
 		answers[i] = scan.Beyond(slot.reply.judge(slot.raw), slot.size, maxSize)
+		answers[i].SHA256 = slot.sum
 		if answers[i].Err == nil {
-			answers[i].Key = t.key()
+			answers[i].Key, answers[i].Version = t.key(), t.version()
 		}
 	}
 	return answers
@@ -196,7 +198,16 @@ func (t *transcript) verdicts(maxSize int64) []scan.Answer {
 // commands in their order. So if it tells one number ahead of all files and after
 // them, there was no other database in between.
 func (t *transcript) key() string {
-	if !t.keyed || t.first != t.last || !numbered(t.first) {
+	if !numbered(t.version()) {
+		return ""
+	}
+	return t.first
+}
+
+// version returns the version that clamd told both ahead of all files and after them,
+// or "" if it told none or two.
+func (t *transcript) version() string {
+	if !t.keyed || t.first != t.last {
 		return ""
 	}
 	return t.first

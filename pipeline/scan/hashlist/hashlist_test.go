@@ -82,8 +82,8 @@ func TestHashlistFormats(t *testing.T) {
 
 func TestHashlistBuiltIn(t *testing.T) {
 	s := lists(nil)
-	if err := scan.Canary(t.Context(), s); err != nil {
-		t.Error(err)
+	if shown, err := (scan.Canaries{}).Ask(t.Context(), s, scan.Plain, 0); err != nil || !shown.Sees {
+		t.Errorf("%+v, %v", shown, err)
 	}
 	a := judge(t, s, hashed(string(scantest.EICAR())))[0]
 	if a.Verdict != scan.Malicious || a.Signature != "EICAR-Test-File" {

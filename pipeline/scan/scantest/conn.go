@@ -3,6 +3,7 @@
 package scantest
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -211,6 +212,8 @@ func (c *conn) judge(id int, subject string, body []byte) bool {
 		text = "Scantest.Marker FOUND"
 	case bytes.Contains(body, EICAR()):
 		text = "Scantest.Eicar FOUND"
+	default:
+		text = unpack(body)
 	}
 	if delay <= 0 {
 		return c.answer(behaviour, id, subject+": "+text)
@@ -226,6 +229,27 @@ func (c *conn) judge(id int, subject string, body []byte) bool {
 		}
 	})
 	return true
+}
+
+// unpack answers for a zip, as its members deserve.
+func unpack(body []byte) string {
+	z, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		return "OK"
+	}
+	for _, m := range z.File {
+		if m.Flags&1 != 0 {
+			return "Heuristics.Encrypted.Zip FOUND"
+		}
+		r, err := m.Open()
+		if err != nil {
+			continue
+		}
+		if text, err := io.ReadAll(r); err == nil && bytes.Contains(text, EICAR()) {
+			return "Scantest.Eicar FOUND"
+		}
+	}
+	return "OK"
 }
 
 // answer sends the reply about a file, as the behaviour alters it, and reports whether

@@ -31,12 +31,29 @@ type RealClamd struct {
 // Marker is a harmless text that RealClamd finds as Lab.Marker.
 const Marker = "certpush-test-signature-1"
 
+// Signatures is the database of a RealClamd.
+type Signatures int
+
+// The databases. Each of them knows Marker.
+const (
+	Anywhere Signatures = iota // EICAR at any offset, and by its hash
+	Official                   // EICAR at offset 0 of a file or member, as ClamAV's own database knows it
+	HashOnly                   // EICAR by the hash of its 68 bytes
+	OwnOnly                    // not EICAR
+)
+
 const startWait = 20 * time.Second
 
 // Clamd starts the real clamd, which ends with the test. Lines such as "StreamMaxLength
 // 1M" go into its configuration, in place of a default for the same key. If clamd is
 // not installed the test is skipped; with CI=true it fails.
 func Clamd(t testing.TB, lines ...string) *RealClamd {
+	t.Helper()
+	return ClamdOf(t, Anywhere, lines...)
+}
+
+// ClamdOf is Clamd with another database.
+func ClamdOf(t testing.TB, signatures Signatures, lines ...string) *RealClamd {
 	t.Helper()
 	if !clamdRuns {
 		t.Skip("Debian's clamd does not run on this system")
@@ -53,14 +70,14 @@ func Clamd(t testing.TB, lines ...string) *RealClamd {
 		t.Skip("clamd is not installed")
 	}
 	c := &RealClamd{t: t, dir: shortDir(t), path: path}
-	c.configure(lines)
+	c.configure(signatures, lines)
 	c.start()
 	t.Cleanup(c.Kill)
 	return c
 }
 
 // configure writes the signatures and the configuration.
-func (c *RealClamd) configure(lines []string) {
+func (c *RealClamd) configure(signatures Signatures, lines []string) {
 	c.t.Helper()
 	port := freePort(c.t)
 	socket := filepath.Join(c.dir, "clamd.sock")
@@ -82,14 +99,32 @@ func (c *RealClamd) configure(lines []string) {
 			lines = append(lines, k)
 		}
 	}
-	eicar := EICAR()
 	c.write("clamd.conf", strings.Join(lines, "\n")+"\n")
-	c.write("db/lab.hsb", fmt.Sprintf("%x:%d:Lab.Eicar.Hash\n", sha256.Sum256(eicar), len(eicar)))
-	c.write("db/lab.ndb", fmt.Sprintf("Lab.Eicar.Body:0:*:%x\nLab.Marker:0:*:%x\n", eicar, Marker))
+	c.Load(signatures)
 	if err := os.Mkdir(filepath.Join(c.dir, "tmp"), 0o700); err != nil {
 		c.t.Fatal(err)
 	}
 }
+
+// Load replaces the database. A running clamd takes it over at its next start.
+func (c *RealClamd) Load(signatures Signatures) {
+	c.t.Helper()
+	eicar := EICAR()
+	hash, body := fmt.Sprintf("%x:%d:Lab.Eicar.Hash\n", sha256.Sum256(eicar), len(eicar)), ""
+	switch signatures {
+	case Anywhere:
+		body = fmt.Sprintf("Lab.Eicar.Body:0:*:%x\n", eicar)
+	case Official:
+		body = fmt.Sprintf("Lab.Eicar.Body:0:0:%x\n", eicar)
+	case OwnOnly:
+		hash = "0000000000000000000000000000000000000000000000000000000000000000:1:Lab.Nothing\n"
+	}
+	c.write("db/lab.hsb", hash)
+	c.write("db/lab.ndb", fmt.Sprintf("%sLab.Marker:0:*:%x\n", body, Marker))
+}
+
+// Temporary returns the path of its TemporaryDirectory.
+func (c *RealClamd) Temporary() string { return filepath.Join(c.dir, "tmp") }
 
 func (c *RealClamd) write(name, text string) {
 	c.t.Helper()

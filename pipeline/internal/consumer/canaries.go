@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// note notes what a canary has shown of an address, or that there was no answer. It logs
+// what changed. If the address does not see any more what it saw, its cleans are taken
+// back.
+func (s *sights) note(ctx context.Context, e *eye, canary scan.Canary, shown scan.Shown, err error) {
+	now := time.Now()
+	s.mu.Lock()
+	is := e.seen(canary)
+	was := *is
+	e.tried[canary] = now
+	switch {
+	case err == nil && shown.Sees:
+		*is = scan.Yes
+	case err == nil:
+		*is = scan.No
+	case was == scan.NotAsked || now.Sub(e.heard[canary]) > 3*s.c.Sight:
+		*is = scan.NoAnswer // else the last answer stays
+	}
+	why := ""
+	if shown.Why != nil {
+		why = shown.Why.Error()
+	} else if err != nil {
+		why = err.Error()
+	}
+	if err == nil {
+		e.heard[canary], e.shown[canary] = now, shown.Version
+	}
+	if canary == scan.Plain {
+		e.sight.Why = why
+		if err == nil {
+			e.sight.Asked, e.sight.Version, e.pushes = now, shown.Version, 0
+		}
+		if *is != was {
+			e.sight.Since = now
+		}
+	}
+	turned := *is == scan.No && was != scan.No
+	if turned {
+		e.lost++
+	}
+	is2, address := *is, e.sight.Address
+	s.mu.Unlock()
+	s.tell(address, canary, was, is2, why)
+	if turned {
+		s.takeBack(ctx, e, canary)
+	}
+}
+
+// seen returns where the answer of a canary stands. The caller holds sights.mu.
+func (e *eye) seen(canary scan.Canary) *scan.Seen {
+	switch canary {
+	case scan.Archive:
+		return &e.sight.Archive
+	case scan.Encrypted:
+		return &e.sight.Encrypted
+	case scan.Depth:
+		return &e.sight.Depth
+	}
+	return &e.sight.Plain
+}
+
+// hints say what to do where a canary is not seen.
+var hints = map[scan.Canary]string{
+	scan.Plain:     "see that its signatures are loaded, that they know the EICAR test file (or name another with canary = FILE), and that TemporaryDirectory is there and has room",
+	scan.Archive:   "switch ScanArchive on, and see that TemporaryDirectory is there and has room",
+	scan.Encrypted: "write AlertEncrypted yes into clamd.conf",
+	scan.Depth:     "raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf to max_size, at most 2 GiB - 1, or lower max_size",
+}
+
+// tell logs that the sight of an address changed.
+func (s *sights) tell(address string, canary scan.Canary, was, is scan.Seen, why string) {
+	switch {
+	case was == is:
+	case is == scan.No && canary == scan.Plain:
+		s.log.Error("scanner address is blind: it gets no samples, and what it called clean since its last good canary is pushed again", "address", address, "error", why, "hint", hints[canary])
+	case is == scan.Yes && canary == scan.Plain && was == scan.No:
+		s.log.Info("scanner address sees again", "address", address)
+	case is == scan.No:
+		s.log.Warn("scanner address does not see all: what it cannot see is called unscanned, not clean", "address", address, "canary", string(canary), "error", why, "hint", hints[canary])
+	case is == scan.Yes && was == scan.No:
+		s.log.Info("scanner address sees more than before", "address", address, "canary", string(canary))
+	case is == scan.NoAnswer:
+		s.log.Debug("canary was not answered", "address", address, "canary", string(canary), "error", why)
+	}
+}
+
+// tend asks the canaries of one address whenever they are due, until ctx ends. It waits
+// while the scanner is down: then health asks.
+func (s *sights) tend(ctx context.Context, e *eye, h *health) error {
+	if !s.asks {
+		return nil
+	}
+	for {
+		rest := time.Second
+		if h.isUp() {
+			var due scan.Canary
+			if due, rest = s.due(e, time.Now()); due != "" {
+				err := s.askOne(ctx, e, due)
+				if err != nil && ctx.Err() == nil && due == scan.Plain && s.hopeless(err) {
+					h.fail(err, answers(err))
+				}
+				rest = 0
+			}
+		}
+		t := time.NewTimer(rest)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-t.C:
+		case <-e.soon:
+			t.Stop()
+			s.hasten(e)
+		}
+	}
+}
+
+// hopeless reports whether nothing can be pushed, now that a plain canary had the error
+// err: no address sees, or the only one does not answer and is not busy.
+func (s *sights) hopeless(err error) bool {
+	var f *scan.Failure
+	if errors.As(err, &f) {
+		return len(s.eyes) == 1 && f.Kind != scan.Busy
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.eyes, func(e *eye) bool { return e.sight.Plain == scan.Yes })
+}
+
+// hasten makes the plain canary due, unless it was asked just now.
+func (s *sights) hasten(e *eye) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(e.tried[scan.Plain]) >= doubtEvery {
+		e.tried[scan.Plain] = time.Time{}
+	}
+}
+
+// due returns the canary of an address that is to be asked now, or "" and how long it is
+// until one may be.
+func (s *sights) due(e *eye, now time.Time) (scan.Canary, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	every := s.c.Sight
+	if e.pushes > 0 {
+		every = min(every, plainEvery)
+	}
+	if e.sight.Plain != scan.Yes {
+		every = min(every, askAgain)
+	}
+	left := every - now.Sub(e.tried[scan.Plain])
+	if left <= 0 {
+		return scan.Plain, 0
+	}
+	if e.sight.Plain != scan.Yes {
+		return "", min(left, time.Second)
+	}
+	for _, canary := range []scan.Canary{scan.Archive, scan.Encrypted, scan.Depth} {
+		if s.wants(e, canary, now) {
+			return canary, 0
+		}
+	}
+	return "", min(left, time.Second)
+}
+
+// wants reports whether a canary other than plain is due. The caller holds mu.
+func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
+	since := now.Sub(e.tried[canary])
+	switch heard := e.heard[canary]; {
+	case heard.IsZero():
+		return since >= askAgain
+	case e.shown[canary] != e.sight.Version:
+		return since >= doubtEvery
+	case canary == scan.Depth && e.pushed < deepShare*s.depth():
+		return false
+	default:
+		return now.Sub(heard) >= othersEvery && since >= askAgain
+	}
+}
+
+// takeBack makes everything that an address called clean since a canary of it was good
+// be pushed again.
+func (s *sights) takeBack(ctx context.Context, e *eye, canary scan.Canary) {
+	if s.c.Cache > 0 {
+		s.cache.Void(ctx, e.sight.Address)
+	}
+	for {
+		n, err := s.in.retract(ctx, e.sight.Address, canary)
+		if err == nil {
+			if n > 0 {
+				s.log.Warn("verdicts are taken back: these samples are pushed again", "address", e.sight.Address, "canary", string(canary), "samples", n)
+			}
+			return
+		}
+		s.log.Error("verdicts cannot be taken back; it is tried again: look at the disk", "address", e.sight.Address, "error", err)
+		if !wait(ctx, recordAgain) {
+			return // at the next start the canary is asked again, and the mark is still the old one
+		}
+	}
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/watch"
+)
+
+// retraction remembers since when each canary was good at each address, over restarts,
+// and takes verdicts back.
+//
+// Its file SCANNER.sight lies beside the cursors. Each line is the JSON of a witness.
+type retraction struct {
+	scanner string
+	log     *slog.Logger
+	led     *ledger.Ledger
+	cursors journal.Folder
+
+	working sync.Mutex // held while verdicts are taken back
+
+	mu        sync.Mutex // guards the fields below
+	witnesses []witness
+	open      []store.TakenBack // what is taken back and not finished
+}
+
+// witness says that a canary was good at an address.
+type witness struct {
+	Address string      `json:"address"`
+	Canary  scan.Canary `json:"canary"`
+	Mark    string      `json:"mark"` // of the ledger: cleans behind it are not confirmed
+	Lost    bool        `json:"lost"` // the canary was answered wrongly since, and the cleans are not taken back yet
+}
+
+func newRetraction(c Config) (*retraction, error) {
+	r := &retraction{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors}
+	text, err := journal.LoadText(r.cursors, r.file())
+	if err == nil {
+		for line := range strings.Lines(text) {
+			var w witness
+			if json.Unmarshal([]byte(line), &w) == nil {
+				r.witnesses = append(r.witnesses, w)
+			}
+		}
+	}
+	all, err := store.LoadTakenBack(r.cursors)
+	for _, t := range all {
+		if t.Scanner == r.scanner {
+			r.open = append(r.open, t)
+		}
+	}
+	return r, err
+}
+
+func (r *retraction) file() string { return r.scanner + ".sight" }
+
+// of returns the witness of a canary at an address. The caller holds mu.
+func (r *retraction) of(address string, canary scan.Canary) *witness {
+	for i := range r.witnesses {
+		if w := &r.witnesses[i]; w.Address == address && w.Canary == canary {
+			return w
+		}
+	}
+	r.witnesses = append(r.witnesses, witness{Address: address, Canary: canary, Mark: ledger.Mark{}.String()})
+	return &r.witnesses[len(r.witnesses)-1]
+}
+
+// save writes the witnesses. The caller holds mu.
+func (r *retraction) save() error {
+	var text []byte
+	for _, w := range r.witnesses {
+		line, err := json.Marshal(w)
+		if err != nil {
+			return fmt.Errorf("write sight: %w", err)
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return journal.SaveText(r.cursors, r.file(), string(text))
+}
+
+// saw implements intake.
+func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.of(address, canary)
+	if w.Lost {
+		return // these cleans are taken back first
+	}
+	w.Mark = m.String()
+	if err := r.save(); err != nil {
+		r.log.Debug("a good canary is not on record; after a crash more verdicts are taken back than need be", "address", address, "error", err)
+	}
+}
+
+// mark implements intake.
+func (r *retraction) mark() ledger.Mark { return r.led.End() }
+
+// retract implements intake.
+func (r *retraction) retract(ctx context.Context, address string, canary scan.Canary) (int, error) {
+	r.working.Lock()
+	defer r.working.Unlock()
+	r.mu.Lock()
+	w := r.of(address, canary)
+	w.Lost = true
+	since, err := ledger.ParseMark(w.Mark), r.save()
+	r.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	// A crash here: the next start takes these verdicts back.
+	end := r.led.End()
+	lines, n, err := r.cleans(ctx, address, since)
+	if err != nil {
+		return 0, err
+	}
+	var taken store.TakenBack
+	if n > 0 {
+		if taken, err = store.TakeBack(r.cursors, r.scanner, time.Now().UnixNano(), lines); err != nil {
+			return 0, err
+		}
+	}
+	// A crash here: they are taken back twice.
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n > 0 {
+		r.open = append(r.open, taken)
+	}
+	w = r.of(address, canary)
+	w.Mark, w.Lost = end.String(), false
+	return n, r.save()
+}
+
+// cleans returns the journal lines by which each sample is pushed once more that an
+// address called clean since a mark, and how many these are. A file that has changed or
+// is gone has no line: its present version has one of its own.
+func (r *retraction) cleans(ctx context.Context, address string, since ledger.Mark) (lines []byte, n int, err error) {
+	seen := map[string]bool{}
+	err = r.led.ReadBack(ctx, since, func(scanner string, _ sample.At, text []byte) {
+		if scanner != r.scanner {
+			return
+		}
+		o, err := sample.ParseOutcome(text)
+		if err != nil || o.Verdict != scan.Clean || o.Address != address || seen[o.Path] {
+			return
+		}
+		s := sample.OfFile(o.Path, o.Size, watch.Time{})
+		switch st, err := watch.Lstat(o.Path); {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), err == nil && st.Kind() != "":
+			return
+		case err == nil:
+			s = sample.OfFile(o.Path, st.Size, st.Mtime)
+			if o.ID != "" && s.ID != o.ID {
+				return
+			}
+		}
+		s.Seen, s.Via, s.For = time.Now(), sample.ViaManual, r.scanner
+		lines = sample.AppendLine(lines, s)
+		seen[o.Path] = true
+		n++
+	})
+	return lines, n, err
+}
+
+// resume takes back what a crash left: it returns when that is done or ctx ends.
+func (r *retraction) resume(ctx context.Context) {
+	r.mu.Lock()
+	lost := slices.DeleteFunc(slices.Clone(r.witnesses), func(w witness) bool { return !w.Lost })
+	r.mu.Unlock()
+	for _, w := range lost {
+		for {
+			_, err := r.retract(ctx, w.Address, w.Canary)
+			if err == nil || !wait(ctx, recordAgain) {
+				break
+			}
+		}
+	}
+}
+
+// finish removes the word of what is taken back and has its outcomes: the cursor of the
+// live lane, as it is on disk, has passed its lines.
+func (r *retraction) finish(live journal.Pos) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.open) == 0 {
+		return
+	}
+	all, err := store.LoadTakenBack(r.cursors)
+	if err != nil {
+		return // it is looked at again with the next cursor
+	}
+	r.open = slices.DeleteFunc(r.open, func(was store.TakenBack) bool {
+		for _, t := range all {
+			if t.Name == was.Name && (!t.Queued || live.Before(t.Until)) {
+				return false
+			}
+		}
+		if err := was.Forget(r.cursors); err != nil {
+			return false
+		}
+		r.log.Info("verdicts that were taken back have been given again")
+		return true
+	})
+}
+
+// unfinished returns how many sets of verdicts are taken back and not given again.
+func (r *retraction) unfinished() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open)
+}

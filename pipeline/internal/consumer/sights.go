@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+const (
+	plainEvery  = time.Minute      // while samples flow, a plain canary is asked at least this often
+	othersEvery = time.Hour        // so often the other canaries are asked again
+	askAgain    = 10 * time.Second // an address that does not see, or does not answer, is asked again
+	doubtEvery  = 5 * time.Second  // a void session brings a plain canary, at most so often
+	deepShare   = 100              // a deep canary is at most one byte in this many of those pushed
+)
+
+// ladder are the sizes in bytes, the largest first, at which depth is asked where the
+// scanner does not see as deep as it should.
+var ladder = []int64{100 << 20, 25 << 20, 3 << 20, 1 << 20, scan.Small}
+
+// sights holds what the canaries have shown of each address of one scanner, and asks
+// them. It bounds what an answer of an address may be called.
+type sights struct {
+	c     config.Scanner
+	log   *slog.Logger
+	in    intake
+	cache *cache.Cache  // used if c.Cache is set
+	dir   string        // where deep canaries lie
+	deep  chan struct{} // a token for each deep canary that may be asked at once, by all scanners
+	asks  bool          // false: no canary is asked
+	base  scan.Scanner
+	eyes  []*eye // one for each address; the slice never changes
+
+	mu sync.Mutex // guards what the eyes say that it guards
+}
+
+// eye is what is known of one address.
+type eye struct {
+	scanner scan.Scanner  // asks this address alone
+	soon    chan struct{} // a token: a plain canary is wanted
+	turn    chan struct{} // a token for the one who asks canaries
+
+	// sights.mu guards the fields below.
+	sight  scan.Sight
+	lost   uint64                    // how often a canary that was seen is seen no more
+	tried  map[scan.Canary]time.Time // when it was asked last
+	heard  map[scan.Canary]time.Time // when it was answered last
+	shown  map[scan.Canary]string    // by which version it was answered
+	pushes int                       // since the last plain canary
+	pushed int64                     // bytes since the last deep canary
+}
+
+func newSights(c Config, in intake) *sights {
+	s := &sights{c: c.Scanner, log: c.Log, in: in, cache: c.Cache, deep: c.Deep, base: c.Scan}
+	if c.Dirs != nil {
+		s.dir = c.Dirs.Cursors.Path()
+	}
+	if s.deep == nil {
+		s.deep = make(chan struct{}, 1)
+	}
+	s.asks = s.judges() && s.c.Sight >= 0
+	names := []string{""}
+	addressed, is := s.base.(scan.Addressed)
+	if is {
+		names = addressed.Addresses()
+	}
+	for _, name := range names {
+		e := &eye{
+			scanner: s.base, soon: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+			sight: scan.Sight{Address: name, Plain: scan.NotAsked, Archive: scan.NotAsked, Encrypted: scan.NotAsked, Depth: scan.NotAsked, Since: time.Now()},
+			tried: map[scan.Canary]time.Time{}, heard: map[scan.Canary]time.Time{}, shown: map[scan.Canary]string{},
+		}
+		if is {
+			e.scanner = addressed.At([]string{name})
+		}
+		s.eyes = append(s.eyes, e)
+	}
+	return s
+}
+
+// judges reports whether the scanner may call a sample clean at all. A hash list and
+// discard never do, and sight does not apply to them.
+func (s *sights) judges() bool { return s.c.Type != "hashlist" && s.c.Type != "discard" }
+
+// scanner returns the scanner that asks only the addresses that see.
+func (s *sights) scanner() scan.Scanner {
+	addressed, is := s.base.(scan.Addressed)
+	if !is || !s.asks || len(s.eyes) == 1 {
+		return s.base
+	}
+	var seeing []string
+	s.mu.Lock()
+	for _, e := range s.eyes {
+		if e.sight.Plain == scan.Yes {
+			seeing = append(seeing, e.sight.Address)
+		}
+	}
+	s.mu.Unlock()
+	if len(seeing) == len(s.eyes) {
+		return s.base
+	}
+	return addressed.At(seeing)
+}
+
+// of returns what is known of an address. An answer of a scanner with one address is
+// that one's.
+func (s *sights) of(address string) *eye {
+	if len(s.eyes) == 1 {
+		return s.eyes[0]
+	}
+	for _, e := range s.eyes {
+		if e.sight.Address == address {
+			return e
+		}
+	}
+	return nil
+}
+
+// all returns the sight of each address.
+func (s *sights) all() (all []scan.Sight) {
+	if !s.asks {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.eyes {
+		all = append(all, e.sight)
+	}
+	return all
+}
+
+// cover reports whether an address that sees has been asked enough for a clean of a file
+// of this size in bytes. Until then such a sample waits.
+func (s *sights) cover(size int64) bool {
+	if !s.asks {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.eyes, func(e *eye) bool { return e.sight.Covers(size) })
+}
+
+// bound returns what an answer about f may be called, by the sight of its address. ok is
+// false if the answer does not count: the address judges nothing now. lost is for
+// stillHolds.
+func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, lost uint64, ok bool) {
+	switch {
+	case a.Err != nil || !s.judges():
+		return a, 0, true
+	case !s.asks && a.Verdict == scan.Clean:
+		a.Verdict, a.Reason = scan.Unscanned, scan.ReasonNoSight
+		return a, 0, true
+	case !s.asks:
+		return a, 0, true
+	}
+	e := s.of(a.Address)
+	if e == nil {
+		return a, 0, false
+	}
+	s.mu.Lock()
+	sight, lost := e.sight, e.lost
+	s.mu.Unlock()
+	out, ok = sight.Bound(a, f)
+	return out, lost, ok
+}
+
+// stillHolds is called when a clean of an address was recorded; lost is what bound gave.
+// If the address turned out blind in between, the clean is taken back too.
+func (s *sights) stillHolds(ctx context.Context, address string, lost uint64) {
+	e := s.of(address)
+	if !s.asks || e == nil {
+		return
+	}
+	s.mu.Lock()
+	same := e.lost == lost
+	s.mu.Unlock()
+	if !same {
+		s.takeBack(ctx, e, scan.Plain)
+	}
+}
+
+// flows notes that an address judged a sample of this size in bytes, and by which
+// version. After a new version all canaries are asked again.
+func (s *sights) flows(a scan.Answer, size int64) {
+	e := s.of(a.Address)
+	if e == nil {
+		return
+	}
+	s.mu.Lock()
+	e.pushes++
+	e.pushed += size
+	changed := a.Version != "" && e.sight.Version != "" && a.Version != e.sight.Version
+	s.mu.Unlock()
+	if changed {
+		s.doubt(a.Address)
+	}
+}
+
+// doubt wants a plain canary at an address soon: a session there was void, or it has a
+// new version.
+func (s *sights) doubt(address string) {
+	if e := s.of(address); e != nil {
+		select {
+		case e.soon <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// ask asks the plain canary at all addresses at once, and what else was never asked, but
+// for depth, where it is seen. It returns nil if an address sees. Otherwise the error
+// wraps scan.ErrBlind, scan.ErrAlarm, or the *scan.Failure if none answered.
+func (s *sights) ask(ctx context.Context) error {
+	errs := make([]error, len(s.eyes))
+	var all sync.WaitGroup
+	for i, e := range s.eyes {
+		all.Go(func() {
+			if errs[i] = s.askOne(ctx, e, scan.Plain); errs[i] == nil {
+				for _, canary := range []scan.Canary{scan.Archive, scan.Encrypted} {
+					if s.answered(e, canary).IsZero() {
+						_ = s.askOne(ctx, e, canary) // noted; that the address sees is enough
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err == nil {
+			return nil
+		}
+	}
+	for _, err := range errs { // a blind address tells more than one that is down
+		if errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm) {
+			return err
+		}
+	}
+	return errs[0]
+}
+
+func (s *sights) answered(e *eye, canary scan.Canary) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.heard[canary]
+}
+
+// askOne asks one canary at one address and notes the answer. It returns nil if the
+// address sees it, why it does not, or that there was no answer.
+func (s *sights) askOne(ctx context.Context, e *eye, canary scan.Canary) error {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	made := scan.Canaries{Dir: s.dir}
+	if s.c.Canary != "" {
+		test, err := os.ReadFile(s.c.Canary)
+		if err != nil {
+			err = &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary: %w", err)}
+			s.note(ctx, e, canary, scan.Shown{}, err)
+			return err
+		}
+		made.Test = test
+	}
+	mark := s.in.mark() // before the question: what was called clean before is confirmed by a good answer
+	if canary == scan.Depth {
+		return s.askDepth(ctx, e, made, mark)
+	}
+	shown, err := made.Ask(ctx, e.scanner, canary, 0)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.note(ctx, e, canary, shown, err)
+	if err == nil && shown.Sees {
+		s.in.saw(e.sight.Address, canary, mark)
+	}
+	return errors.Join(err, shown.Why)
+}
+
+// askDepth asks how deep an address looks: as deep as it should, and if it does not see
+// that, step by step less.
+func (s *sights) askDepth(ctx context.Context, e *eye, made scan.Canaries, mark ledger.Mark) error {
+	select {
+	case s.deep <- struct{}{}:
+		defer func() { <-s.deep }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	want := s.depth()
+	shown, err := made.Ask(ctx, e.scanner, scan.Depth, want)
+	deep := want
+	for _, size := range ladder {
+		if err == nil && shown.Sees || ctx.Err() != nil {
+			break
+		}
+		if size >= want {
+			continue
+		}
+		deep = size
+		less, failed := made.Ask(ctx, e.scanner, scan.Depth, size)
+		if failed == nil && less.Sees {
+			break
+		}
+		if size == scan.Small {
+			deep = 0
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	e.sight.Deep, e.pushed = deep, 0
+	s.mu.Unlock()
+	s.note(ctx, e, scan.Depth, shown, err)
+	if err == nil && shown.Sees {
+		s.in.saw(e.sight.Address, scan.Depth, mark)
+	}
+	return errors.Join(err, shown.Why)
+}
+
+// depth returns how deep the scanner should look, in bytes: as deep as max_size, but not
+// over sight_depth. Without max_size it is the largest size that is asked for.
+func (s *sights) depth() int64 {
+	most := s.c.SightDepth
+	if most < 0 {
+		most = s.c.MaxSize
+	}
+	switch {
+	case s.c.MaxSize > 0 && most > 0:
+		return min(s.c.MaxSize, most)
+	case s.c.MaxSize > 0:
+		return s.c.MaxSize
+	}
+	return ladder[0]
+}

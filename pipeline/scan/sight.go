@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scan
+
+import "time"
+
+// Seen is the answer that the canaries of one kind have given.
+type Seen string
+
+// The answers. Only a wrong answer makes No: without an answer the scanner is down or
+// busy.
+const (
+	NotAsked Seen = "not_asked"
+	Yes      Seen = "yes"
+	No       Seen = "no"
+	NoAnswer Seen = "no_answer"
+)
+
+// Sight is what the canaries of one address have shown. It bounds what an OK of the
+// address may be called.
+type Sight struct {
+	Address   string    `json:"address"`
+	Plain     Seen      `json:"plain"` // No: the address is blind, and judges nothing
+	Archive   Seen      `json:"archive"`
+	Encrypted Seen      `json:"encrypted"` // it tells what is encrypted from what is clean
+	Depth     Seen      `json:"depth"`     // it looks as deep as max_size
+	Deep      int64     `json:"deep"`      // bytes: the largest file into which it was seen to look
+	Version   string    `json:"version"`   // that it told last
+	Since     time.Time `json:"since"`     // when Plain became what it is
+	Asked     time.Time `json:"asked"`     // when Plain was answered last
+	Why       string    `json:"why"`       // why Plain is No, or why there is no answer
+}
+
+// Covers reports whether enough is known of the address for a clean of a file of this
+// size in bytes.
+func (s Sight) Covers(size int64) bool {
+	return s.Plain == Yes && s.Archive != NotAsked && s.Encrypted != NotAsked && (size <= Small || s.Depth != NotAsked)
+}
+
+// Bound returns what an answer about f may be called by this sight. An answer that is
+// not clean stays as it is. f must be open. ok is false if the address may judge nothing
+// now, or if a canary that this answer needs was not asked yet.
+func (s Sight) Bound(a Answer, f File) (out Answer, ok bool) {
+	unscanned := func(reason string) (Answer, bool) {
+		a.Verdict, a.Reason = Unscanned, reason
+		return a, true
+	}
+	switch {
+	case s.Plain == No:
+		return a, false
+	case a.Verdict != Clean:
+		return a, true
+	case !s.Covers(f.Size):
+		return a, false
+	case s.Archive != Yes:
+		return unscanned(ReasonArchives)
+	case f.Size > max(s.Deep, Small):
+		return unscanned(ReasonTooBig)
+	case s.Encrypted != Yes && MayBeEncrypted(f.Reader(), f.Size):
+		return unscanned(ReasonUntold)
+	}
+	return a, true
+}
