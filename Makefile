@@ -76,8 +76,8 @@ lint: .tools/$(GOLANGCI) .tools/$(DEADCODE) ## gofmt, vet for Linux and Windows,
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	GOOS=windows CGO_ENABLED=0 $(GO) vet ./...
-	.tools/$(GOLANGCI) run
-	GOOS=windows CGO_ENABLED=0 .tools/$(GOLANGCI) run
+	.tools/$(GOLANGCI) run --allow-serial-runners
+	GOOS=windows CGO_ENABLED=0 .tools/$(GOLANGCI) run --allow-serial-runners
 	./testdata/deadcode.sh .tools/$(DEADCODE)
 
 # The tools are built without cgo, so that they need no C compiler.
