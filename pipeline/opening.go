@@ -82,6 +82,9 @@ func (o *opening) openProducer(ctx context.Context) error {
 	for _, lane := range sample.Lanes {
 		o.tails[lane] = l.Lane(lane)
 	}
+	if err := o.raise(ctx); err != nil {
+		return err
+	}
 	o.prod, err = producer.New(ctx, producer.Config{
 		State: c.State, Trees: c.Trees, Journal: c.Journal, Scanners: c.Scanners, Half: c.Half,
 		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.intake, Log: c.Log, Nap: c.nap,

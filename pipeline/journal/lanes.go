@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
@@ -137,14 +136,4 @@ func (l *Lanes) Close() error {
 		return fmt.Errorf("close journal: %w", err)
 	}
 	return nil
-}
-
-// Has reports whether a lane still has the segment numbered n.
-func (l *Lanes) Has(lane string, n uint64) (bool, error) {
-	c, err := openCatalog(l.Lane(lane).dir, Base(lane))
-	if err != nil {
-		return false, err
-	}
-	all, err := c.list()
-	return slices.ContainsFunc(all, func(s Segment) bool { return s.Number == n }), err
 }

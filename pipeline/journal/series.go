@@ -76,7 +76,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 		err = s.openActive()
 	}
 	if err == nil && s.sick {
-		err = s.cut(time.Now()) // a segment that another program began is sealed as it is
+		err = s.cut(time.Now(), s.seg+1) // a segment that another program began is sealed as it is
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open series %s: %w", c.Base, err), d.Close())
@@ -144,7 +144,7 @@ func (s *Series) commit(b *batch) error {
 		s.sick = false
 	}
 	if s.sick || s.size-s.head > 0 && s.size+int64(len(b.buf)) > s.c.CutSize {
-		if err := s.cut(time.Now()); err != nil && s.sick {
+		if err := s.cut(time.Now(), s.seg+1); err != nil && s.sick {
 			return err
 		}
 	}
@@ -299,13 +299,13 @@ func (s *Series) Cut(now time.Time) error {
 	if err := s.mend(); err != nil || s.size <= s.head {
 		return err
 	}
-	return s.cut(now)
+	return s.cut(now, s.seg+1)
 }
 
-// cut seals the active segment and opens the next one. The caller holds the turn. On
+// cut seals the active segment and opens the one numbered next. The caller holds the turn. On
 // Windows another program that has the segment open can prevent the rename: then
 // appending goes on, and a later cut tries again.
-func (s *Series) cut(now time.Time) error {
+func (s *Series) cut(now time.Time, next uint64) error {
 	if err := s.f.Sync(); err != nil && !s.sick {
 		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
 	}
@@ -322,7 +322,7 @@ func (s *Series) cut(now time.Time) error {
 	if err := s.dir.Sync(); err != nil {
 		s.sick = true
 	}
-	s.seg++
+	s.seg = next
 	if err := s.openActive(); err != nil {
 		s.sick = true
 		return fmt.Errorf("open next segment: %w", err)

@@ -36,7 +36,7 @@ func FuzzReadBack(f *testing.F) {
 			return // no mark has a negative offset: see FuzzMark
 		}
 		d := ledgerWith(t, text)
-		if err := readOutcomes(d, Base, from, func(_ string, at sample.At, _ []byte) {
+		if err := readOutcomes(t.Context(), d, Base, from, func(_ string, at sample.At, _ []byte) {
 			whole := text[min(from, int64(len(text))):]
 			whole = whole[:bytes.LastIndexByte(whole, '\n')+1]
 			if at.Offset < 0 || at.Lane != journal.Live && at.Lane != journal.Backlog || bytes.IndexByte(whole, ':') < 0 {

@@ -3,15 +3,11 @@
 package ledger
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"math"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -152,69 +148,7 @@ func (l *Ledger) Before(a, b Mark) bool {
 // ctx's error. It logs and passes over a segment that it may not read; the lines in it
 // are pushed again.
 func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At, text []byte)) error {
-	names, err := journal.Segments(l.Dir, Base)
-	if err != nil {
-		return fmt.Errorf("list ledger: %w", err)
-	}
-	first := 0
-	for i, name := range names {
-		head, err := headOf(l.Dir, name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("read ledger: %w", err)
-		}
-		if m.head != "" && head == m.head {
-			first = i
-			break
-		}
-		if i == len(names)-1 {
-			m.offset = 0
-		}
-	}
-	for i, name := range names[first:] {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		from := int64(0)
-		if i == 0 {
-			from = m.offset
-		}
-		err := readOutcomes(l.Dir, name, from, each)
-		if errors.Is(err, fs.ErrPermission) {
-			l.log.Error("ledger segment cannot be read; lines that it tells of may be pushed again: let the user that certpush runs as read it", "segment", name, "error", err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readOutcomes calls each for every finished line in one segment, from an offset on.
-func readOutcomes(d journal.Folder, name string, from int64, each func(scanner string, at sample.At, text []byte)) error {
-	f, err := d.Open(name, os.O_RDONLY)
-	if err != nil {
-		return fmt.Errorf("read ledger: %w", err)
-	}
-	defer f.Close()
-	in := bufio.NewReaderSize(io.NewSectionReader(f, from, math.MaxInt64-from), journal.MaxLine)
-	for whole := true; ; {
-		line, err := in.ReadSlice('\n')
-		// A line that is too long or cannot be read finishes nothing: its sample is
-		// pushed again.
-		if whole && err == nil {
-			if scanner, at, ok := sample.ParseFinished(line); ok {
-				each(scanner, at, line)
-			}
-		}
-		whole = err == nil
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return fmt.Errorf("read ledger %s: %w", name, err)
-		}
-	}
+	return readBack(ctx, l.Dir, []Mark{m}, l.log, each)
 }
 
 // Run cuts and prunes the ledger once a minute, until ctx ends. marks returns the marks

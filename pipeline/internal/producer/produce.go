@@ -105,29 +105,33 @@ func WatchTrees(trees []config.Tree) (all []watch.Tree) {
 
 // openIndex opens the index and compares its marks with the journal. If a mark names a
 // place that is not in the journal, the index knows files whose lines nobody can read:
-// then it is built anew.
+// then it is built anew, and no new line gets a place before the mark.
 func openIndex(ctx context.Context, c Config, dir string) (*index.Index, error) {
 	x, err := index.Open(ctx, c.Disk, dir, c.Log)
 	if err != nil {
 		return nil, err
 	}
+	var ahead error
 	for lane, m := range x.Marks() {
 		if m == (journal.Pos{}) {
 			continue
 		}
-		there, err := c.Lanes.Has(lane, m.Segment)
+		there, err := c.Lanes.Has(lane, m)
+		if err == nil && !there {
+			ahead = fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m)
+			_, err = c.Lanes.Lane(lane).Raise(m)
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("hold index against journal: %w", err), x.Close())
 		}
-		if there && !c.Lanes.Lane(lane).Durable().Before(m) {
-			continue
-		}
-		if err := x.Close(); err != nil {
-			return nil, err
-		}
-		return index.Anew(ctx, c.Disk, dir, c.Log, fmt.Errorf("it knows lane %s up to %s, which is not in the journal", lane, m))
 	}
-	return x, nil
+	if ahead == nil {
+		return x, nil
+	}
+	if err := x.Close(); err != nil {
+		return nil, err
+	}
+	return index.Anew(ctx, c.Disk, dir, c.Log, ahead)
 }
 
 // Run watches, journals and sweeps until ctx ends. It returns when all its goroutines

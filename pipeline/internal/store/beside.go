@@ -4,7 +4,9 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
@@ -59,4 +61,26 @@ func CursorFiles(dir journal.Folder, lane string) ([]string, error) {
 		}
 	}
 	return files, err
+}
+
+// Scanners returns the names of the scanners that have a cursor or a mark in dir. Those
+// whose cursors were put aside are not among them.
+func Scanners(dir journal.Folder) ([]string, error) {
+	entries, err := dir.List()
+	if err != nil {
+		return nil, fmt.Errorf("list cursors: %w", err)
+	}
+	names, aside := map[string]bool{}, map[string]bool{}
+	for _, e := range entries {
+		file, removed := strings.CutSuffix(e.Name(), ".removed")
+		for _, kind := range append([]string{"mark"}, sample.Lanes...) {
+			if name, is := strings.CutSuffix(file, "."+kind); is && removed {
+				aside[name] = true
+			} else if is {
+				names[name] = true
+			}
+		}
+	}
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return aside[name] })
+	return slices.Sorted(maps.Keys(names)), nil
 }
