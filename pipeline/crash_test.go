@@ -200,8 +200,8 @@ func (r *rig) scene() {
 			waitFor(r.t, "cursors and mark", func() bool {
 				c := now.consumers[0]
 				stand, mark := c.Stand()
-				at, _ := journal.LoadCursor(r.cursors(), "clamav.live") // missing while it is zero
-				return at == stand[journal.Live] && c.SavedMark() == mark
+				at, _ := journal.LoadCursor(r.cursors(), "clamav", journal.Live) // missing while it is zero
+				return at.Pos == stand[journal.Live] && c.SavedMark() == mark
 			})
 			// This cuts as the pipeline's own goroutines do. They may be cutting now:
 			// then we try again.
@@ -430,7 +430,7 @@ func (c cut) backed(t testing.TB, lines map[string]string, place, path string) b
 	if err != nil {
 		t.Fatal(err)
 	}
-	cursor, _ := journal.LoadCursor(dir, "clamav."+at.Lane) // missing while it is zero
+	cursor, _ := journal.LoadCursor(dir, "clamav", at.Lane) // missing while it is zero
 	line, ok := lines[place]
 	return ok && line == strings.TrimPrefix(path, unjudged) || !ok && at.Segment < cursor.Segment
 }

@@ -193,8 +193,8 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 		r.allEnded(p, 10)
 		lanes := p.halves().lanes
 		waitFor(t, "the cursor at the end", func() bool {
-			at, err := journal.LoadCursor(r.cursors(), "clamav."+journal.Backlog)
-			return err == nil && at == lanes.Lane(journal.Backlog).Durable()
+			at, err := journal.LoadCursor(r.cursors(), "clamav", journal.Backlog)
+			return err == nil && at.Pos == lanes.Lane(journal.Backlog).Durable()
 		})
 		for range 4 {
 			n := r.told.size()

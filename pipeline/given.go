@@ -54,12 +54,15 @@ func (o *opening) givenByCursors() (given []sample.At, marks []ledger.Mark, err 
 	for _, name := range scanners {
 		mark := ledger.LoadMark(dir, name+".mark")
 		for _, lane := range sample.Lanes {
-			at, err := journal.LoadCursor(dir, name+"."+lane)
-			if err != nil {
+			at, err := journal.LoadCursor(dir, name, lane)
+			switch {
+			case err == nil:
+				given = append(given, sample.At{Lane: lane, Pos: at.Pos})
+			case store.Hinders(err):
+				return nil, nil, err
+			default:
 				mark = ledger.Mark{}
-				continue
 			}
-			given = append(given, sample.At{Lane: lane, Pos: at})
 		}
 		marks = append(marks, mark)
 	}

@@ -478,8 +478,8 @@ func away(t *testing.T, skip func(disktest.Op) error) []string {
 	all := r.cuts(func() {
 		r.run(func(p *Pipeline) {
 			waitFor(t, "the cursor behind its line", func() bool {
-				at, err := journal.LoadCursor(r.cursors(), "clamav."+journal.Backlog)
-				return err == nil && at == p.halves().lanes.Lane(journal.Backlog).Durable() && r.told.size() == 1
+				at, err := journal.LoadCursor(r.cursors(), "clamav", journal.Backlog)
+				return err == nil && at.Pos == p.halves().lanes.Lane(journal.Backlog).Durable() && r.told.size() == 1
 			})
 		})
 	}, nothing, skip)
@@ -518,6 +518,6 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 // cursorIn reports whether the saved cursor of the live lane is in segment n or a later
 // one.
 func cursorIn(dir journal.Folder, n uint64) bool {
-	at, err := journal.LoadCursor(dir, "clamav."+journal.Live)
+	at, err := journal.LoadCursor(dir, "clamav", journal.Live)
 	return err == nil && at.Segment >= n
 }

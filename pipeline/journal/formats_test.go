@@ -84,15 +84,19 @@ func TestFormatOfSealedNames(t *testing.T) {
 }
 
 func TestFormatOfCursor(t *testing.T) {
-	d, dir := goldenFolder(t, map[string]string{"clamav.live": "cursor"})
-	at, err := LoadCursor(d, "clamav.live")
-	if want := (Pos{Segment: 42, Offset: 209}); err != nil || at != want {
+	d, dir := goldenFolder(t, map[string]string{"clamav.live": "cursor.checked", "clamav.backlog": "cursor"})
+	at, err := LoadCursor(d, "clamav", Live)
+	if want := (Cursor{Pos{Segment: 42, Offset: 209}, SumOf([]byte("the line before"))}); err != nil || at != want {
 		t.Fatalf("%v, %v, want %v", at, err, want)
 	}
-	if err := SaveCursor(d, "clamav.live", at); err != nil {
+	if err := SaveCursor(d, "clamav", Live, at); err != nil {
 		t.Fatal(err)
 	}
-	sameAsGolden(t, dir, "clamav.live", "cursor")
+	sameAsGolden(t, dir, "clamav.live", "cursor.checked")
+	old, err := LoadCursor(d, "clamav", Backlog)
+	if want := (Cursor{Pos: at.Pos}); err != nil || old != want {
+		t.Fatalf("the old form: %v, %v, want %v", old, err, want)
+	}
 }
 
 func TestFormatOfForeignNumbers(t *testing.T) {

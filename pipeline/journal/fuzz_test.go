@@ -17,6 +17,7 @@ import (
 // the same after it was saved and loaded.
 func FuzzCursor(f *testing.F) {
 	f.Add("1:0\n")
+	f.Add("42:209 5c5cc9d5f8a4d9b10000000000000000\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := disktest.New().OpenFolder("/cursors")
 		if err != nil {
@@ -25,17 +26,20 @@ func FuzzCursor(f *testing.F) {
 		if err := journal.SaveText(d, "clamav.live", text); err != nil {
 			t.Fatal(err)
 		}
-		p, err := journal.LoadCursor(d, "clamav.live")
+		p, err := journal.LoadCursor(d, "clamav", journal.Live)
 		if err != nil {
 			return
 		}
 		if p.Offset < 0 {
 			t.Fatalf("%q is before the segment: %v", text, p)
 		}
-		if err := journal.SaveCursor(d, "clamav.live", p); err != nil {
+		if p.Sum == "" { // the old form
+			p.Sum = journal.SumOf(nil)
+		}
+		if err := journal.SaveCursor(d, "clamav", journal.Live, p); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := journal.LoadCursor(d, "clamav.live"); again != p || err != nil {
+		if again, err := journal.LoadCursor(d, "clamav", journal.Live); again != p || err != nil {
 			t.Fatalf("%q: %v is read back as %v, %v", text, p, again, err)
 		}
 	})

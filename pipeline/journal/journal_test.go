@@ -472,23 +472,106 @@ func TestCursorAheadOfTheJournal(t *testing.T) {
 
 func TestCursorFile(t *testing.T) {
 	d := folderOf(t, t.TempDir())
-	path := filepath.Join(d.Path(), "clamav.live")
-	if _, err := LoadCursor(d, "clamav.live"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := LoadCursor(d, "clamav", Live); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("missing cursor: %v", err)
 	}
-	if err := SaveCursor(d, "clamav.live", Pos{7, 42}); err != nil {
+	want := Cursor{Pos{7, 42}, SumOf([]byte("before"))}
+	if err := SaveCursor(d, "clamav", Live, want); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(path); string(got) != "7:42\n" {
-		t.Fatalf("cursor file %q, %v", got, err)
-	}
-	if p, err := LoadCursor(d, "clamav.live"); p != (Pos{7, 42}) || err != nil {
-		t.Fatalf("loaded %v, %v", p, err)
+	if at, err := LoadCursor(d, "clamav", Live); at != want || err != nil {
+		t.Fatalf("loaded %v, %v", at, err)
 	}
 	for _, bad := range []string{"", "7", "7:", ":1", "7:-1", "x:1", "7:1:1"} {
 		if p, err := ParsePos(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, p)
 		}
+	}
+}
+
+// TestDamagedCursorIsNotRead: no text but the whole one of this scanner and lane is read
+// as a cursor.
+func TestDamagedCursorIsNotRead(t *testing.T) {
+	d := folderOf(t, t.TempDir())
+	if err := SaveCursor(d, "clamav", Live, Cursor{Pos{7, 42}, SumOf([]byte("before"))}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := LoadText(d, "clamav."+Live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(what, text, name, lane string) {
+		t.Helper()
+		if err := SaveText(d, name+"."+lane, text); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := LoadCursor(d, name, lane); !errors.Is(err, errCursor) {
+			t.Errorf("%s: %q is read as %v, %v", what, text, at, err)
+		}
+	}
+	for bit := range 8 * len(text) {
+		flipped := []byte(text)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		refused("a flipped bit", string(flipped), "clamav", Live)
+	}
+	for n := range len(text) {
+		refused("cut short", text[:n], "clamav", Live)
+	}
+	refused("of the other lane", text, "clamav", Backlog)
+	refused("of another scanner", text, "cape", Live)
+	refused("twice", text+text, "clamav", Live)
+}
+
+// TestCursorFitsTheJournal: a cursor fits only the journal that its scanner read.
+func TestCursorFitsTheJournal(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	put(t, s, "one", "two")
+	if err := s.Cut(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "three")
+	d := folderOf(t, dir)
+	r, err := NewReader(d, Base(Live), Pos{}, s, s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var places []Cursor
+	for {
+		line, ok, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		places = append(places, line.Cursor(), line.Behind())
+	}
+	for _, c := range places {
+		if f, err := c.Fit(d, Base(Live)); !f.OK || f.Sum != c.Sum || err != nil {
+			t.Errorf("%v: %+v, %v", c, f, err)
+		}
+		old := Cursor{Pos: c.Pos}
+		if f, err := old.Fit(d, Base(Live)); !f.OK || f.Sum != c.Sum || err != nil {
+			t.Errorf("the old form of %v: %+v, %v", c, f, err)
+		}
+		other := Cursor{c.Pos, SumOf([]byte("other"))}
+		within := Cursor{Pos: Pos{c.Segment, c.Offset + 1}}
+		for _, c := range []Cursor{other, within} {
+			if f, err := c.Fit(d, Base(Live)); f.OK || err != nil {
+				t.Errorf("%v: %+v, %v", c, f, err)
+			}
+		}
+	}
+	end := s.Durable()
+	for _, c := range []Cursor{{Pos{2, end.Offset + 9}, SumOf(nil)}, {Pos{5, 3}, SumOf(nil)}} {
+		if f, err := c.Fit(d, Base(Live)); f.OK || f.End != end || err != nil {
+			t.Errorf("ahead: %v: %+v, %v", c, f, err)
+		}
+	}
+	if f, err := (Cursor{Pos{0, 0}, SumOf(nil)}).Fit(d, Base(Live)); !f.OK || err != nil {
+		t.Errorf("the beginning: %+v, %v", f, err)
 	}
 }
 

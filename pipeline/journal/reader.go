@@ -44,8 +44,16 @@ func (s *Series) ended(n uint64, _ File) bool { return n < s.Durable().Segment }
 type Line struct {
 	At, After Pos
 	Text      []byte // without the newline
-	Long      bool   // longer than MaxLine: Text is its beginning
+	Long      bool   // longer than MaxLine: Text is its beginning, and After lies within it
+
+	before []byte // the end of the line before it, as much as its LineSum needs
 }
+
+// Cursor returns the place of the line, as a cursor.
+func (l Line) Cursor() Cursor { return Cursor{l.At, SumOf(l.before)} }
+
+// Behind returns the place after the line, as a cursor. The line must not be Long.
+func (l Line) Behind() Cursor { return Cursor{l.After, SumOf(l.Text)} }
 
 // Reader returns the durable lines of one lane, in order, from a place on. It follows
 // the active segment over cuts. Only one goroutine may use it.
@@ -59,6 +67,7 @@ type Reader struct {
 	name string
 	buf  []byte  // read and not returned yet; begins at at.Offset
 	torn bool    // buf begins in the rest of a line that was too long
+	last []byte  // the end of the line before at, as much as its LineSum needs
 	hole *[2]Pos // the lines that Missed returns; nil: none
 
 	ahead counter
@@ -111,11 +120,12 @@ func (r *Reader) Close() error {
 
 // Seek lets Next go on at to, as if the reader were new.
 func (r *Reader) Seek(to Pos) {
-	if r.f != nil && r.at.Segment != to.Segment {
+	same := r.at.Segment == to.Segment
+	r.at, r.buf, r.torn, r.hole, r.ahead.stale = to, nil, false, nil, true
+	if r.f != nil && (!same || r.align(r.f) != nil) { // Next opens it again, and tells the error
 		r.f.Close()
 		r.f = nil
 	}
-	r.at, r.buf, r.torn, r.hole, r.ahead.stale = to, nil, false, nil, true
 }
 
 // At returns where the next line begins.
@@ -181,7 +191,8 @@ func (r *Reader) take() (Line, bool) {
 		if long {
 			i = len(r.buf) - 1
 		}
-		line := Line{At: r.at, Text: bytes.Clone(r.buf[:i]), Long: long}
+		line := Line{At: r.at, Text: bytes.Clone(r.buf[:i]), Long: long, before: r.last}
+		r.last = r.ending(line.Text, r.buf[:i+1])
 		r.buf = r.buf[i+1:]
 		r.at.Offset += int64(i) + 1
 		line.After = r.at
@@ -197,6 +208,22 @@ func (r *Reader) take() (Line, bool) {
 		}
 		return line, true
 	}
+}
+
+// ending returns what the LineSum of a line needs that was just taken from buf: text,
+// or if it is a part of a line that is too long the last bytes up to here.
+func (r *Reader) ending(text, taken []byte) []byte {
+	long := taken[len(taken)-1] != '\n'
+	if !long && !r.torn {
+		return text
+	}
+	if !long {
+		taken = text
+	}
+	if r.torn {
+		taken = append(bytes.Clone(r.last), taken...)
+	}
+	return bytes.Clone(taken[max(0, len(taken)-sumLen):])
 }
 
 // fill reads more of the segment into buf. It returns false if nothing more is durable.
@@ -277,8 +304,26 @@ func (r *Reader) open(s Segment) error {
 		r.log.Warn("the cursor is ahead of its segment; the segment is read again", "lane", r.cat.base, "cursor", r.at.String())
 		r.at.Offset, r.ahead.stale = 0, true
 	}
+	if err := r.align(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	r.f, r.name, r.buf, r.torn = f, s.Name, nil, false
 	return nil
+}
+
+// align moves at back to the beginning of the line that holds it, if it lies within a
+// line of f: what cannot be read is told of from there on.
+func (r *Reader) align(f File) error {
+	last, whole, err := lineBefore(f, r.at.Offset)
+	if err == nil && !whole {
+		if r.at.Offset, err = lineBegin(f, r.at.Offset); err != nil {
+			return err
+		}
+		r.ahead.stale = true
+		last, _, err = lineBefore(f, r.at.Offset)
+	}
+	r.last = last
+	return err
 }
 
 // turn goes on to the next segment. It returns false if there is none yet.

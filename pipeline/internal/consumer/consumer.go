@@ -90,7 +90,14 @@ func (k *Consumer) Run(ctx context.Context) error {
 
 // Stand returns the cursors as they are in memory, and the mark that fits them. Those on
 // disk may lag.
-func (k *Consumer) Stand() (cursors map[string]journal.Pos, mark ledger.Mark) { return k.lines.stand() }
+func (k *Consumer) Stand() (cursors map[string]journal.Pos, mark ledger.Mark) {
+	at, mark := k.lines.stand()
+	cursors = map[string]journal.Pos{}
+	for lane, c := range at {
+		cursors[lane] = c.Pos
+	}
+	return cursors, mark
+}
 
 // Name returns the scanner's name.
 func (k *Consumer) Name() string { return k.c.Scanner.Name }

@@ -47,10 +47,10 @@ func (l *lines) trySaving() {
 
 // stand returns the cursors as they are in memory, and the mark that fits them: the
 // ledger from the mark on has the outcome of each finished line ahead of them.
-func (l *lines) stand() (at map[string]journal.Pos, m ledger.Mark) {
+func (l *lines) stand() (at map[string]journal.Cursor, m ledger.Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, m = map[string]journal.Pos{}, l.handed
+	at, m = map[string]journal.Cursor{}, l.handed
 	for _, lane := range l.both() {
 		at[lane.name] = lane.cursor()
 		if k, ok := lane.readBackFrom(); ok && l.led.Before(k, m) {
@@ -62,7 +62,7 @@ func (l *lines) stand() (at map[string]journal.Pos, m ledger.Mark) {
 
 // standing is where the lanes stood at one moment.
 type standing struct {
-	at     map[string]journal.Pos // cursors by lane
+	at     map[string]journal.Cursor // by lane
 	mark   ledger.Mark
 	strays uint64 // lines that had strayed by then
 	waits  bool   // for the index to forget those
@@ -97,18 +97,18 @@ func (l *lines) saveCursors() error {
 }
 
 // save writes what of a standing is not on disk yet, the mark last.
-func (l *lines) save(at map[string]journal.Pos, m ledger.Mark) error {
+func (l *lines) save(at map[string]journal.Cursor, m ledger.Mark) error {
 	for _, lane := range l.both() {
-		pos := at[lane.name]
-		if pos == lane.saved && !lane.lost {
+		cur := at[lane.name]
+		if cur == lane.saved && !lane.lost && !lane.unsure || cur.Sum == "" { // without a sum it is as it was read
 			continue
 		}
 		// A crash here: the cursor on disk lags. At start the ledger's tail tells which
 		// lines ahead of it are finished.
-		if err := journal.SaveCursor(l.cursors, lane.file, pos); err != nil {
+		if err := journal.SaveCursor(l.cursors, l.scanner, lane.name, cur); err != nil {
 			return err
 		}
-		lane.saved, lane.lost = pos, false
+		lane.saved, lane.lost, lane.unsure = cur, false, false
 	}
 	if m == l.savedMark {
 		return nil

@@ -11,6 +11,8 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -18,38 +20,76 @@ import (
 // that is handed out and not finished, even if many lines after it are finished.
 type lane struct {
 	name    string
-	file    string // the name of the cursor's file
 	queue   chan *push
 	refused condition.Condition // the journal cannot be read
+	lost    bool                // the cursor was missing, could not be read, or did not fit the journal
 	from    ledger.Mark         // the ledger from here on has the outcomes of the lines in left
 
 	// Only the goroutine that follows the lane has it.
 	r *journal.Reader
 
 	// Only the goroutine that saves the cursors has them.
-	saved journal.Pos
-	lost  bool // the cursor's file is missing or could not be read
+	saved  journal.Cursor
+	unsure bool // the cursor's file is to be written anew, even if the cursor did not move
 
 	// Guarded by lines.mu.
 	open  *list.List      // of *push, in the lane's order: handed out and not finished
-	read  journal.Pos     // all lines before it are handed out
+	read  journal.Cursor  // all lines before it are handed out
 	ahead int64           // durable lines from read on
 	left  ledger.Finished // lines ahead of the cursor that were finished before the start
 }
 
 // newLane returns a lane that begins at its cursor, or at the oldest segment if the
-// cursor is missing or cannot be read. tail tells how far the lane may be read.
-func newLane(name, scanner string, queue int, journalDir, cursors journal.Folder, tail journal.Tail, log *slog.Logger) (*lane, error) {
-	l := &lane{name: name, file: scanner + "." + name, queue: make(chan *push, queue), open: list.New()}
-	cur, err := journal.LoadCursor(cursors, l.file)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		log.Error("cursor cannot be read; reading begins at the oldest segment, and the ledger tells what is finished", "file", l.file, "error", err)
+// cursor is missing, cannot be read, or does not fit the journal. tail tells how far the
+// lane may be read. It returns an error where want of descriptors, memory or rights keeps
+// us from the cursor: that is no damage.
+func newLane(name, scanner string, queue int, dirs *store.Folders, tail journal.Tail, log *slog.Logger) (*lane, error) {
+	l := &lane{name: name, queue: make(chan *push, queue), open: list.New()}
+	cur, err := journal.LoadCursor(dirs.Cursors, scanner, name)
+	switch {
+	case err == nil:
+		if cur, err = l.fit(cur, dirs, log); err != nil {
+			return nil, err
+		}
+	case store.Hinders(err):
+		return nil, err
+	case !errors.Is(err, os.ErrNotExist):
+		log.Error("cursor cannot be read; reading begins at the oldest segment, and the ledger tells what is finished", "file", scanner+"."+name, "error", err)
+		fallthrough
+	default:
+		l.lost = true
 	}
-	l.read, l.saved, l.lost = cur, cur, err != nil
-	if l.r, err = journal.NewReader(journalDir, journal.Base(name), cur, tail, log); err != nil {
+	if l.lost {
+		cur = journal.Cursor{Sum: journal.SumOf(nil)}
+	}
+	l.read, l.saved = cur, cur
+	if l.r, err = journal.NewReader(dirs.Journal, journal.Base(name), cur.Pos, tail, log); err != nil {
 		return nil, fmt.Errorf("read lane %s: %w", name, err)
 	}
 	return l, nil
+}
+
+// fit holds a cursor against the journal. It returns the cursor with the hash of the line
+// before it. If the cursor does not fit, lost is set.
+//
+// If the journal ends before the cursor, the lines between were lost: that is told as
+// damage. So a producer that starts later knows these places too, and gives none twice.
+func (l *lane) fit(cur journal.Cursor, dirs *store.Folders, log *slog.Logger) (journal.Cursor, error) {
+	fit, err := cur.Fit(dirs.Journal, journal.Base(l.name))
+	if err != nil {
+		return cur, err
+	}
+	l.unsure = cur.Sum == "" && fit.Sum != "" // the old form is written anew
+	cur.Sum = fit.Sum
+	if fit.OK {
+		return cur, nil
+	}
+	l.lost = true
+	log.Error("cursor does not fit the journal; reading begins at the oldest segment, and the ledger tells what is finished: see who restored or changed the journal", "lane", l.name, "cursor", cur.String())
+	if fit.End == (journal.Pos{}) {
+		return cur, nil
+	}
+	return cur, store.SaveDamage(dirs.Cursors, sample.Damage{At: sample.At{Lane: l.name, Pos: fit.End}, After: cur.Pos})
 }
 
 // front returns the oldest push that is not finished, or nil. The caller holds lines.mu.
@@ -62,9 +102,9 @@ func (l *lane) front() *push {
 
 // cursor returns the place before which all lines are finished. The caller holds
 // lines.mu.
-func (l *lane) cursor() journal.Pos {
+func (l *lane) cursor() journal.Cursor {
 	if p := l.front(); p != nil {
-		return p.at.Pos
+		return journal.Cursor{Pos: p.at.Pos, Sum: p.sum}
 	}
 	return l.read
 }

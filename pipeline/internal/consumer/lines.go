@@ -52,7 +52,7 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 		counts: map[string]int64{},
 	}
 	for _, name := range sample.Lanes {
-		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs.Journal, c.Dirs.Cursors, c.Tail(name), l.log)
+		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)
 		if err != nil {
 			return nil, errors.Join(err, l.close())
 		}
@@ -90,12 +90,12 @@ const done = `"outcome":"` + sample.Done + `"`
 func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Mark, tail func(lane string) journal.Tail) error {
 	told := map[string]*ledger.Gathering{}
 	for _, lane := range l.both() {
-		r, err := journal.NewReader(dir, journal.Base(lane.name), lane.saved, tail(lane.name), slog.New(slog.DiscardHandler))
+		r, err := journal.NewReader(dir, journal.Base(lane.name), lane.saved.Pos, tail(lane.name), slog.New(slog.DiscardHandler))
 		if err != nil {
 			return fmt.Errorf("read lane %s: %w", lane.name, err)
 		}
 		defer func() { _ = r.Close() }() // it only read: an error loses nothing
-		told[lane.name] = ledger.NewGathering(l.scanner, lane.saved, r, ledger.FoldAt)
+		told[lane.name] = ledger.NewGathering(l.scanner, lane.saved.Pos, r, ledger.FoldAt)
 	}
 	strays := 0
 	if err := l.led.ReadBack(ctx, from, func(scanner string, at sample.At, text []byte) {
@@ -103,7 +103,7 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 			return
 		}
 		told[at.Lane].Add(at.Pos)
-		if strays < mostStrays && !bytes.Contains(text, []byte(done)) && !at.Pos.Before(l.lane(at.Lane).saved) {
+		if strays < mostStrays && !bytes.Contains(text, []byte(done)) && !at.Pos.Before(l.lane(at.Lane).saved.Pos) {
 			if o, err := sample.ParseOutcome(text); err == nil && sample.Strayed(o) {
 				strays++
 				l.source.Stray(o.Path, o.At) // perhaps a crash came before the index forgot it
@@ -227,12 +227,12 @@ func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	if end := l.led.End(); end != (ledger.Mark{}) { // otherwise keep the mark before it
 		l.handed = end
 	}
-	lane.read, lane.ahead = at.After, ahead
+	lane.read, lane.ahead = at.Behind(), ahead
 	if lane.left.Take(at) || sample.Passes(s, l.scanner) {
 		l.mu.Unlock()
 		return true
 	}
-	p := &push{line: line{sample: s, at: sample.At{Lane: lane.name, Pos: at.At}, mark: l.handed}}
+	p := &push{line: line{sample: s, at: sample.At{Lane: lane.name, Pos: at.At}, sum: at.Cursor().Sum, mark: l.handed}}
 	p.place = lane.open.PushBack(p)
 	l.mu.Unlock()
 	for {
@@ -258,7 +258,10 @@ func (l *lines) unreadable(ctx context.Context, lane *lane, line journal.Line, e
 	}
 	ahead := lane.r.Ahead()
 	l.mu.Lock()
-	lane.read, lane.ahead = line.After, ahead
+	lane.ahead = ahead
+	if !line.Long { // otherwise the place after it lies within the line: no cursor names that
+		lane.read = line.Behind()
+	}
 	l.mu.Unlock()
 	return true
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/journal"
 )
 
 // push is one line on its way to an outcome.
@@ -25,8 +26,9 @@ type push struct {
 type line struct {
 	sample sample.Sample
 	at     sample.At
-	mark   ledger.Mark   // the outcomes of this line and of later ones lie behind it in the ledger
-	place  *list.Element // where the intake keeps it: in lane.open
+	sum    journal.LineSum // of the line before it
+	mark   ledger.Mark     // the outcomes of this line and of later ones lie behind it in the ledger
+	place  *list.Element   // where the intake keeps it: in lane.open
 }
 
 // trial holds the results of the tries of one push.

@@ -262,7 +262,7 @@ func (m *model) prune(keep int) {
 func (m *model) floor(lane string) (uint64, error) {
 	floor := ^uint64(0)
 	for _, name := range m.names {
-		at, err := journal.LoadCursor(m.cursors, name+"."+lane)
+		at, err := journal.LoadCursor(m.cursors, name, lane)
 		if err != nil {
 			return 0, err
 		}
@@ -539,8 +539,8 @@ func TestCursorsAreSavedWhileLinesStrayAllTheTime(t *testing.T) {
 	for range 3 {
 		must(t, c.lines.saveCursors())
 	}
-	at, err := journal.LoadCursor(m.cursors, c.Name()+"."+journal.Live)
-	if want := m.lanes.Lane(journal.Live).Durable(); err != nil || at != want {
+	at, err := journal.LoadCursor(m.cursors, c.Name(), journal.Live)
+	if want := m.lanes.Lane(journal.Live).Durable(); err != nil || at.Pos != want {
 		t.Errorf("the cursor on disk is %v (%v), want %v", at, err, want)
 	}
 }

@@ -111,8 +111,8 @@ func (a *Archive) cursorsOf(scanner string) map[string]journal.Pos {
 	at := map[string]journal.Pos{}
 	for _, lane := range sample.Lanes {
 		if a.cursors != nil {
-			if cur, err := journal.LoadCursor(a.cursors, scanner+"."+lane); err == nil {
-				at[lane] = cur
+			if cur, err := journal.LoadCursor(a.cursors, scanner, lane); err == nil {
+				at[lane] = cur.Pos
 			}
 		}
 	}

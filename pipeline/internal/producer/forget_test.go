@@ -62,7 +62,7 @@ func resting(t *testing.T) (p *Producer, path string) {
 		must(t, p.index.Note(t.Context(), journal.Live, []index.Noted{{Path: s.Path, Stat: st, At: at}}, after))
 	}
 	must(t, p.index.Sync(t.Context()))
-	must(t, journal.SaveCursor(dirs.Cursors, "one."+journal.Live, lanes.Lane(journal.Live).Durable()))
+	must(t, journal.SaveCursor(dirs.Cursors, "one", journal.Live, journal.Cursor{Pos: lanes.Lane(journal.Live).Durable(), Sum: journal.SumOf(nil)}))
 	return p, path
 }
 

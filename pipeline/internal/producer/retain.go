@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
@@ -43,20 +44,23 @@ func (p Pruner) Prune(keep int) {
 // producer alone may not know the scanners: then every cursor in the folder counts. An
 // error means that no segment may be pruned: a cursor is missing or cannot be read.
 func cursorFloor(dir journal.Folder, lane string, scanners []config.Scanner, half config.Half) (uint64, error) {
-	var files []string
+	var names []string
 	for _, s := range scanners {
-		files = append(files, s.Name+"."+lane)
+		names = append(names, s.Name)
 	}
 	if half == config.ProducerOnly {
 		all, err := store.CursorFiles(dir, lane)
 		if err != nil || len(all) == 0 {
 			return 0, fs.ErrNotExist
 		}
-		files = all
+		names = nil
+		for _, file := range all {
+			names = append(names, strings.TrimSuffix(file, "."+lane))
+		}
 	}
 	floor := ^uint64(0)
-	for _, file := range files {
-		at, err := journal.LoadCursor(dir, file)
+	for _, name := range names {
+		at, err := journal.LoadCursor(dir, name, lane)
 		if err != nil {
 			return 0, err
 		}

@@ -4,6 +4,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -41,6 +43,13 @@ func (p *patient) insist(f func() error) error {
 	}
 	p.trouble(-1, nil)
 	return err
+}
+
+// Hinders reports whether err says only that something keeps us from a file now: the
+// disk refuses, descriptors, memory or rights are wanting, or on Windows another program
+// holds the file. Such an error is never damage: what it was about may be sound.
+func Hinders(err error) bool {
+	return Refuses(err) || Exhausted(err) || errors.Is(err, fs.ErrPermission) || busy(err)
 }
 
 // Refuses reports whether err says that the disk is full, fails, or may only be read.

@@ -23,6 +23,11 @@ func Exhausted(err error) bool {
 	return false
 }
 
+// busy reports whether err says that the system is to be asked again.
+func busy(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ETXTBSY)
+}
+
 // troubled reports whether err is trouble of the disk that may pass: it is full, a
 // quota is used up, or it fails.
 func troubled(err error) bool {

@@ -22,6 +22,16 @@ func Exhausted(err error) bool {
 	return false
 }
 
+// busy reports whether err says that another program holds the file.
+func busy(err error) bool {
+	for _, e := range []error{windows.ERROR_SHARING_VIOLATION, windows.ERROR_LOCK_VIOLATION, windows.ERROR_USER_MAPPED_FILE, windows.ERROR_BUSY, windows.ERROR_NOT_READY} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // troubled reports whether err is trouble of the disk that may pass: it is full, a
 // quota is used up, or it fails.
 func troubled(err error) bool {
