@@ -79,7 +79,7 @@ func ofState(c Config, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSocket != 0 {
 		return true
 	}
-	return e.Type().IsRegular() && (slices.Contains([]string{"admin.token", "admin.listen", "certpush.toml", "certpush.toml.untrusted"}, name) || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
+	return e.Type().IsRegular() && (slices.Contains([]string{"admin.token", "admin.listen", "admin.door", "admin.door.push", "certpush.toml", "certpush.toml.untrusted"}, name) || strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".log.gz"))
 }
 
 // ofSeries reports whether e is a segment of one of these series or the keys of one, or

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/look"
 	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
 )
 
 // ErrNoState is the error of a look into a state folder that no run has made yet.
@@ -15,6 +17,11 @@ var ErrNoState = store.ErrNoState
 
 // ErrVerifying is the error of Verify while another Verify runs.
 var ErrVerifying = errors.New("a verify is running already: wait for it")
+
+// Held reports whether a process runs the half on this state folder. It makes nothing.
+func Held(state string, half Half) (bool, error) {
+	return journal.Held(state, config.Locks(half)[0])
+}
 
 // look calls f with an archive. While p runs, the archive reads the files beside it.
 // While p does not run, the archive holds both locks, so that nobody moves the files.

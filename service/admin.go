@@ -30,7 +30,8 @@ type admin struct {
 	reload  func(context.Context) error
 	metrics func() prometheus.Gatherer
 	token   func() string // "": only trusted peers may give orders
-	host    string        // the host part of the listen address
+	nonces  *nonces
+	host    string // the host part of the listen address
 	unix    bool
 	log     *slog.Logger
 	crowd   crowd
@@ -42,8 +43,12 @@ const (
 	maxBody   = 1 << 10
 )
 
-// peerKey is the context's key for whether the peer of a connection is trusted.
+// peerKey is the context's key for whether the peer of a connection or the sender of a
+// request is trusted.
 type peerKey struct{}
+
+// trust returns a context of a peer that may give orders.
+func trust(ctx context.Context) context.Context { return context.WithValue(ctx, peerKey{}, true) }
 
 // server returns the HTTP server, which does not serve yet. Its limits bound the time
 // and the memory that a client can hold.
@@ -57,8 +62,12 @@ func (a *admin) server() *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			ctx = context.WithValue(ctx, guestKey{}, a.crowd.enter(c))
-			return context.WithValue(ctx, peerKey{}, a.unix && trustedPeer(c))
+			trusted := a.unix && trustedPeer(c)
+			ctx = context.WithValue(ctx, guestKey{}, a.crowd.enter(c, trusted))
+			if trusted {
+				ctx = trust(ctx)
+			}
+			return ctx
 		},
 		ConnState: func(c net.Conn, s http.ConnState) {
 			if s == http.StateClosed || s == http.StateHijacked {
@@ -94,8 +103,9 @@ func (a *admin) handler() http.Handler {
 	mux.Handle("POST /api/v1/sweep", a.guarded(func(r *http.Request) error { return a.sweep(r.URL.Query().Get("tree")) }))
 	mux.Handle("POST /api/v1/reload", a.guarded(func(r *http.Request) error { return a.reload(r.Context()) }))
 	a.lookups(mux)
+	mux.HandleFunc("GET "+helloPath, a.greet)
 	crossOrigin := http.NewCrossOriginProtection()
-	return a.local(crossOrigin.Handler(mux))
+	return a.local(crossOrigin.Handler(a.challenged(mux)))
 }
 
 // local refuses requests that a foreign web page may send through a browser on this
@@ -136,6 +146,17 @@ func (a *admin) allowed(host string) bool {
 	return strings.EqualFold(name, "localhost") || name != "" && name == a.host || ip != nil && ip.IsLoopback()
 }
 
+// trusted reports whether a request may give orders: its peer is trusted, or it shows the
+// token or proves to know it.
+func (a *admin) trusted(r *http.Request) bool {
+	if ok, _ := r.Context().Value(peerKey{}).(bool); ok {
+		return true
+	}
+	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	token := a.token()
+	return bearer && token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+}
+
 // guarded is told for an order that answers nothing but whether it is done.
 func (a *admin) guarded(do func(*http.Request) error) http.Handler {
 	return a.told(func(r *http.Request) (any, error) { return nil, do(r) })
@@ -146,17 +167,17 @@ func (a *admin) guarded(do func(*http.Request) error) http.Handler {
 // Unix socket.
 func (a *admin) told(do func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		trusted, _ := r.Context().Value(peerKey{}).(bool)
-		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		token := a.token()
-		if !trusted && (!bearer || token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1) {
+		if !a.trusted(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "the token is missing or wrong: send Authorization: Bearer with the content of admin.token in the state folder", http.StatusUnauthorized)
 			return
 		}
 		g, _ := r.Context().Value(guestKey{}).(*guest)
-		a.crowd.keep(g, true)
-		defer a.crowd.keep(g, false)
+		if !a.crowd.keep(g) {
+			http.Error(w, "too many orders are carried out at once: wait until one is done", http.StatusServiceUnavailable)
+			return
+		}
+		defer a.crowd.release(g)
 		// A look over a million files takes long: no deadline.
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
 			a.log.Debug("write deadline stays", "error", err)

@@ -32,7 +32,7 @@ func testAdmin(orders *int) *admin {
 		sweep:   func(string) error { *orders++; return nil },
 		reload:  func(context.Context) error { *orders++; return errors.New("no") },
 		metrics: func() prometheus.Gatherer { return prometheus.NewRegistry() },
-		token:   func() string { return testToken }, host: "127.0.0.1", log: slog.New(slog.DiscardHandler),
+		token:   func() string { return testToken }, nonces: newNonces(), host: "127.0.0.1", log: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -4,44 +4,74 @@ package service
 
 import (
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gofrs/flock"
+
+	"github.com/certpush/certpush/pipeline"
 )
 
-// halves serves answers at the addresses of `watch` and `push`, and returns the
-// configuration that names them.
+// halves serves answers at the doors of `watch` and `push`, and returns the configuration
+// with their state.
 func halves(t *testing.T, watch, push http.HandlerFunc) Flags {
 	t.Helper()
-	for range 100 {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := first.Addr().(*net.TCPAddr).Port
-		second, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
-		if err != nil {
-			first.Close()
-			continue
-		}
-		for l, answer := range map[net.Listener]http.HandlerFunc{first: watch, second: push} {
-			s := httptest.NewUnstartedServer(answer)
-			s.Listener.Close()
-			s.Listener = l
-			s.Start()
-			t.Cleanup(s.Close)
-		}
-		state := t.TempDir()
-		if _, err := openToken(state); err != nil {
-			t.Fatal(err)
-		}
-		return Flags{File: written(t, fmt.Sprintf("state = '%s'\n[admin]\nlisten = \"127.0.0.1:%d\"\n", state, port))}
+	state := t.TempDir()
+	token, err := openToken(state)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no two free ports in a row")
-	return Flags{}
+	for half, answer := range map[pipeline.Half]http.HandlerFunc{ProducerOnly: watch, ConsumerOnly: push} {
+		e := endpoint{"tcp", "127.0.0.1:0"}
+		if knowsPeers {
+			e = ownSocket(state).of(half)
+		}
+		l, err := e.listen(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold(t, state, map[pipeline.Half]string{ProducerOnly: "producer", ConsumerOnly: "consumer"}[half])
+		n := note{PID: os.Getpid()}
+		a := &admin{token: func() string { return token }, nonces: newNonces(), log: slog.New(slog.DiscardHandler)}
+		var h http.Handler = answer
+		if knowsPeers {
+			n.Socket = e.address
+		} else {
+			n.Listen = l.Addr().String()
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET "+helloPath, a.greet)
+			mux.Handle("/", answer)
+			h = a.challenged(mux)
+		}
+		if err := n.save(state, half); err != nil {
+			t.Fatal(err)
+		}
+		s := httptest.NewUnstartedServer(h)
+		s.Listener.Close()
+		s.Listener = l
+		s.Start()
+		t.Cleanup(s.Close)
+	}
+	return Flags{File: written(t, fmt.Sprintf("state = '%s'\n", state))}
+}
+
+// hold takes a lock of a state folder, as a process that runs does.
+func hold(t *testing.T, state, half string) {
+	t.Helper()
+	lock := flock.New(filepath.Join(state, "."+half+".lock"))
+	if ok, err := lock.TryLock(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	t.Cleanup(func() {
+		if err := lock.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestReloadTellsOfAHalfThatRefused, also if the other half succeeds.

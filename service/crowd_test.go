@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,8 +96,93 @@ func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 	}
 	a.crowd.mu.Lock()
 	defer a.crowd.mu.Unlock()
-	if n := len(a.crowd.all); n > mostGuests {
+	if n := len(a.crowd.guests); n > mostGuests {
 		t.Errorf("%d are held", n)
+	}
+}
+
+// TestAStormPushesNoOrderOut: others connect as fast as they can while orders are given.
+// Each order is carried out.
+func TestAStormPushesNoOrderOut(t *testing.T) {
+	var orders int
+	a := testAdmin(&orders)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.serve(ctx, l) }()
+	var storm sync.WaitGroup
+	raging, calm := context.WithCancel(ctx)
+	for range 8 {
+		storm.Go(func() {
+			var held []net.Conn
+			for raging.Err() == nil && len(held) < 400 {
+				var d net.Dialer
+				if c, err := d.DialContext(raging, "tcp", l.Addr().String()); err == nil {
+					held = append(held, c)
+				}
+			}
+			<-raging.Done()
+			for _, c := range held {
+				c.Close()
+			}
+		})
+	}
+	for range 15 {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.Addr().String()+"/api/v1/sweep", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+testToken)
+		answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Error(answer.Status)
+		}
+	}
+	calm()
+	storm.Wait()
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if orders != 15 {
+		t.Errorf("%d orders were carried out", orders)
+	}
+}
+
+// TestOrdersAreNoGuests: they have places of their own, and no more than these.
+func TestOrdersAreNoGuests(t *testing.T) {
+	c := &crowd{}
+	var conns []net.Conn
+	enter := func(trusted bool) *guest {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { theirs.Close() })
+		conns = append(conns, ours)
+		return c.enter(ours, trusted)
+	}
+	for range mostOrders - 1 {
+		enter(true)
+	}
+	order, late := enter(false), enter(false)
+	if !c.keep(order) || c.keep(late) {
+		t.Error("the places for orders are not counted")
+	}
+	c.release(order)
+	if !c.keep(late) || len(c.guests) != 1 {
+		t.Errorf("the place of an order that is done is not free: %d guests", len(c.guests))
+	}
+	for _, conn := range conns {
+		c.leave(conn)
+	}
+	c.release(late)
+	if c.kept != 0 || len(c.guests)+len(c.all) != 0 {
+		t.Errorf("%d kept, %d guests, %d in all", c.kept, len(c.guests), len(c.all))
 	}
 }
 

@@ -46,15 +46,26 @@ func TestFormatOfToken(t *testing.T) {
 }
 
 func TestFormatOfListen(t *testing.T) {
-	state, text := goldenState(t, listenFile)
-	e, ok := notedListen(state)
-	if want := (endpoint{"tcp", "127.0.0.1:9440"}); !ok || e != want {
-		t.Fatalf("%+v, %t, want %+v", e, ok, want)
-	}
-	if err := noteListen(state, e); err != nil {
+	_, text := goldenState(t, listenFile)
+	state := t.TempDir()
+	if err := noteListen(state, endpoint{"tcp", "127.0.0.1:9440"}); err != nil {
 		t.Fatal(err)
 	}
 	if wrote, err := os.ReadFile(filepath.Join(state, listenFile)); err != nil || !bytes.Equal(wrote, text) {
+		t.Errorf("%q, %v, want %q", wrote, err, text)
+	}
+}
+
+func TestFormatOfNote(t *testing.T) {
+	state, text := goldenState(t, noteFile)
+	n, err := readNote(state, Both)
+	if want := (note{PID: 4711, Socket: filepath.Join(state, socketFile), Listen: "127.0.0.1:9440"}); err != nil || n != want {
+		t.Fatalf("%+v, %v, want %+v", n, err, want)
+	}
+	if err := n.save(state, Both); err != nil {
+		t.Fatal(err)
+	}
+	if wrote, err := os.ReadFile(filepath.Join(state, noteFile)); err != nil || !bytes.Equal(wrote, text) {
 		t.Errorf("%q, %v, want %q", wrote, err, text)
 	}
 }

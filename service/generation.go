@@ -68,7 +68,7 @@ func (p *process) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &succession{p: p, door: &door{p: p}, cur: cur, answer: nobody}
+	s := &succession{p: p, door: newDoor(p), cur: cur, answer: nobody}
 	defer s.door.close()
 	looks, stop := context.WithCancel(context.Background())
 	var looking sync.WaitGroup

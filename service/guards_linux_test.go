@@ -39,7 +39,8 @@ func TestPeerOfTheUnixSocketIsAskedOfTheSystem(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if _, err := e.request(t.Context(), "POST", "/api/v1/sweep", ""); err != nil || orders != 1 {
+	c := &client{state: dir}
+	if _, err := c.askSocket(t.Context(), e.address, "POST", "/api/v1/sweep"); err != nil || orders != 1 {
 		t.Errorf("our own user: %v; orders %d", err, orders)
 	}
 	if os.Geteuid() != 0 {
@@ -62,6 +63,81 @@ func TestPeerOfTheUnixSocketIsAskedOfTheSystem(t *testing.T) {
 	if got := <-answer; !strings.HasPrefix(got, "HTTP/1.1 401 ") || orders != 1 {
 		t.Errorf("another user: %.100q; orders %d", got, orders)
 	}
+}
+
+// A listener that runs as another user than root and the owner of the state gets no
+// request.
+func TestAStrangersSocketIsNotAsked(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	state := t.TempDir()
+	for path := state; path != "/tmp" && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (note{PID: 1, Socket: filepath.Join(state, socketFile)}).save(state, Both); err != nil {
+		t.Fatal(err)
+	}
+	listening, heard, done := make(chan error), make(chan string, 1), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // the thread ends with its goroutine
+		defer close(done)
+		heard <- listenAs(filepath.Join(state, socketFile), 65534, listening)
+	}()
+	if err := <-listening; err != nil {
+		t.Fatal(err)
+	}
+	c := &client{state: state, limit: askLimit}
+	_, err := c.ask(t.Context(), "POST", "/api/v1/sweep")
+	var nobody silence
+	if !errors.As(err, &nobody) || !errors.Is(err, errStranger) {
+		t.Errorf("got %v", err)
+	}
+	if text := <-heard; text != "" {
+		t.Errorf("the stranger heard %q", text)
+	}
+	<-done
+	// The same listener is asked if the state is its own.
+	if err := knownUser(65534, state); err == nil {
+		t.Error("another user is known")
+	}
+	if err := os.Chown(state, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := knownUser(65534, state); err != nil {
+		t.Error(err)
+	}
+}
+
+// listenAs listens as another user, and returns what the first client sends.
+func listenAs(socket string, uid uintptr, listening chan<- error) string {
+	const same = ^uintptr(0)
+	if _, _, no := syscall.RawSyscall(syscall.SYS_SETRESUID, same, uid, same); no != 0 {
+		listening <- no
+		return ""
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err == nil {
+		defer syscall.Close(fd)
+		err = syscall.Bind(fd, &syscall.SockaddrUnix{Name: socket})
+	}
+	if err == nil {
+		err = syscall.Listen(fd, 1)
+	}
+	listening <- err
+	if err != nil {
+		return ""
+	}
+	conn, _, err := syscall.Accept(fd)
+	if err != nil {
+		return errText(err)
+	}
+	defer syscall.Close(conn)
+	text := make([]byte, 1024)
+	n, _ := syscall.Read(conn, text) // an error says that the client hung up
+	return string(text[:max(n, 0)])
 }
 
 // askAs sends an order as another user. It uses only system calls, because they stay on
@@ -142,11 +218,11 @@ func TestUnixSocketTrustsOurOwnUserOnly(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.serve(ctx, l) }()
-	if _, err := e.request(t.Context(), "POST", "/api/v1/sweep", testToken); err != nil || orders != 1 {
+	if _, err := (&client{state: dir}).askSocket(t.Context(), e.address, "POST", "/api/v1/sweep"); err != nil || orders != 1 {
 		t.Errorf("%v; orders %d", err, orders)
 	}
 	var no *refusal
-	if _, err := e.request(t.Context(), "POST", "/api/v1/reload", testToken); !errors.As(err, &no) || no.text != "no" {
+	if _, err := (&client{state: dir}).askSocket(t.Context(), e.address, "POST", "/api/v1/reload"); !errors.As(err, &no) || no.text != "no" {
 		t.Errorf("%v", err)
 	}
 	stop()

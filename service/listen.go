@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/certpush/certpush/pipeline"
@@ -75,22 +74,51 @@ func (e endpoint) of(half pipeline.Half) endpoint {
 // listen opens e. It replaces a Unix socket that nobody answers. Anything else at that
 // path stays, and is an error.
 func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
-	var lc net.ListenConfig
-	if e.network == "unix" {
-		if err := removeStale(e.address); err != nil {
-			return nil, err
+	if e.network != "unix" {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, e.network, e.address)
+		if err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
 		}
+		return l, nil
 	}
-	l, err := lc.Listen(ctx, e.network, e.address)
+	if err := removeStale(ctx, e.address); err != nil {
+		return nil, err
+	}
+	var l net.Listener
+	err := throughFolder(e.address, func(path string) (err error) {
+		var lc net.ListenConfig
+		if l, err = lc.Listen(ctx, "unix", path); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false) // its path may be a short one that is not good any more
+		if err := os.Chmod(path, 0o660); err != nil {
+			return errors.Join(fmt.Errorf("set rights of socket: %w", err), l.Close(), os.Remove(path))
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, err
 	}
-	if e.network == "unix" {
-		if err := os.Chmod(e.address, 0o660); err != nil {
-			return nil, errors.Join(fmt.Errorf("set rights of socket: %w", err), l.Close())
+	return &socket{Listener: l, path: e.address}, nil
+}
+
+// socket is the listener of a Unix socket. Close removes the socket.
+type socket struct {
+	net.Listener
+	path string
+	once sync.Once
+}
+
+// Close implements net.Listener.
+func (s *socket) Close() error {
+	err := s.Listener.Close()
+	s.once.Do(func() {
+		if gone := os.Remove(s.path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("remove socket: %w", gone))
 		}
-	}
-	return l, nil
+	})
+	return err
 }
 
 // steady is a listener whose Accept fails only when it is closed. If the system fails,
@@ -133,7 +161,7 @@ func (s *steady) Close() error {
 }
 
 // removeStale removes the Unix socket at path if nobody answers it.
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -144,13 +172,15 @@ func removeStale(path string) error {
 	if st.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is there and is not a socket: move it away", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := dialSocket(ctx, path)
 	if err == nil {
 		conn.Close()
 		return fmt.Errorf("%s is served by another process: stop it, or set another listen", path)
 	}
 	// Only ECONNREFUSED says that nobody listens; with a full queue somebody does.
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	if !refuses(err) {
 		return fmt.Errorf("ask socket: %w", err)
 	}
 	if err := os.Remove(path); err != nil {

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,6 +30,7 @@ func look[T any](ctx context.Context, f Flags, path string, atRest func(*pipelin
 	bodies, err := lookVia(ctx, f, path)
 	var nobody silence
 	if errors.As(err, &nobody) && atRest != nil {
+		fmt.Fprintln(os.Stderr, graded("certpush: no certpush answers for this state; what follows is told from the disk"))
 		s, bad := Load(f)
 		if bad != nil {
 			return answer, bad
@@ -49,7 +51,7 @@ func look[T any](ctx context.Context, f Flags, path string, atRest func(*pipelin
 		return answer, err
 	}
 	if err := json.Unmarshal(bodies[0], &answer); err != nil {
-		return answer, fmt.Errorf("read answer: %w: is it certpush that answers at admin.listen?", err)
+		return answer, fmt.Errorf("read answer: %w: does the service have the version of this command?", err)
 	}
 	return answer, nil
 }

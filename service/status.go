@@ -151,7 +151,7 @@ func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
 	for i, body := range answers {
 		var s pipeline.Status
 		if err := json.Unmarshal(body, &s); err != nil {
-			return fmt.Errorf("read status: %w: is it certpush that answers at admin.listen?", err)
+			return fmt.Errorf("read status: %w: does the service have the version of this command?", err)
 		}
 		all = merged(all, s, i == 0)
 	}

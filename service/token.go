@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 const (
@@ -18,8 +17,8 @@ const (
 	listenFile = "admin.listen" // where the running service listens, in the form of [admin] listen
 )
 
-// noteListen writes to the state folder where the service listens. `certpush reload`
-// reads it if the configuration names another address by then. Nothing else uses it.
+// noteListen writes to the state folder where the service listens, for people and for the
+// command of older versions.
 func noteListen(state string, e endpoint) error {
 	path := filepath.Join(state, listenFile)
 	if e == (endpoint{}) {
@@ -28,20 +27,10 @@ func noteListen(state string, e endpoint) error {
 		}
 		return nil
 	}
-	if err := os.WriteFile(path, []byte(e.String()+"\n"), 0o640); err != nil {
+	if err := replaceFile(path, e.String()+"\n", 0o640); err != nil {
 		return fmt.Errorf("note address: %w", err)
 	}
 	return nil
-}
-
-// notedListen returns the address that a service with this state noted.
-func notedListen(state string) (e endpoint, ok bool) {
-	text, err := os.ReadFile(filepath.Join(state, listenFile))
-	if err != nil {
-		return e, false
-	}
-	e, err = parseListen(strings.TrimSpace(string(text)))
-	return e, err == nil && e != endpoint{}
 }
 
 // openToken returns the token in the state folder: 32 random bytes in hex. If it is
@@ -72,18 +61,13 @@ func openToken(state string) (string, error) {
 // 64 hex digits.
 func readToken(state string) (string, error) {
 	path := filepath.Join(state, tokenFile)
-	st, err := os.Lstat(path)
+	token, err := readPlain(path)
+	if errors.Is(err, errNotPlain) {
+		return "", fmt.Errorf("read token: %w: remove it and start the service again", err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("read token: %w", err)
 	}
-	if !st.Mode().IsRegular() {
-		return "", fmt.Errorf("read token: %s is not a regular file: remove it and start the service again", path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	token := strings.TrimSpace(string(text))
 	if raw, err := hex.DecodeString(token); err != nil || len(raw) != 32 {
 		return "", fmt.Errorf("read token: %s does not hold 64 hex digits: remove it and start the service again", path)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ func (system) TakeLock(half string, dirs ...string) (io.Closer, error) {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return nil, errors.Join(fmt.Errorf("make folder: %w", err), l.Close())
 		}
-		f := flock.New(filepath.Join(dir, "."+half+".lock"), flock.SetPermissions(0o640))
+		f := flock.New(lockPath(dir, half), flock.SetFlag(os.O_CREATE|lockFlags), flock.SetPermissions(0o640))
 		ok, err := f.TryLock()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), l.Close())
@@ -45,4 +46,20 @@ func (l *lock) Close() error {
 	}
 	l.held = nil
 	return errors.Join(errs...)
+}
+
+func lockPath(dir, half string) string { return filepath.Join(dir, "."+half+".lock") }
+
+// Held reports whether a process holds the lock named half in dir. It makes nothing. To
+// find out it holds the lock itself for a moment.
+func Held(dir, half string) (bool, error) {
+	f := flock.New(lockPath(dir, half), flock.SetFlag(lockFlags))
+	ok, err := f.TryRLock()
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at lock of %s: %w", dir, err)
+	}
+	return !ok, f.Close()
 }

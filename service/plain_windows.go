@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"fmt"
+	"os"
+)
+
+// openPlain opens the file at path to read, unless it is a link.
+func openPlain(path string) (*os.File, error) {
+	st, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", path, errNotPlain)
+	}
+	return os.Open(path)
+}
