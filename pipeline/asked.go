@@ -144,12 +144,12 @@ func Ping(ctx context.Context, s Scanner) (version string, err error) {
 }
 
 // Scan pushes the files at and below paths to each scanner now, without a journal, and
-// calls each with every outcome. Trees and State of c are not used. It ends early with
-// ctx's error, or with a *DownError if a scanner cannot be reached.
+// calls each with every outcome. Below the Trees of c it follows no link, also not in
+// paths; State is not used. It ends early with ctx's error, or with a *DownError if a scanner cannot be reached.
 func Scan(ctx context.Context, c Config, paths []string, each func(Outcome)) error {
 	scanners, err := config.FillScanners(c.Scanners)
 	if err != nil {
 		return err
 	}
-	return consumer.Scan(ctx, scanners, c.Log, paths, each)
+	return consumer.Scan(ctx, c.Trees, scanners, c.Log, paths, each)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -54,9 +53,9 @@ func Ping(ctx context.Context, s config.Scanner) (version string, err error) {
 }
 
 // Scan pushes the files at and below paths to each scanner now, without a journal, and
-// calls each with every outcome. It ends early with ctx's error, or with a *DownError if
-// a scanner cannot be reached.
-func Scan(ctx context.Context, to []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
+// calls each with every outcome. Below trees it follows no link. It ends early with ctx's
+// error, or with a *DownError if a scanner cannot be reached.
+func Scan(ctx context.Context, trees []config.Tree, to []config.Scanner, log *slog.Logger, paths []string, each func(sample.Outcome)) error {
 	var all []reached
 	for _, s := range to {
 		sc, err := Scanner(s, log)
@@ -69,7 +68,7 @@ func Scan(ctx context.Context, to []config.Scanner, log *slog.Logger, paths []st
 		all = append(all, reached{s, sc})
 	}
 	for _, arg := range paths {
-		if err := scanBelow(ctx, arg, all, each); err != nil {
+		if err := scanBelow(ctx, arg, trees, all, each); err != nil {
 			return err
 		}
 	}
@@ -92,18 +91,12 @@ type direct struct {
 }
 
 // scanBelow pushes one argument to all scanners: a file, or all files below a folder.
-// The argument itself may be a link; links below it are not followed.
-func scanBelow(ctx context.Context, arg string, to []reached, each func(sample.Outcome)) error {
-	root, err := filepath.Abs(arg)
+// The argument itself may be a link outside of the trees; links below it, and below a
+// tree, are not followed.
+func scanBelow(ctx context.Context, arg string, trees []config.Tree, to []reached, each func(sample.Outcome)) error {
+	root, tree, err := placed(arg, trees)
 	if err != nil {
-		return fmt.Errorf("resolve path: %w", err)
-	}
-	if resolved, err := filepath.EvalSymlinks(root); err == nil {
-		root = resolved
-	}
-	tree := filepath.Dir(root)
-	if st, err := os.Stat(root); err == nil && st.IsDir() {
-		tree = root
+		return err
 	}
 	var all []*direct
 	for _, r := range to {

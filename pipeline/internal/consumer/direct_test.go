@@ -51,7 +51,7 @@ func TestScanTellsOfEveryFile(t *testing.T) {
 			}
 			told := map[string]string{}
 			to := []reached{{config.Scanner{Name: "s", Workers: 4}, &abrupt{answers: answers}}}
-			must(t, scanBelow(t.Context(), dir, to, func(o sample.Outcome) { told[filepath.Base(o.Path)] += o.Outcome }))
+			must(t, scanBelow(t.Context(), dir, nil, to, func(o sample.Outcome) { told[filepath.Base(o.Path)] += o.Outcome }))
 			for i := range 6 {
 				if o := told[fmt.Sprint(i)]; o != sample.Done && o != sample.Dead {
 					t.Errorf("file %d: %q", i, o)
