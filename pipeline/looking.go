@@ -29,7 +29,11 @@ func (p *Pipeline) look(f func(*look.Archive) error) error {
 	if p.opening() {
 		return errOpening // Run holds the locks, also while it waits for the disk
 	}
-	a, err := look.Open(look.Config{State: p.c.State, Journal: p.c.Journal.Dir, Trees: p.c.Trees, Scanners: p.c.Scanners, Disk: p.c.disk, Log: p.c.Log}, !p.halves().open())
+	disk, rest := p.c.disk, !p.halves().open()
+	if rest {
+		disk = disk.ToRead()
+	}
+	a, err := look.Open(look.Config{State: p.c.State, Journal: p.c.Journal.Dir, Trees: p.c.Trees, Scanners: p.c.Scanners, Disk: disk, Log: p.c.Log}, rest)
 	if err != nil {
 		return err
 	}

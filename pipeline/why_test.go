@@ -129,6 +129,15 @@ func TestLooksAtRest(t *testing.T) {
 		t.Errorf("beside a running one: %v", err)
 	}
 	l.halt()
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("not ours"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(l.c.State, "index", "LOCK")
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	planted := os.Symlink(victim, lock) == nil // Wine makes none
 	before := owned(t, l.c.State)
 	p, err := New(l.c)
 	if err != nil {
@@ -144,9 +153,18 @@ func TestLooksAtRest(t *testing.T) {
 	if v, err := p.Verify(context.Background(), false); err != nil || !v.Proven() || v.Files != 1 || v.Done != 1 {
 		t.Errorf("%+v %v", v, err)
 	}
-	// A look must leave no files there that the service's user may not open.
+	// A look must leave no files there that the service's user may not open, and follow no
+	// link in place of a lock.
 	if after := owned(t, l.c.State); !reflect.DeepEqual(before, after) {
 		t.Errorf("looking left %q, before %q", after, before)
+	}
+	if text, err := os.ReadFile(victim); err != nil || string(text) != "not ours" {
+		t.Errorf("a planted link was followed: %q, %v", text, err)
+	}
+	if planted {
+		if err := os.Remove(lock); err != nil {
+			t.Fatal(err)
+		}
 	}
 	l.start()
 	l.swept()

@@ -41,7 +41,7 @@ func writable(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := appendPlain(path)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ func look[T any](ctx context.Context, f Flags, path string, atRest func(*pipelin
 		if bad != nil {
 			return answer, bad
 		}
+		if bad := becomeOwner(s.Pipeline.State); bad != nil {
+			return answer, bad
+		}
 		c := s.Pipeline
 		c.Log = slog.New(slog.DiscardHandler)
 		p, bad := pipeline.New(c)

@@ -18,3 +18,8 @@ func openPlain(path string) (*os.File, error) {
 	}
 	return os.Open(path)
 }
+
+// appendPlain opens the file at path to append to it, and makes it if it is missing.
+func appendPlain(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+}

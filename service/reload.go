@@ -23,6 +23,9 @@ func (p *process) reload(g *generation, answer func(error)) (*generation, func(e
 		err = fixed(g.settings, s)
 	}
 	if err == nil {
+		err = rootMayWrite(s)
+	}
+	if err == nil {
 		next, err = p.build(s)
 	}
 	if err != nil {

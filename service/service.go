@@ -77,6 +77,9 @@ func Run(f Flags, version string) error {
 		lament(err)
 		return err
 	}
+	if err := rootMayWrite(p.first); err != nil {
+		return err
+	}
 	p.reloadOK.Set(1)
 	p.registry.MustRegister(p.reloadOK, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.manager, err = kardianos.New(p, &kardianos.Config{

@@ -42,8 +42,11 @@ type Archive struct {
 func Open(c Config, atRest bool) (_ *Archive, err error) {
 	for _, dir := range []string{c.State, c.Journal} {
 		d, err := c.Disk.FindFolder(dir)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("look into %s: %w", dir, store.ErrNoState)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look into %s: %w: run as root or as the user of the service", dir, err)
 		}
 		if err := d.Close(); err != nil {
 			return nil, fmt.Errorf("look into %s: %w", dir, err)

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Store is a Pebble. If its disk refuses it waits; if its files are damaged it is left
@@ -35,6 +37,12 @@ var ErrHeld = errors.New("it is still held since the disk refused it: make room 
 func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bool) (*Store, error) {
 	// Pebble's errors do not tell a store that is held from one that is damaged. So we
 	// try the lock first.
+	if d.Pebble == vfs.Default {
+		// Pebble would follow a link in place of its lock, and empty what it leads to.
+		if st, err := os.Lstat(filepath.Join(dir, "LOCK")); err == nil && !st.Mode().IsRegular() {
+			return nil, fmt.Errorf("lock store: %s is not a regular file: move it away", filepath.Join(dir, "LOCK"))
+		}
+	}
 	if _, err := d.Pebble.Stat(filepath.Join(dir, "LOCK")); err == nil {
 		lock, err := d.Pebble.Lock(filepath.Join(dir, "LOCK"))
 		if err != nil {
