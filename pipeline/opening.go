@@ -31,6 +31,7 @@ type opening struct {
 	lanes     *journal.Lanes
 	prod      *producer.Producer
 	led       *ledger.Ledger
+	heard     journal.Folder // of the ledger that another process writes; nil: none does
 	consumers []*consumer.Consumer
 
 	run     []func(context.Context) error // each runs until its context ends
@@ -87,14 +88,28 @@ func (o *opening) openProducer(ctx context.Context) error {
 	}
 	o.prod, err = producer.New(ctx, producer.Config{
 		State: c.State, Trees: c.Trees, Journal: c.Journal, Scanners: c.Scanners, Half: c.Half,
-		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Metrics: o.p.intake, Log: c.Log, Nap: c.nap,
+		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Outcomes: o.outcomes, Metrics: o.p.intake, Log: c.Log, Nap: c.nap,
 	})
 	if err != nil {
 		return err
 	}
 	o.closers = append(o.closers, o.prod.Close)
+	if c.Half == ProducerOnly {
+		if o.heard, err = c.disk.OpenFolder(filepath.Join(c.State, "ledger")); err != nil {
+			return err
+		}
+		o.closers = append(o.closers, o.heard.Close)
+	}
 	o.run = append(o.run, o.prod.Run, keepKeys(c, o.dirs.Journal, journal.Base(journal.Live), journal.Base(journal.Backlog)))
 	return nil
+}
+
+// outcomes reads the ledger, which another process may write.
+func (o *opening) outcomes(from string, most int, each func(text []byte)) (string, error) {
+	if o.led != nil {
+		return o.led.Story().Next(from, most, each)
+	}
+	return ledger.Foreign(o.heard).Next(from, most, each)
 }
 
 // openConsumers opens the ledger, the cache if a scanner uses it, and a consumer for
@@ -120,8 +135,13 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		return err
 	}
 	var source consumer.Source = consumer.Apart{}
-	if o.prod != nil {
-		source = o.prod
+	outcome := c.Outcome
+	if prod := o.prod; prod != nil {
+		source = prod
+		outcome = func(out sample.Outcome) {
+			prod.Recorded()
+			c.Outcome(out)
+		}
 	}
 	copies, deep := consumer.NewCopies(c.CopyMemory), make(chan struct{}, 1)
 	for _, s := range c.Scanners {
@@ -130,7 +150,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 			return err
 		}
 		k, err := consumer.New(ctx, consumer.Config{
-			Scanner: s, Scan: sc, Trees: c.Trees, Grace: c.Grace, Outcome: c.Outcome,
+			Scanner: s, Scan: sc, Trees: c.Trees, Grace: c.Grace, Outcome: outcome,
 			Dirs: o.dirs, Tail: func(lane string) journal.Tail { return o.tails[lane] },
 			Ledger: o.led, Cache: known, Copies: copies, Deep: deep, Source: source, Metrics: o.p.pushes, Log: c.Log,
 		})

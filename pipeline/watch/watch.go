@@ -221,6 +221,16 @@ func (w *Watcher) Excluded(tree int, path string) bool {
 	return w.trees[tree].globs.excluded(w.trees[tree].below(path))
 }
 
+// Below returns the tree that holds path: its root, and the path below that. ok is false
+// if none does.
+func (w *Watcher) Below(path string) (root, rel string, ok bool) {
+	t := w.owner(path)
+	if t == nil {
+		return "", "", false
+	}
+	return t.Path, t.below(path), true
+}
+
 // State returns the state of each tree, in the order of Config.Trees.
 func (w *Watcher) State() []TreeState {
 	all := make([]TreeState, len(w.trees))

@@ -36,7 +36,7 @@ func (l *lines) keepCursors(ctx context.Context) error {
 // finished.
 func (l *lines) trySaving() {
 	err := l.saveCursors()
-	l.finish(l.live.saved)
+	l.finish(l.live.saved.Pos)
 	switch l.unsaved.Note(err) {
 	case condition.Began:
 		l.log.Error("cursors cannot be saved; pushing goes on, a restart repeats less if you make room or mend the disk", "error", err)

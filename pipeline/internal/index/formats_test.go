@@ -3,6 +3,7 @@
 package index
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -33,11 +34,13 @@ const hostileName = "/srv/samples/\xff\"\x1b[2J"
 func TestFormatOfIndex(t *testing.T) {
 	x := &Index{key: []byte("key of the index")}
 	entries := []Entry{
-		{watch.Stat{Size: 68, Mtime: watch.Time{Sec: 1795391940, Nsec: 42}, Inode: 131075, Ctime: watch.Time{Sec: 1795391941, Nsec: 43}, Dev: 2049},
-			sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 42, Offset: 47}}},
-		{watch.Stat{Size: 1 << 40, Mtime: watch.Time{Sec: -1, Nsec: 999999999}, Inode: 1<<64 - 1, Ctime: watch.Time{Sec: 1}, Dev: 1<<64 - 2},
-			sample.At{Lane: journal.Backlog, Pos: journal.Pos{Segment: 1 << 62, Offset: 1 << 40}}},
+		{Stat: watch.Stat{Size: 68, Mtime: watch.Time{Sec: 1795391940, Nsec: 42}, Inode: 131075, Ctime: watch.Time{Sec: 1795391941, Nsec: 43}, Dev: 2049},
+			At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 42, Offset: 47}}},
+		{Stat: watch.Stat{Size: 1 << 40, Mtime: watch.Time{Sec: -1, Nsec: 999999999}, Inode: 1<<64 - 1, Ctime: watch.Time{Sec: 1}, Dev: 1<<64 - 2},
+			At: sample.At{Lane: journal.Backlog, Pos: journal.Pos{Segment: 1 << 62, Offset: 1 << 40}}},
 	}
+	long := entries[0]
+	long.Bytes, long.Sum = Hashed, sha256.Sum256([]byte("bytes"))
 	folder := x.folderKey("/srv/samples")
 	folder[0] = 'd'
 	wrote := [][2]string{
@@ -47,6 +50,7 @@ func TestFormatOfIndex(t *testing.T) {
 		{"mlive", journal.Pos{Segment: 42, Offset: 209}.String()},
 		{"mbacklog", journal.Pos{Segment: 7, Offset: 50}.String()},
 		{string(x.hash([]byte{'t'}, "/srv/samples")), "2049"},
+		{string(x.hash(x.folderKey("/srv/samples"), "young")), string(long.encode())},
 	}
 	lines := strings.Split(strings.TrimSpace(goldenFile(t, "index.txt")), "\n")
 	if len(lines) != len(wrote) {
@@ -57,7 +61,7 @@ func TestFormatOfIndex(t *testing.T) {
 			t.Errorf("%s\nwant\n%s", got, lines[i])
 		}
 	}
-	for i, want := range entries {
+	for i, want := range map[int]Entry{0: entries[0], 1: entries[1], 6: long} {
 		_, value, _ := strings.Cut(lines[i], " ")
 		b, err := hex.DecodeString(value)
 		if got, ok := decodeEntry(b); err != nil || !ok || got != want {

@@ -32,65 +32,23 @@ import (
 //	'd' H(folder)           the folder's path; by it a sweep forgets folders that are gone
 //	'm' lane                mark: the place up to which the lane is in the index (SEGMENT:OFFSET)
 //	't' H(tree)             the device of the tree's root, as text
+//	'o'                     the place in the ledger up to which its outcomes are noted, as a mark has it
 //
-// The value of a file, 65 bytes:
+// The value of a file, 65 bytes, or 98 if Bytes is not Plain:
 //
-//	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 |
-//	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    |
+//	| 0      7 | 8      15 | 16      19 | 20   27 | 28      35 | 36      39 | 40   47 | 48  | 49      56 | 57     64 | 65    | 66  97 |
+//	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    | Bytes | Sum    |
 type Index struct {
 	*store.Store
 	key []byte
 
+	// changing is held while entries are written or deleted, so that Amend changes none
+	// that was written or deleted since it read it.
+	changing sync.Mutex
+
 	mu      sync.Mutex             // guards the fields below
 	durable map[string]journal.Pos // by lane: the marks that are on disk
 	latest  map[string]journal.Pos // by lane: the marks of the last batch, on disk or not
-}
-
-const valueLen = 65
-
-// Entry is what the index knows about one file: its version, and the place of its line.
-type Entry struct {
-	Stat watch.Stat
-	At   sample.At
-}
-
-func (e Entry) encode() []byte {
-	b := make([]byte, 0, valueLen)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Stat.Size))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Stat.Mtime.Sec))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.Stat.Mtime.Nsec))
-	b = binary.BigEndian.AppendUint64(b, e.Stat.Inode)
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Stat.Ctime.Sec))
-	b = binary.BigEndian.AppendUint32(b, uint32(e.Stat.Ctime.Nsec))
-	b = binary.BigEndian.AppendUint64(b, e.Stat.Dev)
-	lane := byte(0)
-	if e.At.Lane == journal.Backlog {
-		lane = 1
-	}
-	b = append(b, lane)
-	b = binary.BigEndian.AppendUint64(b, e.At.Segment)
-	return binary.BigEndian.AppendUint64(b, uint64(e.At.Offset))
-}
-
-func decodeEntry(b []byte) (Entry, bool) {
-	if len(b) != valueLen {
-		return Entry{}, false
-	}
-	be := binary.BigEndian
-	e := Entry{
-		Stat: watch.Stat{
-			Size:  int64(be.Uint64(b)),
-			Mtime: watch.Time{Sec: int64(be.Uint64(b[8:])), Nsec: int32(be.Uint32(b[16:]))},
-			Inode: be.Uint64(b[20:]),
-			Ctime: watch.Time{Sec: int64(be.Uint64(b[28:])), Nsec: int32(be.Uint32(b[36:]))},
-			Dev:   be.Uint64(b[40:]),
-		},
-		At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: be.Uint64(b[49:]), Offset: int64(be.Uint64(b[57:]))}},
-	}
-	if b[48] == 1 {
-		e.At.Lane = journal.Backlog
-	}
-	return e, true
 }
 
 // hash appends H(text) to b.
@@ -128,9 +86,10 @@ func (x *Index) Get(path string) (Entry, bool, error) {
 
 // Noted is one journaled file, and the place of its line.
 type Noted struct {
-	Path string
-	Stat watch.Stat
-	At   journal.Pos
+	Path  string
+	Stat  watch.Stat
+	At    journal.Pos
+	Bytes Bytes // Plain or Young
 }
 
 // Note adds files whose lines are durable, and moves the lane's mark to upto, in one
@@ -142,7 +101,7 @@ func (x *Index) Note(ctx context.Context, lane string, files []Noted, upto journ
 	b := x.DB.NewBatch()
 	folders := map[string]bool{}
 	for _, n := range files {
-		if err := b.Set(x.fileKey(n.Path), Entry{n.Stat, sample.At{Lane: lane, Pos: n.At}}.encode(), nil); err != nil {
+		if err := b.Set(x.fileKey(n.Path), Entry{Stat: n.Stat, At: sample.At{Lane: lane, Pos: n.At}, Bytes: n.Bytes}.encode(), nil); err != nil {
 			return fmt.Errorf("note in index: %w", err)
 		}
 		folders[filepath.Dir(n.Path)] = true
@@ -157,13 +116,70 @@ func (x *Index) Note(ctx context.Context, lane string, files []Noted, upto journ
 	if err := b.Set([]byte("m"+lane), []byte(upto.String()), nil); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
-	if err := x.Do(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
+	if err := x.change(ctx, func() error { return b.Commit(pebble.NoSync) }); err != nil {
 		return fmt.Errorf("note in index: %w", err)
 	}
 	x.mu.Lock()
 	x.latest[lane] = upto
 	x.mu.Unlock()
 	return nil
+}
+
+// change runs f, which writes or deletes entries.
+func (x *Index) change(ctx context.Context, f func() error) error {
+	return x.Do(ctx, func() error {
+		x.changing.Lock()
+		defer x.changing.Unlock()
+		return f()
+	})
+}
+
+// Amend calls each with the entry of each path that the index knows, and writes the entry
+// that it returns. If each returns false, the entry stays. If upto is not "" it notes,
+// in the same batch, that the ledger was read up to there. It does not wait until that is
+// on disk: after a crash all may be as before.
+func (x *Index) Amend(ctx context.Context, paths []string, upto string, each func(path string, e Entry) (Entry, bool)) error {
+	err := x.change(ctx, func() error {
+		b := x.DB.NewBatch()
+		for _, path := range paths {
+			e, ok, err := x.Get(path)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if e, ok = each(path, e); ok {
+				if err := b.Set(x.fileKey(path), e.encode(), nil); err != nil {
+					return err
+				}
+			}
+		}
+		if upto != "" {
+			if err := b.Set([]byte(outcomesKey), []byte(upto), nil); err != nil {
+				return err
+			}
+		}
+		return b.Commit(pebble.NoSync)
+	})
+	if err != nil {
+		return fmt.Errorf("amend index: %w", err)
+	}
+	return nil
+}
+
+// outcomesKey is the key of the place in the ledger up to which Amend noted the outcomes.
+const outcomesKey = "o"
+
+// Outcomes returns the place in the ledger up to which the outcomes are noted. It is ""
+// if none are, or it cannot be read: then some files may be pushed again.
+func (x *Index) Outcomes() string {
+	b, done, err := x.DB.Get([]byte(outcomesKey))
+	if err != nil {
+		return ""
+	}
+	defer done.Close()
+	return string(b)
 }
 
 // Marks returns for each lane the place up to which the index on disk has it.
@@ -214,7 +230,7 @@ type listed struct {
 }
 
 // Visit compares some files of a folder with the index. It calls fresh for each file
-// that the index does not know in this version. It returns seen with the hashes of the
+// that the index does not know in this version, or whose bytes are in doubt. It returns seen with the hashes of the
 // files' names added, for Forget.
 func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh func(watch.Entry)) ([]uint64, error) {
 	all := make([]listed, len(files))
@@ -242,7 +258,7 @@ func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh f
 			}
 		}
 		if ok && bytes.Equal(it.Key()[9:], f.hash) {
-			if e, good := decodeEntry(it.Value()); good && e.Stat.Same(f.Stat) {
+			if e, good := decodeEntry(it.Value()); good && e.Knows(f.Stat) && !e.InDoubt() {
 				continue
 			}
 		}
@@ -285,7 +301,7 @@ func (x *Index) ForgetLine(ctx context.Context, path string, at sample.At) error
 	}
 	// If a newer version is noted at this moment, it is deleted too: it is pushed
 	// again.
-	if err := x.Do(ctx, func() error { return x.DB.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
+	if err := x.change(ctx, func() error { return x.DB.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
 		return fmt.Errorf("forget in index: %w", err)
 	}
 	return nil
@@ -316,7 +332,7 @@ func (x *Index) dropIf(ctx context.Context, from, to []byte, doomed func(key []b
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil && n > 0 {
-		err = x.Do(ctx, func() error { return b.Commit(pebble.NoSync) })
+		err = x.change(ctx, func() error { return b.Commit(pebble.NoSync) })
 	}
 	if err != nil {
 		return 0, fmt.Errorf("forget in index: %w", err)
@@ -338,7 +354,7 @@ func (x *Index) ForgetFolders(ctx context.Context, tree string, gone func(folder
 		from := bytes.Clone(it.Key())
 		from[0] = 'f'
 		key := bytes.Clone(it.Key())
-		err = errors.Join(err, x.Do(ctx, func() error {
+		err = errors.Join(err, x.change(ctx, func() error {
 			return errors.Join(x.DB.DeleteRange(from, after(from), pebble.NoSync), x.DB.Delete(key, pebble.NoSync))
 		}))
 	}

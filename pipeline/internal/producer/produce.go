@@ -36,13 +36,19 @@ type Config struct {
 	Scanners []config.Scanner // their cursors hold segments back
 	Half     config.Half
 
-	Disk    store.Disk
-	Lanes   *journal.Lanes // must be closed after the Producer
-	Cursors journal.Folder
-	Metrics *Metrics
-	Log     *slog.Logger
-	Nap     func(time.Duration) // as watch.Config has it
+	Disk     store.Disk
+	Lanes    *journal.Lanes // must be closed after the Producer
+	Cursors  journal.Folder
+	Outcomes Outcomes // reads the ledger; it is called while the Producer runs
+	Metrics  *Metrics
+	Log      *slog.Logger
+	Nap      func(time.Duration) // as watch.Config has it
 }
+
+// Outcomes calls each with up to most lines of the ledger, from a place on, and returns
+// the place behind them: the same if there are no more. "" is a place too, before the
+// newest ones.
+type Outcomes func(from string, most int, each func(text []byte)) (after string, err error)
 
 // Producer turns settled paths into journal lines: event -> settled -> Sample ->
 // journal -> index. It sweeps the trees for files that events missed. Call New, then
@@ -60,6 +66,7 @@ type Producer struct {
 	claims  *claims
 	damages *damages
 	taken   *takenBack
+	proofs  *proofs
 	*strays
 
 	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
@@ -90,6 +97,11 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 	}
 	p.strays = newStrays(p.index, p.watcher, c.Log)
 	p.taken = &takenBack{cursors: c.Cursors, lanes: c.Lanes, gate: p.gate, m: c.Metrics, log: c.Log}
+	p.proofs = &proofs{
+		index: p.index, watcher: p.watcher, outcomes: c.Outcomes, log: c.Log,
+		cursors: func(lane string) (journal.Pos, error) { return cursorPlace(c.Cursors, lane, c.Scanners, c.Half) },
+		woken:   make(chan struct{}, 1), asked: map[string]*question{}, waiting: map[string]bool{},
+	}
 	p.damages = &damages{index: p.index, cursors: c.Cursors, log: c.Log}
 	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Marks: p.index.Marks, Log: c.Log}
 	return p, nil
@@ -147,6 +159,7 @@ func (p *Producer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.sweeps(ctx) })
 	g.Go(func() error { return p.tend(ctx) })
 	g.Go(func() error { return p.strays.run(ctx) })
+	g.Go(func() error { return p.proofs.run(ctx) })
 	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.Prune(p.c.Journal.Keep) }) })
 	return g.Wait()
 }
@@ -159,6 +172,9 @@ func (p *Producer) Prune(keep int) { p.pruner.Prune(keep) }
 
 // Watcher returns the watcher of the trees.
 func (p *Producer) Watcher() *watch.Watcher { return p.watcher }
+
+// Recorded tells the producer that the ledger has another outcome. It never waits.
+func (p *Producer) Recorded() { p.proofs.wake() }
 
 // Index returns the index of the journaled files.
 func (p *Producer) Index() *index.Index { return p.index }
@@ -193,7 +209,7 @@ func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there, which the sweep will find
 				}
-				batch = append(batch, index.Noted{Path: s.Path, Stat: st, At: line.At})
+				batch = append(batch, index.Noted{Path: s.Path, Stat: st, At: line.At, Bytes: bytesOf(st, s.Seen)})
 			}
 		}
 		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
@@ -272,13 +288,27 @@ type found struct {
 }
 
 // known reports whether the index has path in this version. If the index cannot be read
-// it returns false.
+// it returns false. If the version does not prove the bytes it asks for their proof.
 func (p *Producer) known(path string, st watch.Stat) bool {
 	e, ok, err := p.index.Get(path)
 	if err != nil {
 		p.log.Error("index cannot be read; the file is journaled, perhaps again", "path", path, "error", err)
 	}
-	return ok && err == nil && e.Stat.Same(st)
+	if !ok || err != nil || !e.Knows(st) {
+		return false
+	}
+	if e.InDoubt() {
+		p.proofs.ask(path, st)
+	}
+	return true
+}
+
+// bytesOf returns what an entry begins with, if its file had st at a time.
+func bytesOf(st watch.Stat, at time.Time) index.Bytes {
+	if young(st, at) {
+		return index.Young
+	}
+	return index.Plain
 }
 
 // sized reports whether a file has at least its tree's min_size. With count it counts a
@@ -328,9 +358,9 @@ func (p *Producer) write(ctx context.Context, lane string, files []found) bool {
 	notes := make([]index.Noted, len(files))
 	at := first
 	for i, f := range files {
-		notes[i] = index.Noted{Path: f.path, Stat: f.stat, At: at}
+		notes[i] = index.Noted{Path: f.path, Stat: f.stat, At: at, Bytes: bytesOf(f.stat, f.at)}
 		if f.via == sample.ViaLimit { // when it has settled it must be journaled again, even with the same size and mtime
-			notes[i].Stat = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}
+			notes[i].Stat, notes[i].Bytes = watch.Stat{Size: f.stat.Size, Mtime: f.stat.Mtime}, index.Plain
 		}
 		at.Offset += int64(len(lines[i]))
 		p.m.seen.WithLabelValues(p.c.Trees[f.tree].Name, f.via).Inc()

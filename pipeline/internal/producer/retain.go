@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 
@@ -40,10 +41,17 @@ func (p Pruner) Prune(keep int) {
 	}
 }
 
-// cursorFloor returns the oldest segment of a lane that a scanner still needs. A
-// producer alone may not know the scanners: then every cursor in the folder counts. An
-// error means that no segment may be pruned: a cursor is missing or cannot be read.
+// cursorFloor returns the oldest segment of a lane that a scanner still needs. An error
+// means that no segment may be pruned: a cursor is missing or cannot be read.
 func cursorFloor(dir journal.Folder, lane string, scanners []config.Scanner, half config.Half) (uint64, error) {
+	at, err := cursorPlace(dir, lane, scanners, half)
+	return at.Segment, err
+}
+
+// cursorPlace returns the oldest cursor of a lane. A producer alone may not know the
+// scanners: then every cursor in the folder counts. It is an error if one is missing or
+// cannot be read.
+func cursorPlace(dir journal.Folder, lane string, scanners []config.Scanner, half config.Half) (journal.Pos, error) {
 	var names []string
 	for _, s := range scanners {
 		names = append(names, s.Name)
@@ -51,20 +59,22 @@ func cursorFloor(dir journal.Folder, lane string, scanners []config.Scanner, hal
 	if half == config.ProducerOnly {
 		all, err := store.CursorFiles(dir, lane)
 		if err != nil || len(all) == 0 {
-			return 0, fs.ErrNotExist
+			return journal.Pos{}, fs.ErrNotExist
 		}
 		names = nil
 		for _, file := range all {
 			names = append(names, strings.TrimSuffix(file, "."+lane))
 		}
 	}
-	floor := ^uint64(0)
+	floor := journal.Pos{Segment: math.MaxUint64}
 	for _, name := range names {
 		at, err := journal.LoadCursor(dir, name, lane)
 		if err != nil {
-			return 0, err
+			return journal.Pos{}, err
 		}
-		floor = min(floor, at.Segment)
+		if at.Before(floor) {
+			floor = at.Pos
+		}
 	}
 	return floor, nil
 }

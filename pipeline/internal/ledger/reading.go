@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ledger
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/certpush/certpush/pipeline/journal"
+)
+
+// A Story reads the lines of a ledger in their order, from a mark on.
+type Story struct {
+	dir journal.Folder
+	end func() Mark // behind the last line that may be read; the zero Mark: behind all
+}
+
+// Story returns a Story of the lines that are durable.
+func (l *Ledger) Story() Story { return Story{l.Dir, l.End} }
+
+// Foreign returns a Story of a ledger that another process writes.
+func Foreign(dir journal.Folder) Story { return Story{dir, func() Mark { return Mark{} }} }
+
+// few is how many segments Next reads if it is not told where to begin.
+const few = 4
+
+// Next calls each with up to most lines from the mark on that from names, and returns the
+// mark behind them, as text. If the mark is not in the ledger it begins at one of
+// the newest segments. It calls each with nothing, and returns the same mark, if there are no more.
+func (s Story) Next(from string, most int, each func(text []byte)) (string, error) {
+	m, _ := parseMark(from)
+	names, err := journal.Segments(s.dir, Base)
+	if err != nil {
+		return from, fmt.Errorf("list ledger: %w", err)
+	}
+	i := slices.IndexFunc(names, func(name string) bool {
+		head, err := headOf(s.dir, name)
+		return m.head != "" && err == nil && head == m.head
+	})
+	if i < 0 {
+		i, m = max(len(names)-few, 0), Mark{}
+	}
+	for ; i < len(names) && most > 0; i++ {
+		if m.head == "" {
+			if m.head, err = headOf(s.dir, names[i]); errors.Is(err, fs.ErrNotExist) || err == nil && m.head == "" {
+				break
+			}
+			if err != nil {
+				return from, fmt.Errorf("read ledger: %w", err)
+			}
+		}
+		n, whole, err := s.read(names[i], &m, most, each)
+		if err != nil {
+			return from, err
+		}
+		most -= n
+		from = strings.TrimSpace(m.String())
+		if !whole || names[i] == Base {
+			break
+		}
+		m = Mark{}
+	}
+	return from, nil
+}
+
+// read calls each with up to most lines of a segment, and moves m behind them. whole
+// reports whether it came to the end.
+func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n int, whole bool, err error) {
+	limit := int64(math.MaxInt64)
+	if end := s.end(); end.head == m.head {
+		limit = end.offset
+	}
+	f, err := s.dir.Open(name, os.O_RDONLY)
+	if err != nil {
+		return 0, false, fmt.Errorf("read ledger: %w", err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Size() < m.offset {
+		m.offset = 0
+	}
+	in := bufio.NewReaderSize(io.NewSectionReader(f, m.offset, max(limit-m.offset, 0)), journal.MaxLine)
+	for torn := false; n < most; n++ {
+		line, err := in.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		if errors.Is(err, io.EOF) {
+			return n, true, nil // the beginning of a line is read again with its rest
+		}
+		if err != nil && !long {
+			return n, false, fmt.Errorf("read ledger %s: %w", name, err)
+		}
+		if m.offset += int64(len(line)); !long && !torn {
+			each(line)
+		}
+		torn = long
+	}
+	return n, false, nil
+}
