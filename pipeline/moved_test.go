@@ -132,9 +132,14 @@ func TestAVerdictIsNotTakenForOtherBytes(t *testing.T) {
 	}
 }
 
-// TestAFileThatNeverSettlesHasNoSum: it is pushed while it is written. So the verdict
-// is for the bytes that the scanner read, and we do not know their SHA-256.
-func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
+// fits reports whether an outcome has the SHA-256 of EICAR exactly if the verdict says so.
+func fits(o sample.Outcome) bool {
+	return o.SHA256 != "" && (o.Verdict == scan.Malicious) == (o.SHA256 == sumOf(eicar()))
+}
+
+// TestAFileThatNeverSettlesHasTheSumOfWhatWasScanned: it is pushed while it is written.
+// The verdict and the SHA-256 are of the bytes that the scanner got.
+func TestAFileThatNeverSettlesHasTheSumOfWhatWasScanned(t *testing.T) {
 	for _, network := range scantest.Networks() {
 		for _, writes := range []bool{true, false} {
 			t.Run(network, func(t *testing.T) {
@@ -158,22 +163,18 @@ func TestAFileThatNeverSettlesHasNoSum(t *testing.T) {
 						}
 					})
 				})
-				want := scan.Malicious
-				if writes {
-					want = scan.Clean
-				}
-				if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != want || o.SHA256 != "" || o.Cached {
+				if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != scan.Malicious || !fits(o) || o.Cached {
 					t.Errorf("pushed as found: %+v", o)
 				}
 				// The writer may have written through a memory map until now.
 				must(t, f.Close())
 				l.until("its push once it has settled", func() bool { return len(outcomesOf(l.outcomes(), path)) == 2 })
-				if o := outcomesOf(l.outcomes(), path)[1]; o.Outcome != sample.Done || o.SHA256 == "" || o.Cached {
+				if o := outcomesOf(l.outcomes(), path)[1]; o.Outcome != sample.Done || !fits(o) || (o.Verdict == scan.Clean) != writes {
 					t.Errorf("settled: %+v", o)
 				}
 				other := l.write("b", eicar())
 				l.judged(other)
-				if o := outcomesOf(l.outcomes(), other)[0]; o.Verdict != scan.Malicious || o.Cached && writes || o.SHA256 != sumOf(eicar()) {
+				if o := outcomesOf(l.outcomes(), other)[0]; o.Verdict != scan.Malicious || !fits(o) {
 					t.Errorf("the bytes that the scanner never saw: %+v", o)
 				}
 			})
@@ -211,7 +212,7 @@ func TestNewRightsAndNamesWhileItIsJudged(t *testing.T) {
 }
 
 // TestRightsThatChangeWithEveryPushEndInAVerdict: the ctime of a file changes at each
-// push. After a few lines it has its outcome, without a SHA-256, and no line follows.
+// push. After a few lines it has its outcome, and no line follows.
 func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 	l, _ := remembering(t, scantest.Networks()[0])
 	l.c.Trees[0].Engine = "sweep" // no event tells of the change: the consumer gives the path back to settle
@@ -229,7 +230,7 @@ func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 	all := l.await(restlessAfter + 1)
 	l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 	for i, o := range all {
-		if i < restlessAfter && o.Reason != sample.ReasonChanged || i == restlessAfter && (o.Verdict != scan.Malicious || o.SHA256 != "") {
+		if i < restlessAfter && o.Reason != sample.ReasonChanged || i == restlessAfter && (o.Verdict != scan.Malicious || !fits(o)) {
 			t.Errorf("outcome %d: %+v", i, o)
 		}
 	}
@@ -239,7 +240,7 @@ func TestRightsThatChangeWithEveryPushEndInAVerdict(t *testing.T) {
 }
 
 // TestDeletedWhileItIsJudged: the file cannot be pushed again, so the verdict is
-// recorded, but without a SHA-256, because the scanner may have seen other bytes.
+// recorded.
 func TestDeletedWhileItIsJudged(t *testing.T) {
 	l, _ := remembering(t, scantest.Networks()[0])
 	l.start()
@@ -247,7 +248,7 @@ func TestDeletedWhileItIsJudged(t *testing.T) {
 	path := l.drop + string(os.PathSeparator) + "a"
 	l.meddle(len(eicar()), func() { must(t, os.Remove(path)) })
 	l.write("a", eicar())
-	if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != scan.Malicious || removalShows && o.SHA256 != "" {
+	if o := l.await(1)[0]; o.Outcome != sample.Done || o.Verdict != scan.Malicious || !fits(o) {
 		t.Errorf("%+v", o)
 	}
 }

@@ -209,6 +209,7 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 		return false
 	}
 	judged := p.judge(a, out)
+	sum, exact := p.file.scanned(a)
 	p.file.shut()
 	if !judged {
 		if a.Err == nil || hand.Err() != nil {
@@ -221,7 +222,7 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 	// Use the key of the answer: the scanner may have changed since it was asked for its
 	// key. Without a SHA-256 we do not know which bytes the scanner saw. What the address
 	// said is remembered; its sight bounds it anew each time.
-	if sum, exact := p.file.scanned(a); w.c.Cache > 0 && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact {
+	if w.c.Cache > 0 && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact {
 		w.cache.Put(w.c.Name, a.Key, sum, asked)
 	}
 	result := string(out.Verdict)

@@ -64,13 +64,8 @@ func (t TakenBack) Forget(dir journal.Folder) error {
 
 func remove(dir journal.Folder, name string) error {
 	err := dir.Remove(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = dir.Sync()
-	}
-	if err != nil {
+	// A power cut may bring the file back: then it is removed once more.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
 	return nil
