@@ -270,7 +270,8 @@ func TestEachPackageSaysWhatItPromises(t *testing.T) {
 // TestThePromiseStandsInTheSameWords in README, DESIGN and the package doc.
 func TestThePromiseStandsInTheSameWords(t *testing.T) {
 	const promise = "A settled file is journaled before anything else is done with it. Every journaled sample gets exactly one recorded outcome from each scanner. " +
-		"The cursor passes only samples that have theirs. A crash can repeat a push; it cannot lose one."
+		"The cursor passes only samples that have theirs. A crash can repeat a push; it cannot lose one. " +
+		"`clean` is said only of the very bytes that a scanner was handed, by a scanner that has shown that it sees; all else is `unscanned`, with the reason."
 	for _, p := range []string{"README.md", "DESIGN.md", "pipeline/pipeline.go"} {
 		text, err := os.ReadFile(p)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/consumer"
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
@@ -141,6 +142,17 @@ func Ping(ctx context.Context, s Scanner) (version string, err error) {
 		return "", err
 	}
 	return consumer.Ping(ctx, all[0])
+}
+
+// Sight asks each address of a scanner with canaries what it sees, now. The error is a
+// *DownError if none answers; otherwise it says what is wrong with s. The list is empty if
+// the scanner never calls anything clean, or is not asked.
+func Sight(ctx context.Context, s Scanner) ([]scan.Sight, error) {
+	all, err := config.FillScanners([]Scanner{s})
+	if err != nil {
+		return nil, err
+	}
+	return consumer.Sight(ctx, all[0])
 }
 
 // Scan pushes the files at and below paths to each scanner now, without a journal, and

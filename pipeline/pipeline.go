@@ -8,7 +8,9 @@
 //	A settled file is journaled before anything else is done with it. Every
 //	journaled sample gets exactly one recorded outcome from each scanner. The
 //	cursor passes only samples that have theirs. A crash can repeat a push; it
-//	cannot lose one.
+//	cannot lose one. `clean` is said only of the very bytes that a scanner was
+//	handed, by a scanner that has shown that it sees; all else is `unscanned`,
+//	with the reason.
 //
 // The way of a sample (internal/producer, then internal/consumer):
 //

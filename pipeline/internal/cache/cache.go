@@ -29,7 +29,7 @@ import (
 //	| 0                   7 | 8 ...                               |
 //	| unix nanoseconds, BE  | verdict 0 signature [ 0 address ]   |
 //
-// Without an address the value is of an older certpush.
+// Without an address the scanner has none, or the value is of an older certpush.
 type Cache struct {
 	*store.Store
 	log     *slog.Logger
@@ -119,7 +119,11 @@ func (c *Cache) Put(scanner, key string, sum [32]byte, a scan.Answer) {
 
 func encodeCached(at time.Time, a scan.Answer) []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano()))
-	return append(b, string(a.Verdict)+"\x00"+strings.ReplaceAll(a.Signature, "\x00", "")+"\x00"+a.Address...)
+	b = append(b, string(a.Verdict)+"\x00"+strings.ReplaceAll(a.Signature, "\x00", "")...)
+	if a.Address != "" {
+		b = append(b, "\x00"+a.Address...)
+	}
+	return b
 }
 
 func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {

@@ -29,7 +29,7 @@ func goldenFile(t *testing.T, name string) string {
 // TestFormatOfCache: each line of the golden file is a key and its value, in hex.
 func TestFormatOfCache(t *testing.T) {
 	at, sum := time.Unix(1795391999, 123456789), [32]byte([]byte("SHA-256 is of thirty-two bytes.."))
-	want := []scan.Answer{{Verdict: scan.Malicious, Signature: "Eicar-Test-Signature"}, {Verdict: scan.Clean}}
+	want := []scan.Answer{{Verdict: scan.Malicious, Signature: "Eicar-Test-Signature"}, {Verdict: scan.Clean}, {Verdict: scan.Clean, Address: "tcp:10.0.0.5:3310"}}
 	lines := strings.Split(strings.TrimSpace(goldenFile(t, "cache.txt")), "\n")
 	if len(lines) != len(want) {
 		t.Fatalf("%d lines", len(lines))

@@ -65,7 +65,13 @@ func Scan(ctx context.Context, trees []config.Tree, to []config.Scanner, log *sl
 		if _, err := sc.Ping(ctx); err != nil {
 			return &DownError{s.Name, err}
 		}
-		all = append(all, reached{s, sc})
+		sights := newSights(Config{Scanner: s, Scan: sc, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+		if sights.asks {
+			if err := sights.ask(ctx); err != nil {
+				return &DownError{s.Name, err}
+			}
+		}
+		all = append(all, reached{s, sights})
 	}
 	for _, arg := range paths {
 		if err := scanBelow(ctx, arg, trees, all, each); err != nil {
@@ -75,19 +81,42 @@ func Scan(ctx context.Context, trees []config.Tree, to []config.Scanner, log *sl
 	return nil
 }
 
-// reached is a scanner that answered its ping.
+// reached is a scanner that answered its ping, and what it sees.
 type reached struct {
-	c       config.Scanner
-	scanner scan.Scanner
+	c      config.Scanner
+	sights *sights
+}
+
+// Sight asks each address of a scanner now what it sees. The error is a *DownError if
+// none answers; otherwise it says what is wrong with s. Without canaries the list is
+// empty.
+func Sight(ctx context.Context, s config.Scanner) ([]scan.Sight, error) {
+	sc, err := Scanner(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	sights := newSights(Config{Scanner: s, Scan: sc, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+	if !sights.asks {
+		return nil, nil
+	}
+	if err := sights.ask(ctx); err != nil && ctx.Err() != nil {
+		return nil, &DownError{s.Name, err}
+	}
+	for _, e := range sights.eyes {
+		if e.sight.Plain == scan.Yes { // nobody else has it
+			_ = sights.askOne(ctx, e, scan.Depth) // noted
+		}
+	}
+	return sights.all(), nil
 }
 
 // direct pushes to one scanner without a journal.
 type direct struct {
-	c       config.Scanner
-	scanner scan.Scanner
-	opener  *opener
-	batch   []*push
-	each    func(sample.Outcome)
+	c      config.Scanner
+	sights *sights
+	opener *opener
+	batch  []*push
+	each   func(sample.Outcome)
 }
 
 // scanBelow pushes one argument to all scanners: a file, or all files below a folder.
@@ -100,7 +129,7 @@ func scanBelow(ctx context.Context, arg string, trees []config.Tree, to []reache
 	}
 	var all []*direct
 	for _, r := range to {
-		all = append(all, &direct{c: r.c, scanner: r.scanner, opener: newOpener([]config.Tree{{Path: tree}}, false, NewCopies(copyDirect), NewMetrics().uncopied.WithLabelValues(r.c.Name)), each: each})
+		all = append(all, &direct{c: r.c, sights: r.sights, opener: newOpener([]config.Tree{{Path: tree}}, false, NewCopies(copyDirect), NewMetrics().uncopied.WithLabelValues(r.c.Name)), each: each})
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {
@@ -157,7 +186,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 			e.push.file.shut()
 		}
 	}()
-	answers := d.scanner.Scan(ctx, func(yield func(scan.File) bool) {
+	answers := d.sights.scanner().Scan(ctx, func(yield func(scan.File) bool) {
 		for _, p := range batch {
 			e := entry{ended: ended{p, sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}, time.Now()}}
 			if e.way = d.opener.open(ctx, p, &e.out, func() bool { return false }); e.way == parked {
@@ -176,7 +205,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 		case held, unread:
 			e.out.Outcome, e.out.Reason = sample.Dead, e.push.trial.reason()
 		case ready:
-			again, err := d.take(e, e.answer, last)
+			again, err := d.take(ctx, e, e.answer, last)
 			if err != nil {
 				return nil, err
 			}
@@ -209,7 +238,12 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 
 // take turns an answer into an outcome. It returns again if the push needs another
 // session, and a *DownError if the scanner is down or sick.
-func (d *direct) take(e *entry, a scan.Answer, last bool) (again bool, err error) {
+func (d *direct) take(ctx context.Context, e *entry, a scan.Answer, last bool) (again bool, err error) {
+	d.sights.reach(ctx, a.Address, e.push.file.stat.Size)
+	a, _, ok := d.sights.bound(a, e.push.file.toScan())
+	if !ok {
+		a = scan.Answer{Err: scan.Failed(scan.Unclear, "the address that judged it is blind")}
+	}
 	if e.push.judge(a, &e.out) {
 		return false, nil
 	}

@@ -50,7 +50,8 @@ func TestScanTellsOfEveryFile(t *testing.T) {
 				must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("x"), 0o600))
 			}
 			told := map[string]string{}
-			to := []reached{{config.Scanner{Name: "s", Workers: 4}, &abrupt{answers: answers}}}
+			s := config.Scanner{Name: "s", Workers: 4, Sight: -1}
+			to := []reached{{s, newSights(Config{Scanner: s, Scan: &abrupt{answers: answers}}, forgetful{})}}
 			must(t, scanBelow(t.Context(), dir, nil, to, func(o sample.Outcome) { told[filepath.Base(o.Path)] += o.Outcome }))
 			for i := range 6 {
 				if o := told[fmt.Sprint(i)]; o != sample.Done && o != sample.Dead {

@@ -20,7 +20,7 @@
 //
 //	queued
 //	  |
-//	  |  its turn: live-first, good-ones-go-on, paused
+//	  |  its turn: live-first, good-ones-go-on, paused, blind-later
 //	  v
 //	open
 //	  +-- gone, changed, taken, cached ---------------------------------> recorded
@@ -57,6 +57,7 @@
 //	parked   its hash takes long and gave way to others; a newer line of its path ends it
 //	held     another program holds its file; it waits, for settle_limit at most
 //	later    the scanner is busy or down, there are no descriptors, a bare path changed,
+//	         a canary that its verdict needs was not asked yet, its address turned blind,
 //	         or a stop gave the push back: no try is used up
 //	recorded it has its outcome, and its line is finished
 //
@@ -74,13 +75,17 @@
 //     (except when turns.crowded: then a file that could not be read needs no proof).
 //  5. A push that waits holds no worker: bad samples never stop good ones.
 //  6. The bytes whose SHA-256 is recorded are the bytes that the scanner got.
+//  7. Clean is recorded only of what the address was shown to see (sights). What an
+//     address called clean since a canary was good there is pushed again when that
+//     canary is answered wrongly (retraction).
 //
 // # Goroutines
 //
 // Consumer.Run starts these and waits for them: one for each lane, which hands out its
-// lines; one that saves the cursors; one that pings the scanner and pushes the canary;
-// one that watches which push holds a cursor back; and the dispatcher. The dispatcher
-// starts one for each session, and waits for all of them.
+// lines; one that saves the cursors; one that takes back what a crash left; one that
+// pings the scanner; one for each address, which asks its canaries; one that watches
+// which push holds a cursor back; and the dispatcher. The dispatcher starts one for each
+// session, and waits for all of them.
 //
 // A push belongs to one goroutine at a time: to the one of its lane until it is queued,
 // then to the one that took it from the turns. While it waits in the turns, turns.mu

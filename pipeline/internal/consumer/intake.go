@@ -29,6 +29,12 @@ type intake interface {
 	// oldest returns the push that holds the lane's cursor back, or nil if none does.
 	oldest(lane string) *push
 
+	memory
+}
+
+// memory remembers what canaries have shown, and takes verdicts back. The lines have one
+// that outlasts a restart; a look at a scanner has forgetful.
+type memory interface {
 	// mark returns the place behind all outcomes that are recorded now.
 	mark() ledger.Mark
 	// saw notes that a canary was good at an address: what the address called clean before
@@ -38,6 +44,14 @@ type intake interface {
 	// canary was good. It returns how many, when that is durable.
 	retract(ctx context.Context, address string, canary scan.Canary) (int, error)
 }
+
+// forgetful is the memory of one who records no outcome.
+type forgetful struct{}
+
+func (forgetful) mark() ledger.Mark                    { return ledger.Mark{} }
+func (forgetful) saw(string, scan.Canary, ledger.Mark) {}
+
+func (forgetful) retract(context.Context, string, scan.Canary) (int, error) { return 0, nil }
 
 // ended is a push with its outcome.
 type ended struct {

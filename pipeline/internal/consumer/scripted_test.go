@@ -5,14 +5,13 @@ package consumer
 import (
 	"context"
 
-	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
-	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // scripted is an intake. The test hands out its lines, and finds its outcomes in ends.
 type scripted struct {
+	forgetful
 	live, backlog chan *push
 	ends          []ended
 	tries         []sample.Try
@@ -33,8 +32,3 @@ func (s *scripted) end(_ context.Context, all []ended) bool {
 }
 func (s *scripted) tried(t sample.Try) { s.tries = append(s.tries, t) }
 func (*scripted) oldest(string) *push  { return nil }
-func (*scripted) mark() ledger.Mark    { return ledger.Mark{} }
-
-func (*scripted) saw(string, scan.Canary, ledger.Mark) {}
-
-func (*scripted) retract(context.Context, string, scan.Canary) (int, error) { return 0, nil }

@@ -35,7 +35,7 @@ var ladder = []int64{100 << 20, 25 << 20, 3 << 20, 1 << 20, scan.Small}
 type sights struct {
 	c     config.Scanner
 	log   *slog.Logger
-	in    intake
+	in    memory
 	cache *cache.Cache  // used if c.Cache is set
 	dir   string        // where deep canaries lie
 	deep  chan struct{} // a token for each deep canary that may be asked at once, by all scanners
@@ -62,7 +62,7 @@ type eye struct {
 	pushed int64                     // bytes since the last deep canary
 }
 
-func newSights(c Config, in intake) *sights {
+func newSights(c Config, in memory) *sights {
 	s := &sights{c: c.Scanner, log: c.Log, in: in, cache: c.Cache, deep: c.Deep, base: c.Scan}
 	if c.Dirs != nil {
 		s.dir = c.Dirs.Cursors.Path()
@@ -265,19 +265,14 @@ func (s *sights) askOne(ctx context.Context, e *eye, canary scan.Canary) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	made := scan.Canaries{Dir: s.dir}
-	if s.c.Canary != "" {
-		test, err := os.ReadFile(s.c.Canary)
-		if err != nil {
-			err = &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary: %w", err)}
-			s.note(ctx, e, canary, scan.Shown{}, err)
-			return err
-		}
-		made.Test = test
+	made, err := s.canaries()
+	if err != nil {
+		s.note(ctx, e, canary, scan.Shown{}, err)
+		return err
 	}
 	mark := s.in.mark() // before the question: what was called clean before is confirmed by a good answer
 	if canary == scan.Depth {
-		return s.askDepth(ctx, e, made, mark)
+		return s.askDepth(ctx, e, made, mark, s.depth())
 	}
 	shown, err := made.Ask(ctx, e.scanner, canary, 0)
 	if ctx.Err() != nil {
@@ -290,16 +285,49 @@ func (s *sights) askOne(ctx context.Context, e *eye, canary scan.Canary) error {
 	return errors.Join(err, shown.Why)
 }
 
-// askDepth asks how deep an address looks: as deep as it should, and if it does not see
-// that, step by step less.
-func (s *sights) askDepth(ctx context.Context, e *eye, made scan.Canaries, mark ledger.Mark) error {
+// canaries returns what makes the canaries of the scanner.
+func (s *sights) canaries() (scan.Canaries, error) {
+	made := scan.Canaries{Dir: s.dir}
+	if s.c.Canary == "" {
+		return made, nil
+	}
+	test, err := os.ReadFile(s.c.Canary)
+	if err != nil {
+		return made, &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary: %w", err)}
+	}
+	made.Test = test
+	return made, nil
+}
+
+// reach asks whether an address looks as deep as size bytes, unless that is known. It is
+// for one who does not wait for tend.
+func (s *sights) reach(ctx context.Context, address string, size int64) {
+	e := s.of(address)
+	if !s.asks || e == nil || size <= scan.Small {
+		return
+	}
+	s.mu.Lock()
+	known := e.sight.Plain != scan.Yes || size <= e.sight.Deep || size > s.depth()
+	asked := e.sight.Depth != scan.NotAsked
+	s.mu.Unlock()
+	if known && asked {
+		return
+	}
+	made, err := s.canaries()
+	if err == nil {
+		_ = s.askDepth(ctx, e, made, s.in.mark(), min(size, s.depth())) // noted
+	}
+}
+
+// askDepth asks whether an address looks as deep as want bytes, and if it does not,
+// step by step less.
+func (s *sights) askDepth(ctx context.Context, e *eye, made scan.Canaries, mark ledger.Mark, want int64) error {
 	select {
 	case s.deep <- struct{}{}:
 		defer func() { <-s.deep }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	want := s.depth()
 	shown, err := made.Ask(ctx, e.scanner, scan.Depth, want)
 	deep := want
 	for _, size := range ladder {

@@ -67,6 +67,9 @@ func TestFormatOfOutcomes(t *testing.T) {
 		{Time: when, ID: "0011223344556679", Scanner: "clamav", Path: "/srv/samples/\u202egpj.exe", Size: 9, Outcome: Dead,
 			Reason: "refused: \x1b]0;", Tries: 8, Took: 90 * time.Minute, At: At{journal.Live, journal.Pos{Segment: 41, Offset: 47}}},
 		{Time: when, ID: "0011223344556679", Scanner: "clamav", Path: "/srv/samples/\u202egpj.exe", Size: 9, Outcome: Skipped, Reason: ReasonDropped},
+		{Time: when, ID: "001122334455667a", Scanner: "clamav", Path: "/srv/samples/b.zip", Size: 9, SHA256: sum, Outcome: Done, Verdict: scan.Unscanned,
+			Reason: "encrypted_untold", Version: "ClamAV 1.4.6/27001/Mon Nov 23 10:00:00 2026", Address: "tcp:10.0.0.5:3310", Tries: 1, Took: 1250 * time.Microsecond,
+			At: At{journal.Live, journal.Pos{Segment: 42, Offset: 900}}},
 	}
 	lines := strings.SplitAfter(goldenFile(t, "verdicts.log"), "\n")
 	if len(lines) != len(want)+1 {
