@@ -173,11 +173,11 @@ func TestApartATornTailIsCutOff(t *testing.T) {
 	dir, err := journal.OS.OpenFolder(w.c.Journal.Dir)
 	must(t, err)
 	defer dir.Close()
-	heard := journal.NewFollower(dir, "monitor.log", w.c.Log)
+	heard := journal.NewFollower(dir, "monitor.log")
 	changed := heard.Changed()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- heard.Run(ctx) }()
+	go func() { ended <- journal.Follow(ctx, w.c.Log, heard) }()
 	<-changed
 	stop()
 	must(t, <-ended)

@@ -166,7 +166,7 @@ func TestFinePrint06LinesAreSyncedBeforeTheyAreHandedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log", log), log)
+	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log"), log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -355,7 +355,7 @@ func followed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	must(t, err)
 	d.Before = skip
 	log := slog.New(slog.DiscardHandler)
-	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log", log), log)
+	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log"), log)
 	must(t, err)
 	defer r.Close()
 	if line, ok, err := r.Next(); string(line.Text) != "/a" || !ok || err != nil {
@@ -384,7 +384,7 @@ func renumbered(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	reads := func(dir journal.Folder, from journal.Pos, want ...string) (at journal.Pos) {
-		r, err := journal.NewReader(dir, "monitor.log", from, journal.NewFollower(dir, "monitor.log", log), log)
+		r, err := journal.NewReader(dir, "monitor.log", from, journal.NewFollower(dir, "monitor.log"), log)
 		must(t, err)
 		defer r.Close()
 		for _, text := range want {

@@ -117,11 +117,9 @@ func (o *opening) outcomes(from string, most int, each func(text []byte)) (strin
 func (o *opening) openConsumers(ctx context.Context) (err error) {
 	c := o.p.c
 	if c.Half == ConsumerOnly {
-		for _, lane := range sample.Lanes {
-			f := journal.NewFollower(o.dirs.Journal, journal.Base(lane), c.Log)
-			o.tails[lane] = f
-			o.run = append(o.run, f.Run)
-		}
+		live, backlog := journal.NewFollower(o.dirs.Journal, journal.Base(journal.Live)), journal.NewFollower(o.dirs.Journal, journal.Base(journal.Backlog))
+		o.tails[journal.Live], o.tails[journal.Backlog] = live, backlog
+		o.run = append(o.run, func(ctx context.Context) error { return journal.Follow(ctx, c.Log, live, backlog) })
 	}
 	if o.led, err = ledger.Open(c.disk, filepath.Join(c.State, "ledger"), c.Ledger.Keep, c.Log); err != nil {
 		return err
@@ -237,6 +235,17 @@ var errInside = errors.New("a file of the state is not ours to use: let the user
 func inside(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: %w", errInside, err)
+	}
+	return err
+}
+
+// errScarce says what to do where descriptors or memory are used up. Run waits for them.
+var errScarce = errors.New("descriptors or memory are used up: raise LimitNOFILE or MemoryMax of the unit, or end what uses them up")
+
+// outOf adds errScarce to an error of that kind.
+func outOf(err error) error {
+	if store.Exhausted(err) {
+		return fmt.Errorf("%w: %w", errScarce, err)
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // ctx ended while the state was being opened
 		}
-		if err == nil || ctx.Err() != nil || !store.Refuses(err) && !errors.Is(err, store.ErrHeld) && !errors.Is(err, errInside) {
+		if err == nil || ctx.Err() != nil || !store.Passes(err) && !errors.Is(err, store.ErrHeld) && !errors.Is(err, errInside) {
 			return err
 		}
 		if p.trouble.Note(err) == condition.Began {
@@ -165,7 +165,7 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 		err = errors.Join(err, o.close())
 	}()
 	if err := o.open(ctx); err != nil {
-		return err
+		return outOf(err)
 	}
 	p.tellForeign(o.dirs, o.led)
 	p.mu.Lock()
@@ -178,5 +178,5 @@ func (p *Pipeline) run(ctx context.Context) (err error) {
 	for _, r := range o.run {
 		g.Go(func() error { return r(ctx) })
 	}
-	return inside(g.Wait())
+	return outOf(inside(g.Wait()))
 }

@@ -69,3 +69,27 @@ func TestNoDescriptorsMakeNoDeadLetters(t *testing.T) {
 		}
 	}
 }
+
+// TestNoDescriptorsAtStart: a start waits for them, and takes no part of the state for
+// damaged. The test runs alone, because it takes the descriptors of the process.
+func TestNoDescriptorsAtStart(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	l.judged(l.write("before", "x"))
+	l.halt()
+	path := l.write("after", "x")
+	var was unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	give := func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)) }
+	defer give()
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: was.Max}))
+	l.start()
+	l.until("it is said", func() bool { return strings.Contains(l.logged(), "raise LimitNOFILE") })
+	give()
+	l.judged(path)
+	l.halt()
+	if aside, _ := filepath.Glob(filepath.Join(l.c.State, "*.broken-*")); len(aside) != 0 || len(l.outcomes()) != 2 {
+		t.Errorf("%q, %d outcomes of 2 files", aside, len(l.outcomes()))
+	}
+}

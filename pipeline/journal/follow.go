@@ -4,6 +4,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/certpush/certpush/pipeline/internal/condition"
 )
 
 // Follower is the Tail of a lane that another process writes. It hears of appends by
@@ -18,25 +21,26 @@ import (
 type Follower struct {
 	dir  Folder
 	base string
-	log  *slog.Logger
 
 	mu     sync.Mutex       // guards moved and synced
 	moved  chan struct{}    // closed and replaced when there may be more
 	synced map[uint64]int64 // by segment: how many bytes this process synced
 }
 
-// NewFollower returns a Tail of base in dir. It hears of appends while Run runs.
-func NewFollower(dir Folder, base string, log *slog.Logger) *Follower {
-	return &Follower{dir: dir, base: base, log: log, moved: make(chan struct{}), synced: map[uint64]int64{}}
+// NewFollower returns a Tail of base in dir. It hears of appends while Follow runs.
+func NewFollower(dir Folder, base string) *Follower {
+	return &Follower{dir: dir, base: base, moved: make(chan struct{}), synced: map[uint64]int64{}}
 }
 
-// Run hears of appends until ctx ends.
-func (t *Follower) Run(ctx context.Context) error {
-	return t.dir.Listen(ctx, t.log, func() {
-		t.mu.Lock()
-		close(t.moved)
-		t.moved = make(chan struct{})
-		t.mu.Unlock()
+// Follow lets followers of lanes in one folder hear of appends, until ctx ends.
+func Follow(ctx context.Context, log *slog.Logger, all ...*Follower) error {
+	return all[0].dir.Listen(ctx, log, func() {
+		for _, t := range all {
+			t.mu.Lock()
+			close(t.moved)
+			t.moved = make(chan struct{})
+			t.mu.Unlock()
+		}
 	})
 }
 
@@ -81,18 +85,62 @@ func (t *Follower) ended(_ uint64, f File) bool {
 	return err == nil && !os.SameFile(st, active)
 }
 
+const (
+	pollEvery  = 250 * time.Millisecond // how often a folder is looked at that cannot be watched
+	watchAgain = time.Second            // how long until it is tried again to watch it
+	gather     = 2 * time.Millisecond   // events that come within this time are one call
+)
+
 // listen calls changed at its start, then after something happened in dir, until ctx
-// ends. Events within 2 ms are one call. Without events it calls once a minute.
+// ends. Without events it calls once a minute. If the system gives no watch, it calls
+// four times a second, until there is one.
 func listen(ctx context.Context, dir string, log *slog.Logger, changed func()) error {
+	var unwatched condition.Condition
+	for ctx.Err() == nil {
+		w, err := watchFolder(dir)
+		switch unwatched.Note(err) {
+		case condition.Began:
+			log.Warn("folder of the journal cannot be watched; it is looked at four times a second instead: raise fs.inotify.max_user_instances or max_user_watches, or the limit of open files", "folder", dir, "error", err)
+		case condition.Ended:
+			log.Info("folder of the journal is watched again", "folder", dir)
+		}
+		if err != nil {
+			poll(ctx, changed)
+			continue
+		}
+		hear(ctx, w, log, changed)
+		_ = w.Close() // it only heard
+	}
+	return nil
+}
+
+func watchFolder(dir string) (*fsnotify.Watcher, error) {
 	w, err := fsnotify.NewBufferedWatcher(64)
 	if err != nil {
-		return fmt.Errorf("watch journal folder: %w", err)
+		return nil, fmt.Errorf("watch journal folder: %w", err)
 	}
-	defer w.Close()
 	if err := w.Add(dir); err != nil {
-		return fmt.Errorf("watch journal folder: %w", err)
+		return nil, errors.Join(fmt.Errorf("watch journal folder: %w", err), w.Close())
 	}
-	const gather = 2 * time.Millisecond
+	return w, nil
+}
+
+// poll calls changed again and again, until it is time to try a watch again.
+func poll(ctx context.Context, changed func()) {
+	t := time.NewTicker(pollEvery)
+	defer t.Stop()
+	for range int(watchAgain / pollEvery) {
+		changed()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// hear calls changed at its start and after events of w, until ctx ends.
+func hear(ctx context.Context, w *fsnotify.Watcher, log *slog.Logger, changed func()) {
 	t := time.NewTimer(time.Minute)
 	defer t.Stop()
 	soon := false
@@ -100,7 +148,7 @@ func listen(ctx context.Context, dir string, log *slog.Logger, changed func()) e
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case err := <-w.Errors:
 			log.Warn("lost an event of the journal folder; it is read again", "error", err)
 			t.Reset(gather)

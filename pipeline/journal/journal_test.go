@@ -360,7 +360,7 @@ func TestForeignFolder(t *testing.T) {
 	}
 	write("monitor.log.20261122-1159.log", "/a\n/b\n")
 	write("monitor.log", "/c\n/d\n/half")
-	tail := NewFollower(folderOf(t, dir), "monitor.log", silent)
+	tail := NewFollower(folderOf(t, dir), "monitor.log")
 	got, pos := read(t, dir, Pos{}, tail)
 	if !slices.Equal(got, []string{"/a", "/b", "/c", "/d"}) {
 		t.Fatalf("first reading: %q", got)
@@ -387,10 +387,10 @@ func TestForeignFolder(t *testing.T) {
 func TestFollowerHearsOfAppends(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	tail := NewFollower(folderOf(t, dir), "monitor.log", silent)
+	tail := NewFollower(folderOf(t, dir), "monitor.log")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- tail.Run(ctx) }()
+	go func() { done <- Follow(ctx, silent, tail) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {

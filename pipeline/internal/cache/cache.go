@@ -56,9 +56,9 @@ const (
 )
 
 // Open opens the cache in the state folder. Verdicts older than longest are deleted. If
-// the cache cannot be opened, Open begins an empty one. If its disk refuses, or this
-// process still holds it (store.ErrHeld), Open returns that error and leaves the cache
-// as it is.
+// the cache cannot be opened, Open begins an empty one. If something hinders that
+// (store.Hinders), or this process still holds it (store.ErrHeld), Open returns that error
+// and leaves the cache as it is.
 func Open(ctx context.Context, d store.Disk, state string, longest time.Duration, log *slog.Logger) (*Cache, error) {
 	dir := filepath.Join(state, "cache")
 	log = log.With("store", "cache")
@@ -70,7 +70,7 @@ func Open(ctx context.Context, d store.Disk, state string, longest time.Duration
 		}
 	}
 	s, err := store.Open(ctx, d, dir, log, false)
-	if err != nil && ctx.Err() == nil && !store.Refuses(err) && !errors.Is(err, store.ErrHeld) {
+	if err != nil && ctx.Err() == nil && !store.Hinders(err) && !errors.Is(err, store.ErrHeld) {
 		log.Error("the cache of verdicts is begun anew: look at the disk", "folder", dir, "error", err)
 		if err := d.Pebble.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("remove broken cache: %w", err)

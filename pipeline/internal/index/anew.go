@@ -21,8 +21,9 @@ import (
 )
 
 // Open opens the index in dir. If it was left as damaged, or cannot be opened, Open
-// renames it aside and begins an empty one. If its disk refuses, or this process still
-// holds it (store.ErrHeld), Open returns that error and leaves the index as it is.
+// renames it aside and begins an empty one. If something hinders that (store.Hinders), or
+// this process still holds it (store.ErrHeld), Open returns that error and leaves the
+// index as it is.
 func Open(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Index, error) {
 	why, err := wasDamaged(d, dir)
 	if err != nil {
@@ -30,7 +31,7 @@ func Open(ctx context.Context, d store.Disk, dir string, log *slog.Logger) (*Ind
 	}
 	if why == nil {
 		x, err := tryIndex(ctx, d, dir, log)
-		if err == nil || ctx.Err() != nil || store.Refuses(err) || errors.Is(err, store.ErrHeld) {
+		if err == nil || ctx.Err() != nil || store.Hinders(err) || errors.Is(err, store.ErrHeld) {
 			return x, err
 		}
 		why = err

@@ -60,7 +60,7 @@ func newTelling(t *testing.T, seed uint64) (*telling, func() journal.Tail) {
 	k.dir = &refusing{Folder: k.s.Folder()}
 	return k, func() journal.Tail {
 		if apart {
-			return journal.NewFollower(k.s.Folder(), cfg.Base, slog.New(slog.DiscardHandler))
+			return journal.NewFollower(k.s.Folder(), cfg.Base)
 		}
 		return k.s
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -44,15 +43,15 @@ type Ledger struct {
 }
 
 // Open opens the ledger in dir. If the file of the failed tries cannot be used, it logs
-// that and goes on without it. But if its disk refuses, or for want of permission, it
-// returns an error, and the caller tries again.
+// that and goes on without it. But if something hinders that (store.Hinders), it returns
+// an error, and the caller tries again.
 func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, error) {
 	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut}, log)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	tries, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: TriesBase, CutSize: ledgerCut}, log)
-	if store.Refuses(err) || errors.Is(err, fs.ErrPermission) {
+	if store.Hinders(err) {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.Close()) // the caller waits and tries again
 	}
 	if err != nil {

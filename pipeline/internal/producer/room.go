@@ -14,6 +14,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/index"
+	"github.com/certpush/certpush/pipeline/internal/store"
 )
 
 // gate lets files in while there is room.
@@ -95,6 +96,9 @@ func (p *Producer) tend(ctx context.Context) error {
 			return nil
 		case <-p.index.Found():
 			err := p.index.Damage()
+			if store.Hinders(err) {
+				return fmt.Errorf("the index: %w: start certpush again", err)
+			}
 			return errors.Join(fmt.Errorf("the index: %w: start certpush again, then it is built anew", err), index.LeaveDamaged(p.c.Disk, filepath.Join(p.c.State, "index"), err))
 		case <-t.C:
 		}

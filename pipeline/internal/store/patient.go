@@ -29,15 +29,18 @@ type patient struct {
 // retryEvery is how long a refused operation waits before it is tried again.
 const retryEvery = 500 * time.Millisecond
 
-// insist calls f until the disk does not refuse it. It returns any other error, such as
-// that a file is not there: that is an answer.
-func (p *patient) insist(f func() error) error {
+// insist calls f until nothing hinders it. It returns any other error, such as that a
+// file is not there: that is an answer.
+func (p *patient) insist(f func() error) error { return p.while(Hinders, f) }
+
+// while calls f as long as its error is one of those that wait.
+func (p *patient) while(wait func(error) bool, f func() error) error {
 	err := f()
-	if !Refuses(err) {
+	if !wait(err) {
 		return err
 	}
 	p.trouble(1, err)
-	for Refuses(err) {
+	for wait(err) {
 		time.Sleep(retryEvery)
 		err = f()
 	}
@@ -48,9 +51,11 @@ func (p *patient) insist(f func() error) error {
 // Hinders reports whether err says only that something keeps us from a file now: the
 // disk refuses, descriptors, memory or rights are wanting, or on Windows another program
 // holds the file. Such an error is never damage: what it was about may be sound.
-func Hinders(err error) bool {
-	return Refuses(err) || Exhausted(err) || errors.Is(err, fs.ErrPermission) || busy(err)
-}
+func Hinders(err error) bool { return Passes(err) || errors.Is(err, fs.ErrPermission) }
+
+// Passes reports whether err is one of these, but no want of rights: it may pass by
+// itself.
+func Passes(err error) bool { return Refuses(err) || Exhausted(err) || busy(err) }
 
 // Refuses reports whether err says that the disk is full, fails, or may only be read.
 func Refuses(err error) bool { return troubled(err) || readOnly(err) }
@@ -133,9 +138,11 @@ func (p *patient) Link(from, to string) error {
 	return p.insist(func() error { return p.FS.Link(from, to) })
 }
 
-// Remove implements vfs.FS.
+// Remove implements vfs.FS. It does not wait where the file may not be removed: on
+// Windows one that is open may not, and Pebble does without.
 func (p *patient) Remove(name string) error {
-	return p.insist(func() error { return p.FS.Remove(name) })
+	wait := func(err error) bool { return Refuses(err) || Exhausted(err) }
+	return p.while(wait, func() error { return p.FS.Remove(name) })
 }
 
 // patientFile is a file of a patient disk. If a sync fails and then succeeds, pages may

@@ -32,8 +32,8 @@ type Store struct {
 var ErrHeld = errors.New("it is still held since the disk refused it: make room on the disk, or mend it, and where it was mounted anew start certpush again")
 
 // Open opens the store in dir, or makes an empty one. The error wraps ErrHeld if it is
-// held; Refuses reports whether the disk refused. Any other error, but for that of ctx,
-// says that the store cannot be used.
+// held; Hinders reports whether something keeps us from it that is no damage. Any other
+// error, but for that of ctx, says that the store cannot be used.
 func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bool) (*Store, error) {
 	// Pebble's errors do not tell a store that is held from one that is damaged. So we
 	// try the lock first.
@@ -45,6 +45,9 @@ func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bo
 	}
 	if _, err := d.Pebble.Stat(filepath.Join(dir, "LOCK")); err == nil {
 		lock, err := d.Pebble.Lock(filepath.Join(dir, "LOCK"))
+		if Refuses(err) || Exhausted(err) {
+			return nil, fmt.Errorf("try store's lock: %w", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrHeld, err)
 		}
@@ -140,6 +143,11 @@ func (d *damaged) Errorf(format string, a ...any) {
 func (d *damaged) Fatalf(format string, a ...any) {
 	d.once.Do(func() {
 		d.err = fmt.Errorf("it is damaged: "+format, a...)
+		for _, arg := range a {
+			if err, is := arg.(error); is && !Refuses(err) && Hinders(err) {
+				d.err = fmt.Errorf("it has stopped: %w", err) // want of descriptors, memory or rights is no damage
+			}
+		}
 		close(d.found)
 	})
 	select {}
