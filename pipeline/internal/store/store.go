@@ -45,7 +45,7 @@ func Open(ctx context.Context, d Disk, dir string, log *slog.Logger, readOnly bo
 	}
 	if _, err := d.Pebble.Stat(filepath.Join(dir, "LOCK")); err == nil {
 		lock, err := d.Pebble.Lock(filepath.Join(dir, "LOCK"))
-		if Refuses(err) || Exhausted(err) {
+		if Exhausted(err) {
 			return nil, fmt.Errorf("try store's lock: %w", err)
 		}
 		if err != nil {
