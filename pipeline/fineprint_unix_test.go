@@ -171,7 +171,7 @@ func TestFinePrint06LinesAreSyncedBeforeTheyAreHandedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if line, ok, err := r.Next(); string(line.Text) != "/a" || !ok || err != nil {
+	if line, ok, err := r.Next(t.Context()); string(line.Text) != "/a" || !ok || err != nil {
 		t.Fatalf("%q %v %v", line.Text, ok, err)
 	}
 	after, err := d.Cut(0).OpenFolder("/journal")

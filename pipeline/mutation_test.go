@@ -358,7 +358,7 @@ func followed(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 	r, err := journal.NewReader(dir, "monitor.log", journal.Pos{}, journal.NewFollower(dir, "monitor.log"), log)
 	must(t, err)
 	defer r.Close()
-	if line, ok, err := r.Next(); string(line.Text) != "/a" || !ok || err != nil {
+	if line, ok, err := r.Next(t.Context()); string(line.Text) != "/a" || !ok || err != nil {
 		t.Fatalf("%q %v %v", line.Text, ok, err)
 	}
 	after, err := d.Cut(0).OpenFolder("/journal")
@@ -388,7 +388,7 @@ func renumbered(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
 		must(t, err)
 		defer r.Close()
 		for _, text := range want {
-			line, ok, err := r.Next()
+			line, ok, err := r.Next(t.Context())
 			if string(line.Text) != text || !ok || err != nil {
 				wrong = append(wrong, fmt.Sprintf("read from %v: %q %v %v, want %q", from, line.Text, ok, err, text))
 			}

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,13 +24,14 @@ type counter struct {
 
 // Count returns how many durable lines Next has still to return. A line that is too
 // long counts, a header does not. If a segment cannot be read now, its lines are not
-// counted yet; Next returns the error.
-func (r *Reader) Count() int64 {
+// counted yet; Next returns the error. If ctx ends first, what was not counted yet is not
+// in it.
+func (r *Reader) Count(ctx context.Context) int64 {
 	c := &r.ahead
 	if c.stale || c.at.Before(r.at) { // the reader jumped, or is ahead of the counter
 		r.recount()
 	}
-	for r.countOn() == nil && r.countTurn() {
+	for r.countOn(ctx) == nil && r.countTurn(ctx) {
 	}
 	return c.n
 }
@@ -55,7 +57,7 @@ func (r *Reader) counted(line Line) {
 }
 
 // countOn counts to the durable end of the counter's segment.
-func (r *Reader) countOn() error {
+func (r *Reader) countOn(ctx context.Context) error {
 	c := &r.ahead
 	if c.f == nil {
 		if err := r.countEnter(); err != nil || c.f == nil {
@@ -67,6 +69,9 @@ func (r *Reader) countOn() error {
 	}
 	limit, err := r.tail.upto(c.at.Segment, c.f)
 	for err == nil && c.at.Offset < limit {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		var n int
 		n, err = c.f.ReadAt(c.buf[:min(int64(len(c.buf)), limit-c.at.Offset)], c.at.Offset)
 		text := c.buf[:n]
@@ -130,14 +135,14 @@ func (r *Reader) countEnter() error {
 
 // countTurn moves the counter to the next segment. It returns false while more lines may
 // come to the counter's own segment.
-func (r *Reader) countTurn() bool {
+func (r *Reader) countTurn(ctx context.Context) bool {
 	c := &r.ahead
 	if !r.tail.ended(c.at.Segment, c.f) {
 		return false
 	}
 	// The segment was sealed between upto and ended: count first the lines that came in
 	// between.
-	if r.countOn() != nil {
+	if r.countOn(ctx) != nil {
 		return false
 	}
 	c.f.Close() // it was only read

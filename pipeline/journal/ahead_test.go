@@ -55,27 +55,27 @@ func TestCountIsWhatNextWillHandOut(t *testing.T) {
 					}
 				}
 			case 2, 3, 4, 5:
-				if _, _, err := r.Next(); err != nil {
+				if _, _, err := r.Next(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			case 6:
-				r.Count()
+				r.Count(t.Context())
 			case 7:
 				if len(places) > 0 && draw.IntN(10) == 0 {
 					r.Seek(places[draw.IntN(len(places))])
 				}
 			}
 		}
-		told := r.Count()
+		told := r.Count(t.Context())
 		for {
-			before := r.Count()
-			_, ok, err := r.Next()
+			before := r.Count(t.Context())
+			_, ok, err := r.Next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, _, missed := r.Missed()
 			if missed { // segments were pruned ahead of the reader: it counts anew
-				told = r.Count()
+				told = r.Count(t.Context())
 				if ok {
 					told++
 				}
@@ -84,12 +84,12 @@ func TestCountIsWhatNextWillHandOut(t *testing.T) {
 				break
 			}
 			told--
-			if !missed && r.Count() != before-1 {
-				t.Fatalf("seed %d: %d lines were ahead, and after one of them %d", seed, before, r.Count())
+			if !missed && r.Count(t.Context()) != before-1 {
+				t.Fatalf("seed %d: %d lines were ahead, and after one of them %d", seed, before, r.Count(t.Context()))
 			}
 		}
-		if told != 0 || r.Count() != 0 {
-			t.Fatalf("seed %d: %d lines were told and not handed out, %d are told now", seed, told, r.Count())
+		if told != 0 || r.Count(t.Context()) != 0 {
+			t.Fatalf("seed %d: %d lines were told and not handed out, %d are told now", seed, told, r.Count(t.Context()))
 		}
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func BenchmarkCount(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if n := r.Count(); n != int64(len(batch)) {
+		if n := r.Count(b.Context()); n != int64(len(batch)) {
 			b.Fatal(n)
 		}
 	}

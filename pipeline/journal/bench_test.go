@@ -86,7 +86,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		for ; n < b.N; n++ {
-			if _, ok, err := r.Next(); err != nil {
+			if _, ok, err := r.Next(b.Context()); err != nil {
 				b.Fatal(err)
 			} else if !ok {
 				break

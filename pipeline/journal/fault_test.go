@@ -58,7 +58,7 @@ func handedOut(t testing.TB, s *journal.Series) (lines []string) {
 	}
 	defer r.Close()
 	for {
-		l, ok, err := r.Next()
+		l, ok, err := r.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

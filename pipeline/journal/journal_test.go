@@ -57,7 +57,7 @@ func read(t testing.TB, dir string, from Pos, tail Tail) (lines []string, after 
 	}
 	defer r.Close()
 	for {
-		l, ok, err := r.Next()
+		l, ok, err := r.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +266,7 @@ func TestReaderHearsOfAppends(t *testing.T) {
 	defer r.Close()
 	for i := range 100 {
 		changed := r.Changed()
-		if l, ok, err := r.Next(); ok || err != nil {
+		if l, ok, err := r.Next(t.Context()); ok || err != nil {
 			t.Fatalf("line %q, %v before it was appended", l.Text, err)
 		}
 		go func() {
@@ -281,7 +281,7 @@ func TestReaderHearsOfAppends(t *testing.T) {
 			<-changed
 			changed = r.Changed()
 			var l Line
-			if l, ok, err = r.Next(); err != nil || ok && string(l.Text) != fmt.Sprint(i) {
+			if l, ok, err = r.Next(t.Context()); err != nil || ok && string(l.Text) != fmt.Sprint(i) {
 				t.Fatalf("read %q, %v, want %d", l.Text, err, i)
 			}
 		}
@@ -411,7 +411,7 @@ func TestFollowerHearsOfAppends(t *testing.T) {
 		put(t, s, fmt.Sprint(i))
 		for {
 			changed := r.Changed()
-			l, ok, err := r.Next()
+			l, ok, err := r.Next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -441,7 +441,7 @@ func TestLongLineIsPassedOver(t *testing.T) {
 	defer r.Close()
 	var got []string
 	for {
-		l, ok, err := r.Next()
+		l, ok, err := r.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -539,7 +539,7 @@ func TestCursorFitsTheJournal(t *testing.T) {
 	defer r.Close()
 	var places []Cursor
 	for {
-		line, ok, err := r.Next()
+		line, ok, err := r.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -647,7 +647,7 @@ func TestReaderSeesASegmentSealedWhileItLists(t *testing.T) {
 	}
 	defer r.Close()
 	for _, want := range []string{"a", "b", "c"} {
-		line, ok, err := r.Next()
+		line, ok, err := r.Next(t.Context())
 		if err != nil || !ok || string(line.Text) != want {
 			t.Fatalf("%q %v %v, want %s", line.Text, ok, err, want)
 		}

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,13 +63,14 @@ type Reader struct {
 	cat  *catalog
 	log  *slog.Logger
 
-	at   Pos // where the next line begins
-	f    File
-	name string
-	buf  []byte  // read and not returned yet; begins at at.Offset
-	torn bool    // buf begins in the rest of a line that was too long
-	last []byte  // the end of the line before at, as much as its LineSum needs
-	hole *[2]Pos // the lines that Missed returns; nil: none
+	at    Pos // where the next line begins
+	f     File
+	name  string
+	alien bool    // the segment is another program's
+	buf   []byte  // read and not returned yet; begins at at.Offset
+	torn  bool    // buf begins in the rest of a line that was too long
+	last  []byte  // the end of the line before at, as much as its LineSum needs
+	hole  *[2]Pos // the lines that Missed returns; nil: none
 
 	ahead counter
 }
@@ -128,13 +130,22 @@ func (r *Reader) Seek(to Pos) {
 	}
 }
 
+// Name returns the name of the segment of the last line, as it was when it was opened.
+func (r *Reader) Name() string { return r.name }
+
+// Foreign reports whether the segment of the last line is another program's.
+func (r *Reader) Foreign() bool { return r.alien }
+
 // At returns where the next line begins.
 func (r *Reader) At() Pos { return r.at }
 
 // Next returns the next durable line. ok is false if there is none now. To wait for one,
-// call Changed before Next.
-func (r *Reader) Next() (line Line, ok bool, err error) {
+// call Changed before Next. A line may be long: Next ends with ctx's error.
+func (r *Reader) Next(ctx context.Context) (line Line, ok bool, err error) {
 	for gone := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return Line{}, false, err
+		}
 		if r.f == nil {
 			if ok, err := r.enter(); err != nil || !ok {
 				return Line{}, false, err
@@ -304,9 +315,15 @@ func (r *Reader) open(s Segment) error {
 		r.log.Warn("the cursor is ahead of its segment; the segment is read again", "lane", r.cat.base, "cursor", r.at.String())
 		r.at.Offset, r.ahead.stale = 0, true
 	}
-	if err := r.align(f); err != nil {
+	first, _, err := firstLine(f, s.Name)
+	if err == nil {
+		err = r.align(f)
+	}
+	if err != nil {
 		return errors.Join(err, f.Close())
 	}
+	_, ours := parseHeader(first)
+	r.alien = !ours
 	r.f, r.name, r.buf, r.torn = f, s.Name, nil, false
 	return nil
 }

@@ -31,7 +31,7 @@ func TestSeek(t *testing.T) {
 		}
 	}
 	next := func(r *Reader) string {
-		line, ok, err := r.Next()
+		line, ok, err := r.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,7 @@ func (l *lines) keepCursors(ctx context.Context) error {
 		case <-t.C:
 		}
 		l.trySaving()
+		l.sayMore()
 	}
 }
 
@@ -73,7 +74,11 @@ type standing struct {
 //
 // A standing is saved when the index has forgotten the lines that had strayed by then.
 // Until then it waits, and no newer one takes its place: lines may stray all the time.
+// Damage that was found by then is told before.
 func (l *lines) saveCursors() error {
+	if err := l.tellDamage(); err != nil {
+		return err
+	}
 	for {
 		waited := l.held.waits
 		if !waited {

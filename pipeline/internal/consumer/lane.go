@@ -30,12 +30,14 @@ type lane struct {
 
 	// Only the goroutine that saves the cursors has them.
 	saved  journal.Cursor
-	unsure bool // the cursor's file is to be written anew, even if the cursor did not move
+	untold condition.Condition // damage cannot be told to the producer
+	unsure bool                // the cursor's file is to be written anew, even if the cursor did not move
 
 	// Guarded by lines.mu.
-	open  *list.List      // of *push, in the lane's order: handed out and not finished
-	read  journal.Cursor  // all lines before it are handed out
-	ahead int64           // durable lines from read on
+	open  *list.List     // of *push, in the lane's order: handed out and not finished
+	read  journal.Cursor // all lines before it are handed out
+	ahead int64          // durable lines from read on
+	bad   badLines
 	left  ledger.Finished // lines ahead of the cursor that were finished before the start
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
-	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -102,7 +101,7 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 		if scanner != l.scanner {
 			return
 		}
-		told[at.Lane].Add(at.Pos)
+		told[at.Lane].Add(ctx, at.Pos)
 		if strays < mostStrays && !bytes.Contains(text, []byte(done)) && !at.Pos.Before(l.lane(at.Lane).saved.Pos) {
 			if o, err := sample.ParseOutcome(text); err == nil && sample.Strayed(o) {
 				strays++
@@ -113,7 +112,7 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 		return err
 	}
 	for _, lane := range l.both() {
-		lane.left = told[lane.name].End()
+		lane.left = told[lane.name].End(ctx)
 	}
 	return nil
 }
@@ -172,15 +171,15 @@ func (l *lines) follow(ctx context.Context, lane *lane) error {
 	for {
 		changed := lane.r.Changed()
 		if changed != counted { // otherwise no line came since
-			l.count(lane)
+			l.count(ctx, lane)
 			counted = changed
 		}
-		line, ok, err := lane.r.Next()
+		line, ok, err := lane.r.Next(ctx)
+		if ctx.Err() != nil { // a line may be passed over without waiting for anything
+			return nil
+		}
 		if from, to, gap := lane.r.Missed(); gap {
-			l.log.Error("journal lines are missing; their files are journaled again by a sweep: let certpush alone delete segments, and look at the disk", "lane", lane.name, "from", from.String(), "to", to.String())
-			if !l.tellDamage(ctx, sample.Damage{At: sample.At{Lane: lane.name, Pos: from}, After: to}) {
-				return nil
-			}
+			l.missing(lane, from, to)
 		}
 		switch lane.refused.Note(err) {
 		case condition.Began:
@@ -208,8 +207,8 @@ func (l *lines) follow(ctx context.Context, lane *lane) error {
 }
 
 // count notes how many of the lane's lines are durable and not handed out yet.
-func (l *lines) count(lane *lane) {
-	n := lane.r.Count()
+func (l *lines) count(ctx context.Context, lane *lane) {
+	n := lane.r.Count(ctx)
 	l.mu.Lock()
 	lane.ahead = n
 	l.mu.Unlock()
@@ -220,7 +219,8 @@ func (l *lines) count(lane *lane) {
 func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	s, err := sample.ParseLine(at.Text)
 	if at.Long || err != nil {
-		return l.unreadable(ctx, lane, at, err)
+		l.unreadable(lane, at, err)
+		return true
 	}
 	ahead := lane.r.Ahead()
 	l.mu.Lock()
@@ -241,48 +241,8 @@ func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 		case lane.queue <- p:
 			return true
 		case <-changed:
-			l.count(lane)
+			l.count(ctx, lane)
 		case <-ctx.Done():
-			return false
-		}
-	}
-}
-
-// unreadable passes over a line that cannot be read, after it told the producer. It
-// returns false if ctx ended first.
-func (l *lines) unreadable(ctx context.Context, lane *lane, line journal.Line, err error) bool {
-	l.log.Error("unreadable journal line passed over; its file is journaled again by a sweep: look at the disk", "lane", lane.name, "segment", line.At.Segment, "offset", line.At.Offset, "error", err)
-	l.m.badLines.WithLabelValues(lane.name).Inc()
-	if !l.tellDamage(ctx, sample.Damage{At: sample.At{Lane: lane.name, Pos: line.At}, After: line.After}) {
-		return false
-	}
-	ahead := lane.r.Ahead()
-	l.mu.Lock()
-	lane.ahead = ahead
-	if !line.Long { // otherwise the place after it lies within the line: no cursor names that
-		lane.read = line.Behind()
-	}
-	l.mu.Unlock()
-	return true
-}
-
-// tellDamage writes a file for the producer, which may be another process. It tries each
-// second until it succeeds. It returns false if ctx ended first: then the cursor stays
-// before the damage.
-func (l *lines) tellDamage(ctx context.Context, d sample.Damage) bool {
-	var untold condition.Condition
-	for {
-		err := store.SaveDamage(l.cursors, d)
-		switch untold.Note(err) {
-		case condition.Began:
-			l.log.Error("damage of the journal cannot be told to the producer; reading waits: make room or mend the disk", "at", d.At.String(), "error", err)
-		case condition.Ended:
-			l.log.Info("damage of the journal is told to the producer", "at", d.At.String())
-		}
-		if err == nil {
-			return true
-		}
-		if !wait(ctx, time.Second) {
 			return false
 		}
 	}

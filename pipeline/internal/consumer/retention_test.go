@@ -191,7 +191,7 @@ func (m *model) append(lane string) {
 // read hands out one line. It returns false if there is none, or it cannot be read.
 func (m *model) read(c *Consumer, lane string) bool {
 	l := c.lines.lane(lane)
-	line, ok, err := l.r.Next()
+	line, ok, err := l.r.Next(m.t.Context())
 	if from, to, gap := l.r.Missed(); gap {
 		m.say("%s: lines from %s to %s of lane %s are missing\nafter %s", c.Name(), from, to, lane, strings.Join(m.trace, ", "))
 	}
@@ -320,7 +320,7 @@ func (m *model) unnoted() {
 		r, err := m.lanes.NewReader(lane, m.marks[lane], m.log)
 		m.must(err)
 		for {
-			line, ok, err := r.Next()
+			line, ok, err := r.Next(m.t.Context())
 			m.must(err)
 			if !ok {
 				break

@@ -5,6 +5,7 @@ package ledger
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"maps"
 	"math"
 	"slices"
@@ -84,26 +85,26 @@ func NewGathering(scanner string, cursor journal.Pos, lines *journal.Reader, lim
 }
 
 // Add adds the place of a line that has its outcome.
-func (g *Gathering) Add(at journal.Pos) {
+func (g *Gathering) Add(ctx context.Context, at journal.Pos) {
 	if at.Before(g.cursor) {
 		return
 	}
 	g.places[at.Segment] = append(g.places[at.Segment], at.Offset)
 	if g.n++; g.n >= g.next {
-		g.fold()
+		g.fold(ctx)
 	}
 }
 
 // fold makes spans from the places. If a segment cannot be read now, its places stay
 // for the next fold: that is no reason to push their lines again. The reader of the
 // lane meets the same error and reports it.
-func (g *Gathering) fold() {
+func (g *Gathering) fold(ctx context.Context) {
 	g.n = 0
 	for _, segment := range slices.Sorted(maps.Keys(g.places)) {
 		places := g.places[segment]
 		slices.Sort(places)
 		places = slices.Compact(places)
-		spans, err := g.foldIn(segment, places, g.spans[segment])
+		spans, err := g.foldIn(ctx, segment, places, g.spans[segment])
 		if err != nil {
 			g.places[segment] = places
 			g.n += len(places)
@@ -119,7 +120,7 @@ func (g *Gathering) fold() {
 
 // foldIn returns the spans of a segment: the old ones, and those of places, which are
 // sorted.
-func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []span, err error) {
+func (g *Gathering) foldIn(ctx context.Context, segment uint64, places []int64, old []span) (spans []span, err error) {
 	gap := int64(0)
 	if segment == g.cursor.Segment {
 		gap = g.cursor.Offset
@@ -132,7 +133,7 @@ func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []
 		first, _ := slices.BinarySearch(places, gap) // the places before gap are in a span already
 		last, _ := slices.BinarySearch(places, end)
 		if first < last {
-			if spans, err = g.walk(journal.Pos{Segment: segment, Offset: gap}, places[first:last], spans); err != nil {
+			if spans, err = g.walk(ctx, journal.Pos{Segment: segment, Offset: gap}, places[first:last], spans); err != nil {
 				return nil, err
 			}
 		}
@@ -147,10 +148,10 @@ func (g *Gathering) foldIn(segment uint64, places []int64, old []span) (spans []
 // drops a place at which no line begins, because the lane's reader never comes to it.
 // So it drops all places of a segment that is not there: no new segment gets its
 // number.
-func (g *Gathering) walk(from journal.Pos, places []int64, spans []span) ([]span, error) {
+func (g *Gathering) walk(ctx context.Context, from journal.Pos, places []int64, spans []span) ([]span, error) {
 	g.lines.Seek(from)
 	for {
-		line, ok, err := g.lines.Next()
+		line, ok, err := g.lines.Next(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -191,8 +192,8 @@ func join(spans []span, s span) []span {
 
 // End folds, and returns all finished lines. A place that could not be folded becomes a
 // span of that line alone.
-func (g *Gathering) End() (f Finished) {
-	g.fold()
+func (g *Gathering) End(ctx context.Context) (f Finished) {
+	g.fold(ctx)
 	for segment, places := range g.places {
 		all := g.spans[segment]
 		for _, at := range places {

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -116,13 +117,13 @@ func (k *telling) tell(g *Gathering) {
 	at := k.lines[i]
 	switch k.draw.IntN(30) {
 	case 0:
-		g.Add(journal.Pos{Segment: at.Segment, Offset: at.Offset + 1 + k.draw.Int64N(3)}) // no line is as short
+		g.Add(context.Background(), journal.Pos{Segment: at.Segment, Offset: at.Offset + 1 + k.draw.Int64N(3)}) // no line is as short
 	case 1:
-		g.Add(journal.Pos{Segment: at.Segment + 1000, Offset: at.Offset})
+		g.Add(context.Background(), journal.Pos{Segment: at.Segment + 1000, Offset: at.Offset})
 	case 2:
-		g.Add(at) // pushed twice
+		g.Add(context.Background(), at) // pushed twice
 	}
-	g.Add(at)
+	g.Add(context.Background(), at)
 	k.told[at] = true
 	k.lines = append(k.lines[:i:i], k.lines[i+1:]...)
 }
@@ -164,7 +165,7 @@ func TestRangesHoldWhatIsToldOneByOne(t *testing.T) {
 				k.tell(g)
 			}
 		}
-		f := g.End()
+		f := g.End(t.Context())
 		k.dir.now = false
 		a, b := k.hold(&f, cursor, tail(), !refuses)
 		taken, left = taken+a, left+b
@@ -190,7 +191,7 @@ func (k *telling) hold(f *Finished, cursor journal.Pos, tail journal.Tail, folde
 	spans := count(*f)
 	until, runs, end := f.Until, 0, journal.Pos{}
 	for {
-		line, ok, err := r.Next()
+		line, ok, err := r.Next(context.Background())
 		if err != nil {
 			k.t.Fatal(err)
 		}
@@ -278,8 +279,8 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	must(t, err)
 	defer whole.Close()
 	g := NewGathering("one", journal.Pos{}, whole, 10000)
-	must(t, led.ReadBack(t.Context(), Mark{}, func(_ string, at sample.At, _ []byte) { g.Add(at.Pos) }))
-	left := g.End()
+	must(t, led.ReadBack(t.Context(), Mark{}, func(_ string, at sample.At, _ []byte) { g.Add(t.Context(), at.Pos) }))
+	left := g.End(t.Context())
 	segments := int(l.Durable().Segment - at[0].Segment + 1)
 	if n := count(left); n > len(holes)+segments {
 		t.Errorf("%d ranges for %d outcomes with %d holes in %d segments", n, lines-len(holes), len(holes), segments)
@@ -288,7 +289,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	must(t, err)
 	defer r.Close()
 	for i := range lines {
-		line, ok, err := r.Next()
+		line, ok, err := r.Next(t.Context())
 		if err != nil || !ok {
 			t.Fatalf("line %d: %v", i, err)
 		}

@@ -4,6 +4,8 @@ package producer
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"slices"
 
@@ -51,6 +53,9 @@ func (d *damages) drop(ctx context.Context) {
 	for _, damage := range all {
 		if err == nil {
 			err = d.cursors.Remove(damage.Name())
+		}
+		if errors.Is(err, fs.ErrNotExist) { // a consumer joined it with what it found since
+			err = nil
 		}
 	}
 	if err != nil {

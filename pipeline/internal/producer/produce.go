@@ -199,7 +199,7 @@ func (p *Producer) catchUp(ctx context.Context) error {
 func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Reader) error {
 	var batch []index.Noted
 	for {
-		line, ok, err := r.Next()
+		line, ok, err := r.Next(ctx)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"slices"
@@ -17,22 +19,43 @@ import (
 // next one counts as damaged up to the end of its lane.
 const maxDamage = 1000
 
-// SaveDamage notes d in dir, durably. It writes nothing if damage that was noted before
-// contains d.
-func SaveDamage(dir journal.Folder, d sample.Damage) error {
+// SaveDamage notes damage in dir, durably. It writes nothing for what damage that was
+// noted before contains. What begins where that ends makes it longer instead.
+//
+// A crash between the two steps of that leaves both: the index forgets some lines twice.
+func SaveDamage(dir journal.Folder, fresh ...sample.Damage) error {
+	if len(fresh) == 0 {
+		return nil
+	}
 	all, err := LoadDamage(dir)
 	if err != nil {
 		return err
 	}
-	for _, have := range all {
-		if have.At.Lane == d.At.Lane && !d.At.Pos.Before(have.At.Pos) && !have.After.Before(d.After) {
-			return nil
+	for _, d := range fresh {
+		i := slices.IndexFunc(all, func(have sample.Damage) bool {
+			return have.At.Lane == d.At.Lane && !d.At.Pos.Before(have.At.Pos) && !have.After.Before(d.At.Pos)
+		})
+		switch {
+		case i >= 0 && !all[i].After.Before(d.After):
+			continue
+		case i >= 0:
+			d.At = all[i].At
+		case len(all) >= maxDamage:
+			d.After = journal.Pos{Segment: math.MaxUint64}
 		}
+		if err := journal.SaveText(dir, d.Name(), ""); err != nil {
+			return err
+		}
+		if i < 0 {
+			all = append(all, d)
+			continue
+		}
+		if err := dir.Remove(all[i].Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("join damage: %w", err)
+		}
+		all[i] = d
 	}
-	if len(all) >= maxDamage {
-		d.After = journal.Pos{Segment: math.MaxUint64}
-	}
-	return journal.SaveText(dir, d.Name(), "")
+	return nil
 }
 
 // LoadDamage returns the damage that was noted in dir and that the producer has not
