@@ -88,7 +88,7 @@ func TestThousandsOfLevels(t *testing.T) {
 	})
 	proof, err := l.p.Verify(t.Context(), false)
 	must(t, err)
-	if proof.Proven() || proof.Unaccounted != 0 || len(proof.Unread) != 1 {
+	if !proof.Proven() || proof.Unaccounted != 0 || len(proof.Unread) != 0 || proof.TooLong != 1 || len(proof.Long) != 1 {
 		t.Errorf("proof %+v", proof.Unaccounted)
 	}
 	begun = time.Now()
@@ -106,6 +106,38 @@ func TestThousandsOfLevels(t *testing.T) {
 		if path, _ := m["path"].(string); !strings.HasPrefix(path, l.drop) {
 			t.Errorf("%.100v", m)
 		}
+	}
+}
+
+// TestOneBadFolderBlindsOnlyItself: beside a chain of folders that is too long to be swept
+// all else is forgotten when it is gone, and proven while it is there.
+func TestOneBadFolderBlindsOnlyItself(t *testing.T) {
+	l := newLab(t)
+	nest(t, l.drop, strings.Repeat("n", 255), 150, func(level int) bool { return level == 150 })
+	gone, stays := l.write("a/b/gone", "1"), l.write("stays", "2")
+	l.start()
+	l.await(2)
+	knows := func(path string) bool {
+		_, ok, err := l.p.halves().producer.Index().Get(path)
+		must(t, err)
+		return ok
+	}
+	must(t, os.RemoveAll(filepath.Join(l.drop, "a")))
+	must(t, l.p.Sweep(""))
+	l.until("the folder is forgotten", func() bool { return !knows(gone) })
+	if !knows(stays) {
+		t.Error("what is there is forgotten")
+	}
+	proof := l.verify(false)
+	if !proof.Proven() || proof.TooLong != 1 || len(proof.Long) != 1 {
+		t.Errorf("proof %+v", proof)
+	}
+	s := l.p.Status().Trees[0]
+	if s.TooLong != 1 || s.Unwatched == 0 || len(s.Troubles) == 0 || !strings.Contains(s.Troubles[0].Error, "name too long") {
+		t.Errorf("status: %d too long, %d unwatched", s.TooLong, s.Unwatched)
+	}
+	if !strings.Contains(l.logged(), "left out, for its path is too long") {
+		t.Error("it is not in the log")
 	}
 }
 

@@ -83,6 +83,8 @@ const DefaultScanner = config.DefaultScanner
 type (
 	// TreeStatus is one tree's part of a Status.
 	TreeStatus = producer.TreeStatus
+	// Trouble is a directory that is not watched or cannot be read.
+	Trouble = producer.Trouble
 	// ScannerStatus is one scanner's part of a Status. At every moment Journaled = Done
 	// + Gone + Skipped + Dead + Waiting. Waiting includes the samples in flight.
 	ScannerStatus = consumer.Status

@@ -167,8 +167,14 @@ func proofText(v pipeline.Proof) string {
 	for _, dir := range v.Missing {
 		fmt.Fprintf(&b, "tree is not there: %s\n", printable(dir))
 	}
-	for _, dir := range v.Unread {
-		fmt.Fprintf(&b, "cannot be listed: %s\n", printable(dir))
+	for _, bad := range v.Troubles {
+		fmt.Fprintf(&b, "cannot be listed: %s: %s\n", printable(bad.Path), printable(bad.Error))
+	}
+	for _, dir := range v.Long {
+		fmt.Fprintf(&b, "left out, its path is too long: %s...\n", printable(dir))
+	}
+	if more := v.TooLong - int64(len(v.Long)); more > 0 {
+		fmt.Fprintf(&b, "and %d more with too long a path\n", more)
 	}
 	for _, u := range v.List {
 		name := ""

@@ -2,6 +2,12 @@
 
 package watch
 
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
 // This file counts the watches: for the state of a tree, for its reports, for a sweep.
 
 // count returns how many directories have a watch and how many should have one, and
@@ -9,20 +15,75 @@ package watch
 func (a *watches) count() (watched, unwatched int, limit error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.set.watched, a.set.unwatched, a.limited()
+	return a.set.watched, len(a.set.failing), a.limited()
 }
 
-// lacking returns how many directories have no watch. limit reports whether the reason is
-// a limit of the system, or that it gave no source at all.
-func (a *watches) lacking() (unwatched int, limit bool) {
+// scopesMost is how many scopes lacking returns at most, and namedMost how many folders
+// are named in the state of a tree.
+const (
+	scopesMost = 64
+	namedMost  = 8
+)
+
+// lacking returns directories below which nothing is watched or read: some of them if
+// there are many, others each time. limit reports whether the reason is a limit of the
+// system, or that it gave no source at all: then all directories may lack their watch.
+func (a *watches) lacking() (scopes []string, limit bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.set.unwatched, a.full != nil || a.limited() != nil
+	if a.full != nil || a.limited() != nil {
+		return nil, true
+	}
+	for _, e := range a.set.failing { // in another order each time
+		if top := e.unlisted(); !errors.Is(top.failed, ErrTooLong) && !slices.Contains(scopes, top.path) {
+			scopes = append(scopes, top.path)
+		}
+		if len(scopes) == scopesMost {
+			break
+		}
+	}
+	return scopes, false
+}
+
+// Trouble is a directory that is not watched or cannot be read.
+type Trouble struct {
+	Path string // of a long one only the beginning
+	Err  error
+}
+
+// troubles returns the first few directories that failed, in the order of their paths.
+// The caller holds mu.
+func (a *watches) troubles() (all []Trouble) {
+	for path, e := range a.set.failing {
+		all = append(all, Trouble{path, e.failed})
+		if len(all) > 4*namedMost {
+			all = first(all)
+		}
+	}
+	all = first(all)
+	for i := range all {
+		all[i].Path = shortened(all[i].Path)
+	}
+	return all
+}
+
+func first(all []Trouble) []Trouble {
+	slices.SortFunc(all, func(a, b Trouble) int { return strings.Compare(a.Path, b.Path) })
+	return all[:min(len(all), namedMost)]
+}
+
+// shortened returns a path that can be shown: names may be nested to gigabytes.
+func shortened(path string) string {
+	const most = 1024
+	if len(path) <= most {
+		return path
+	}
+	return path[:most] + "..."
 }
 
 // limited returns the error of a watch limit that was reached. The caller holds mu.
 func (a *watches) limited() error {
-	if a.set.unwatched == 0 {
+	if a.set.limited == 0 {
 		return nil
 	}
 	return a.set.limit
@@ -32,7 +93,8 @@ func (a *watches) limited() error {
 func (a *watches) state(s *TreeState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.Engine, s.Armed, s.Directories, s.Unwatched = a.engine, a.armed, a.set.watched, a.set.unwatched
+	s.Engine, s.Armed, s.Directories, s.Unwatched = a.engine, a.armed, a.set.watched, len(a.set.failing)
+	s.Troubles, s.TooLong = a.troubles(), a.set.tooLong
 	switch {
 	case a.full != nil && instanceLimit(a.full):
 		s.Limit = moreInstances()

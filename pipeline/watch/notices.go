@@ -11,8 +11,9 @@ import "sync"
 // here, and the tender logs them.
 type notices struct {
 	// mu guards the fields below. Nothing is logged while it is held.
-	mu   sync.Mutex
-	left []func() // functions that log a warning, oldest first
+	mu    sync.Mutex
+	left  []func()        // functions that log a warning, oldest first
+	named map[string]bool // directories that were named, namedMost at most
 
 	missing, unwatched, lost, full, crowded bool // it was logged, and has not ended
 }
@@ -51,4 +52,26 @@ func (n *notices) speak() {
 	for _, warn := range left {
 		warn()
 	}
+}
+
+// names notes that a directory is named in the log, and reports whether it may be: it was
+// not before, and few were.
+func (n *notices) names(path string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.named[path] || len(n.named) >= namedMost {
+		return false
+	}
+	if n.named == nil {
+		n.named = map[string]bool{}
+	}
+	n.named[path] = true
+	return true
+}
+
+// unname lets all directories be named again.
+func (n *notices) unname() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.named = nil
 }

@@ -138,6 +138,12 @@ func TestPathBeyondTheLimit(t *testing.T) {
 	eventually(t, "the file", func() bool { return r.has(filepath.Join(dir, rel)) })
 	if s := r.w.State()[0]; s.Unwatched == 0 || s.Limit != "" {
 		t.Errorf("state %+v: directories beyond the limit count as unwatched", s)
+	} else if len(s.Troubles) == 0 || !errors.Is(s.Troubles[0].Err, unix.ENAMETOOLONG) {
+		t.Errorf("the first of them is not named with its error: %+v", s.Troubles)
+	}
+	// What no event tells of is swept each minute: these directories, and not the tree.
+	if scopes, limit := r.w.trees[0].watches.lacking(); limit || len(scopes) != 1 || scopes[0] == dir {
+		t.Errorf("to be swept: %.100q, limit %t", scopes, limit)
 	}
 }
 

@@ -70,13 +70,15 @@ func (t *tree) leave(warn func()) {
 	nudge(t.check)
 }
 
-// doubtUnwatched raises a doubt if directories have no watch, so no event comes from them.
+// doubtUnwatched raises a doubt for each directory that has no watch, so that no event
+// comes from it, or could not be read. One bad directory costs no sweep of the others.
 func (t *tree) doubtUnwatched() {
-	switch unwatched, limit := t.watches.lacking(); {
-	case limit:
+	scopes, limit := t.watches.lacking()
+	if limit {
 		t.doubt(t.Path, WhyLimit)
-	case unwatched > 0:
-		t.doubt(t.Path, WhyError)
+	}
+	for _, under := range scopes {
+		t.doubt(under, WhyError)
 	}
 }
 
@@ -204,23 +206,30 @@ func (t *tree) rearm(ctx context.Context, path string, at time.Duration) {
 	}
 }
 
-// report logs when the first directory is unwatched and when none is any more. whole says
-// that a sweep of the whole tree succeeded: then report logs the end of lost events.
+// report logs when the first directory is unwatched and when none is any more, and names
+// the first ones that are not watched for a reason of their own. whole says that a sweep
+// of the whole tree came to its end: then report logs the end of lost events.
 func (t *tree) report(whole bool) {
 	watched, unwatched, limit := t.watches.count()
 	switch {
 	case unwatched == 0:
 		if t.said.ends(&t.said.unwatched) {
+			t.said.unname()
 			t.w.log.Info("all directories are watched again", "tree", t.Name, "directories", watched)
 		}
-	case t.said.begins(&t.said.unwatched):
-		next := "see that they can be read"
-		why := WhyError
-		if limit != nil {
-			next, why = moreWatches(watched+unwatched), WhyLimit
+	case limit != nil:
+		if t.said.begins(&t.said.unwatched) {
+			t.w.log.Warn("directories are not watched, the tree is swept each minute",
+				"tree", t.Name, "watched", watched, "unwatched", unwatched, "why", WhyLimit, "next", moreWatches(watched+unwatched))
 		}
-		t.w.log.Warn("directories are not watched, the tree is swept each minute",
-			"tree", t.Name, "watched", watched, "unwatched", unwatched, "why", why, "next", next)
+	default:
+		t.said.begins(&t.said.unwatched)
+		for _, bad := range t.state().Troubles {
+			if t.said.names(bad.Path) {
+				t.w.log.Warn("directory is not watched or cannot be read, and is swept again each minute; all others are not touched by that: see that the service may read it, and that its disk is sound",
+					"tree", t.Name, "folder", bad.Path, "error", bad.Err, "unwatched", unwatched)
+			}
+		}
 	}
 	if !whole {
 		return

@@ -74,7 +74,6 @@ func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) e
 
 func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error) error {
 	age := t.watches.grown()
-	failed := false
 	err := walk(ctx, t.Path, t.below(under), walker{
 		watch: t.watches.ensure,
 		skip: func(path, rel string) bool {
@@ -83,13 +82,12 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 		},
 		visit: func(f Folder) error {
 			if f.Err != nil {
-				failed = true
 				t.unread(f)
 			}
 			return visit(f)
 		},
 	})
-	whole := err == nil && !failed && under == t.Path
+	whole := err == nil && under == t.Path
 	if whole {
 		t.watches.purge(age)
 	}
@@ -107,6 +105,9 @@ func (t *tree) unread(f Folder) {
 	}
 	if t.watches.fail(f.Path, f.Err) && errors.Is(f.Err, ErrTooLong) {
 		t.w.skipped(t, f.Path, "path_too_long")
+		if path := shortened(f.Path); t.said.names(path) {
+			t.w.log.Warn("directory is left out, for its path is too long; all others are not touched by that: move it up, or take it away", "tree", t.Name, "folder", path, "error", f.Err)
+		}
 	}
 }
 

@@ -112,11 +112,13 @@ type Doubt struct {
 // TreeState is the state of a tree now.
 type TreeState struct {
 	Name, Path, Engine string
-	Armed              bool   // the tree is there and, unless its engine is sweep, watched
-	Directories        int    // how many are watched
-	Unwatched          int    // how many are not watched or cannot be read; then the tree is swept each minute
-	Lost               uint64 // how often events were lost
-	Limit              string // what to do about a limit that was reached; "" if none was
+	Armed              bool      // the tree is there and, unless its engine is sweep, watched
+	Directories        int       // how many are watched
+	Unwatched          int       // how many are not watched or cannot be read; they are swept each minute
+	TooLong            int       // how many are left out, because their path is too long
+	Troubles           []Trouble // the first few that are not watched or cannot be read
+	Lost               uint64    // how often events were lost
+	Limit              string    // what to do about a limit that was reached; "" if none was
 }
 
 // Watcher watches trees. Use New to make one.

@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"errors"
 	"path/filepath"
 	"time"
 )
@@ -11,12 +12,14 @@ import (
 // as a tree, so that the directories below a path are found without a search through all.
 // watches.mu guards it.
 type folders struct {
-	root      string
-	byPath    map[string]*entry
-	byPlace   map[place]*entry
-	limit     error // the last watch limit that was reached
-	watched   int
-	unwatched int
+	root    string
+	byPath  map[string]*entry
+	byPlace map[place]*entry
+	failing map[string]*entry // those that failed, but for those with too long a path
+	limit   error             // the last watch limit that was reached
+	watched int
+	limited int // how many failed for want of watches
+	tooLong int // how many were left out, because their path is too long
 }
 
 // entry is one directory. If it is neither watched nor failed, it is there only because of
@@ -33,7 +36,7 @@ type entry struct {
 }
 
 func newFolders(root string) *folders {
-	return &folders{root: root, byPath: map[string]*entry{}, byPlace: map[place]*entry{}}
+	return &folders{root: root, byPath: map[string]*entry{}, byPlace: map[place]*entry{}, failing: map[string]*entry{}}
 }
 
 func (f *folders) get(path string) *entry { return f.byPath[path] }
@@ -86,8 +89,15 @@ func (f *folders) fail(e *entry, err error) {
 
 func (f *folders) count(e *entry, by int) {
 	switch {
+	case errors.Is(e.failed, ErrTooLong):
+		f.tooLong += by
 	case e.failed != nil:
-		f.unwatched += by
+		if watchLimit(e.failed) {
+			f.limited += by
+		}
+		if delete(f.failing, e.path); by > 0 {
+			f.failing[e.path] = e
+		}
 	case e.watched:
 		f.watched += by
 	}
@@ -121,13 +131,25 @@ func (f *folders) dropInto(paths []string, e *entry) []string {
 	return append(paths, e.path)
 }
 
-// older returns the directories, except the root, whose watch was set before age.
+// older returns the directories, except the root, whose watch was set before age. It
+// leaves out those at and below one that could not be listed: they may be there still.
 func (f *folders) older(age uint64) []string {
 	var paths []string
 	for path, e := range f.byPath {
-		if e.age < age && path != f.root && (e.watched || e.failed != nil) {
+		if e.age < age && path != f.root && (e.watched || e.failed != nil) && e.unlisted() == nil {
 			paths = append(paths, path)
 		}
 	}
 	return paths
+}
+
+// unlisted returns the highest directory at or above e that failed, but for want of
+// watches; nil if there is none.
+func (e *entry) unlisted() (top *entry) {
+	for ; e != nil; e = e.parent {
+		if e.failed != nil && !watchLimit(e.failed) {
+			top = e
+		}
+	}
+	return top
 }

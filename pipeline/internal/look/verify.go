@@ -38,6 +38,10 @@ type Proof struct {
 	Queued  int64         `json:"queued"`  // files that fix journaled again
 	Trees   int           `json:"trees"`   // how many trees were there
 	Missing []string      `json:"missing"` // paths of the trees that were not there
+
+	Troubles []producer.Trouble `json:"troubles"` // Unread, with the error of each
+	TooLong  int64              `json:"too_long"` // folders that are left out, because their path is too long
+	Long     []string           `json:"long"`     // the first few of them, cut short
 }
 
 // Proven reports whether each file in the trees is journaled in its present version,
@@ -55,6 +59,7 @@ type Unaccounted struct {
 
 const (
 	maxListed  = 1000
+	maxLong    = 8
 	maxUnknown = 50_000                 // this many unknown files are looked at again together
 	againEvery = 100 * time.Millisecond // an event may be on its way: unknown files are looked at again this often
 	againFor   = 5 * time.Second        // and for this long
@@ -243,8 +248,8 @@ func (c *verify) walk(ctx context.Context, tree int) error {
 		case f.Err == nil:
 		case f.Path == t.Path && errors.Is(f.Err, fs.ErrNotExist):
 			missing = fs.ErrNotExist
-		case !errors.Is(f.Err, fs.ErrNotExist) && len(c.proof.Unread) < maxListed:
-			c.proof.Unread = append(c.proof.Unread, f.Path)
+		default:
+			c.proof.unread(f)
 		}
 		for _, e := range f.Entries {
 			path := filepath.Join(f.Path, e.Name)
@@ -263,6 +268,21 @@ func (c *verify) walk(ctx context.Context, tree int) error {
 		return ctx.Err()
 	})
 	return errors.Join(err, missing)
+}
+
+// unread notes a folder that could not be listed to its end. One whose path is too long
+// is left out by rule, as excluded files are.
+func (v *Proof) unread(f watch.Folder) {
+	switch {
+	case errors.Is(f.Err, fs.ErrNotExist):
+	case errors.Is(f.Err, watch.ErrTooLong):
+		if v.TooLong++; len(v.Long) < maxLong {
+			v.Long = append(v.Long, f.Path[:min(len(f.Path), 1024)])
+		}
+	case len(v.Unread) < maxListed:
+		v.Unread = append(v.Unread, f.Path)
+		v.Troubles = append(v.Troubles, producer.TroubleOf(f.Path, f.Err))
+	}
 }
 
 // ofDeeper reports whether a folder belongs to another tree that lies below this one.

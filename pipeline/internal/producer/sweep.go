@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
@@ -68,7 +69,7 @@ type sweep struct {
 	files  int                    // how many it saw
 	fresh  int                    // how many it journaled
 	forget bool                   // the tree is on the device that the index noted, or it noted none yet
-	whole  bool                   // each folder was listed to its end
+	sound  bool                   // the index could be read
 	ok     bool                   // all batches were journaled
 }
 
@@ -79,7 +80,7 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	begun := time.Now()
 	tree := p.c.Trees[d.Tree]
 	p.damages.drop(ctx)
-	s := &sweep{p: p, d: d, whole: true, ok: true, marks: p.ends()}
+	s := &sweep{p: p, d: d, sound: true, ok: true, marks: ends(p.lanes)}
 	dev := device(tree.Path)
 	noted, known := p.index.Device(tree.Path)
 	s.forget = dev != "" && (!known || noted == dev)
@@ -91,7 +92,7 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.log.Warn("sweep did not reach everything; it is tried again within the minute", "tree", tree.Name, "error", err)
 	}
-	if err == nil && s.forget && s.whole && d.Under == tree.Path {
+	if err == nil && s.forget && s.sound && d.Under == tree.Path {
 		if err := p.index.ForgetFolders(ctx, tree.Path, isGone); err != nil {
 			p.log.Error("index cannot forget folders that are gone; it is tried again at the next sweep", "error", err)
 		}
@@ -131,17 +132,23 @@ func device(tree string) string {
 	return strconv.FormatUint(st.Dev, 16)
 }
 
-// isGone reports whether a path is surely not a folder now.
+// isGone reports whether a path is surely not a folder now. So a folder that cannot be
+// read, or lies below one, is not gone. Of a path that is too long for the system it asks
+// the folders above.
 func isGone(folder string) bool {
 	st, err := os.Lstat(folder)
+	for errors.Is(err, syscall.ENAMETOOLONG) && folder != filepath.Dir(folder) {
+		folder = filepath.Dir(folder)
+		st, err = os.Lstat(folder)
+	}
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir()
 }
 
 // ends returns the place in each lane before which all lines are durable.
-func (p *Producer) ends() map[string]journal.Pos {
+func ends(lanes *journal.Lanes) map[string]journal.Pos {
 	m := map[string]journal.Pos{}
 	for _, lane := range sample.Lanes {
-		m[lane] = p.lanes.Lane(lane).Durable()
+		m[lane] = lanes.Lane(lane).Durable()
 	}
 	return m
 }
@@ -168,7 +175,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 		s.candidate(ctx, filepath.Join(f.Path, e.Name), e.Stat)
 	})
 	if err != nil {
-		s.whole = false
+		s.sound = false
 		p.log.Error("index cannot be read; the folder is swept again", "folder", f.Path, "error", err)
 	}
 	if len(s.batch) >= takeAtOnce {
@@ -177,14 +184,12 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	if !f.Last {
 		return ctx.Err()
 	}
-	if f.Err != nil {
-		s.whole = false
-	} else if s.forget && err == nil {
+	if f.Err == nil && s.forget && err == nil {
 		if _, err := p.index.Forget(ctx, f.Path, s.seen, s.marks); err != nil {
 			p.log.Error("index cannot forget files that are gone; it is tried again at the next sweep", "error", err)
 		}
 	}
-	s.seen, s.marks = s.seen[:0], p.ends()
+	s.seen, s.marks = s.seen[:0], ends(p.lanes)
 	return ctx.Err()
 }
 

@@ -5,6 +5,7 @@ package producer
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +17,16 @@ type TreeStatus struct {
 	Directories int        `json:"directories"`
 	Lost        uint64     `json:"lost"`
 	LastSweep   *time.Time `json:"last_sweep"` // when the last sweep of the whole tree ended; nil: none has
+	Unwatched   int        `json:"unwatched"`  // directories that are not watched or cannot be read; they are swept each minute
+	TooLong     int        `json:"too_long"`   // directories that are left out, because their path is too long
+	Troubles    []Trouble  `json:"troubles"`   // the first few of Unwatched
+	Limit       string     `json:"limit"`      // what to do about a limit of the system that was reached; "": none was
+}
+
+// Trouble is a directory that is not watched or cannot be read.
+type Trouble struct {
+	Path  string `json:"path"`
+	Error string `json:"error"` // with its errno
 }
 
 // Status returns the status of each tree.
@@ -24,7 +35,10 @@ func (p *Producer) Status() []TreeStatus {
 	defer p.mu.Unlock()
 	var all []TreeStatus
 	for i, t := range p.watcher.State() {
-		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost}
+		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost, Unwatched: t.Unwatched, TooLong: t.TooLong, Troubles: []Trouble{}, Limit: t.Limit}
+		for _, bad := range t.Troubles {
+			s.Troubles = append(s.Troubles, TroubleOf(bad.Path, bad.Err))
+		}
 		if at := p.swept[i]; !at.IsZero() {
 			s.LastSweep = &at
 		}
@@ -72,4 +86,14 @@ func (p *Producer) Sweep(name string) bool {
 		}
 	}
 	return found
+}
+
+// TroubleOf returns the trouble of a directory: the system's error in err, without the
+// path.
+func TroubleOf(path string, err error) Trouble {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return Trouble{path, no.Error()}
+	}
+	return Trouble{path, err.Error()}
 }
