@@ -46,6 +46,7 @@ type watches struct {
 	ever   bool      // it was armed, or tried to be, at least once
 	set    *folders
 	age    uint64 // grows each time that events may have been lost
+	other  string // see TreeState.Elsewhere
 	full   error  // why no source could be made; nil: one could
 }
 
@@ -100,6 +101,13 @@ func (a *watches) disarm() error {
 		return nil
 	}
 	return source.Close()
+}
+
+// liesOn notes the type of the tree's file system, if no event tells what others write.
+func (a *watches) liesOn(kind string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.other = kind
 }
 
 // uproot notes that the root was moved or removed. If source is not the current one it

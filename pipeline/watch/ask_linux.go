@@ -82,11 +82,5 @@ func remote(fd int) bool {
 	if unix.Fstatfs(fd, &s) != nil {
 		return true
 	}
-	switch uint32(s.Type) {
-	case unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC,
-		unix.FUSE_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.V9FS_MAGIC, unix.AFS_SUPER_MAGIC,
-		unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC:
-		return true
-	}
-	return false
+	return kindOf(uint32(s.Type)).elsewhere
 }

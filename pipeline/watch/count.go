@@ -52,9 +52,9 @@ type Trouble struct {
 }
 
 // troubles returns the first few directories that failed, in the order of their paths.
-// The caller holds mu.
-func (a *watches) troubles() (all []Trouble) {
-	for path, e := range a.set.failing {
+// The caller holds the lock.
+func (f *folders) troubles() (all []Trouble) {
+	for path, e := range f.failing {
 		all = append(all, Trouble{path, e.failed})
 		if len(all) > 4*namedMost {
 			all = first(all)
@@ -94,7 +94,7 @@ func (a *watches) state(s *TreeState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Engine, s.Armed, s.Directories, s.Unwatched = a.engine, a.armed, a.set.watched, len(a.set.failing)
-	s.Troubles, s.TooLong = a.troubles(), a.set.tooLong
+	s.Troubles, s.TooLong, s.Elsewhere = a.set.troubles(), a.set.tooLong, a.other
 	switch {
 	case a.full != nil && instanceLimit(a.full):
 		s.Limit = moreInstances()

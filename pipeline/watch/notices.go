@@ -15,7 +15,7 @@ type notices struct {
 	left  []func()        // functions that log a warning, oldest first
 	named map[string]bool // directories that were named, namedMost at most
 
-	missing, unwatched, lost, full, crowded bool // it was logged, and has not ended
+	missing, unwatched, lost, full, crowded, elsewhere bool // it was logged, and has not ended
 }
 
 // begins sets a flag, and reports whether it was clear before.

@@ -115,6 +115,7 @@ func (t *tender) arm(ctx context.Context, st Stat) {
 	if t.said.ends(&t.said.full) {
 		t.w.log.Info("tree can be watched again", "tree", t.Name)
 	}
+	t.elsewhereWritten()
 	if source != nil {
 		t.readers.Go(func() {
 			source.pump(func(e fsnotify.Event) { t.event(source, e) }, func(err error) { t.trouble(source, err) })
@@ -123,6 +124,23 @@ func (t *tender) arm(ctx context.Context, st Stat) {
 	}
 	if ctx.Err() == nil {
 		t.doubt(t.Path, why)
+	}
+}
+
+// elsewhereWritten says once that no event tells what others write on the far side of the
+// tree's file system.
+func (t *tender) elsewhereWritten() {
+	m, err := MediumOf(t.Path)
+	if err != nil {
+		return
+	}
+	kind := ""
+	if m.Elsewhere {
+		kind = m.Kind
+	}
+	t.watches.liesOn(kind)
+	if m.Elsewhere && t.said.begins(&t.said.elsewhere) {
+		t.w.log.Warn("what is written on the far side of the tree's file system raises no event, and is found by the next sweep; for such files set sweep = \"1m\" for this tree", "tree", t.Name, "path", t.Path, "kind", m.Kind)
 	}
 }
 

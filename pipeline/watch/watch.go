@@ -118,6 +118,7 @@ type TreeState struct {
 	TooLong            int       // how many are left out, because their path is too long
 	Troubles           []Trouble // the first few that are not watched or cannot be read
 	Lost               uint64    // how often events were lost
+	Elsewhere          string    // the type of its file system, if what others write there raises no event; "" if all does
 	Limit              string    // what to do about a limit that was reached; "" if none was
 }
 
@@ -127,6 +128,7 @@ type Watcher struct {
 	trees  []*tree
 	settle *settler
 	doubts *doubts
+	media  media
 	config Config
 
 	chosen sync.Once
@@ -139,7 +141,7 @@ func New(c Config) (*Watcher, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watcher{log: c.Log, doubts: newDoubts(), config: c}
+	w := &Watcher{log: c.Log, doubts: newDoubts(), media: media{madeUp: map[uint64]bool{}}, config: c}
 	w.settle = newSettler(w)
 	for i, t := range c.Trees {
 		if err := check(&t); err != nil {

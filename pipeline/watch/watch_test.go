@@ -265,6 +265,21 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
+// TestMadeUpInodes: where a file system makes up its inode numbers, another one is no
+// other version. All else is.
+func TestMadeUpInodes(t *testing.T) {
+	w := &Watcher{media: media{madeUp: map[uint64]bool{7: true, 8: false}}}
+	a := Stat{Size: 1, Mtime: Time{1, 2}, Ctime: Time{3, 4}, Inode: 5, Dev: 7}
+	b, c := a, a
+	b.Inode, c.Ctime = 6, Time{3, 5}
+	if is := w.Same("/f", 7); !is(a, b) || is(a, c) {
+		t.Error("the inode alone makes a version, or nothing does")
+	}
+	if is := w.Same("/f", 8); is(a, b) {
+		t.Error("another inode is the same version")
+	}
+}
+
 func TestFoldersDrop(t *testing.T) {
 	native := filepath.FromSlash
 	f := newFolders(native("/t"))

@@ -34,9 +34,12 @@ type Entry struct {
 	Sum   [32]byte // SHA-256; only with Hashed and Proved
 }
 
-// Knows reports whether a file with st needs no new line. In doubt reports whether its
-// bytes may differ from those that were pushed.
-func (e Entry) Knows(st watch.Stat) bool { return e.Bytes != Afresh && e.Stat.Same(st) }
+// Same reports whether two Stats are of one version: watch.Stat.Same, or SameBut where
+// the file system makes up its inode numbers.
+type Same func(a, b watch.Stat) bool
+
+// Knows reports whether a file with st needs no new line.
+func (e Entry) Knows(st watch.Stat, same Same) bool { return e.Bytes != Afresh && same(e.Stat, st) }
 
 // InDoubt reports whether the bytes of the file may differ from those that were pushed.
 func (e Entry) InDoubt() bool { return e.Bytes == Young || e.Bytes == Hashed || e.Bytes == Unhashed }

@@ -50,6 +50,7 @@ func TestFormatOfIndex(t *testing.T) {
 		{"mlive", journal.Pos{Segment: 42, Offset: 209}.String()},
 		{"mbacklog", journal.Pos{Segment: 7, Offset: 50}.String()},
 		{string(x.hash([]byte{'t'}, "/srv/samples")), "2049"},
+		{string(x.hash([]byte{'i'}, "/srv/samples")), "ef53 0123456789abcdef"},
 		{string(x.hash(x.folderKey("/srv/samples"), "young")), string(long.encode())},
 	}
 	lines := strings.Split(strings.TrimSpace(goldenFile(t, "index.txt")), "\n")
@@ -61,7 +62,7 @@ func TestFormatOfIndex(t *testing.T) {
 			t.Errorf("%s\nwant\n%s", got, lines[i])
 		}
 	}
-	for i, want := range map[int]Entry{0: entries[0], 1: entries[1], 6: long} {
+	for i, want := range map[int]Entry{0: entries[0], 1: entries[1], 7: long} {
 		_, value, _ := strings.Cut(lines[i], " ")
 		b, err := hex.DecodeString(value)
 		if got, ok := decodeEntry(b); err != nil || !ok || got != want {

@@ -32,6 +32,7 @@ import (
 //	'd' H(folder)           the folder's path; by it a sweep forgets folders that are gone
 //	'm' lane                mark: the place up to which the lane is in the index (SEGMENT:OFFSET)
 //	't' H(tree)             the device of the tree's root, as text
+//	'i' H(path)             the identity of the file system at a tree's root, or mounted below it
 //	'o'                     the place in the ledger up to which its outcomes are noted, as a mark has it
 //
 // The value of a file, 65 bytes, or 98 if Bytes is not Plain:
@@ -232,7 +233,7 @@ type listed struct {
 // Visit compares some files of a folder with the index. It calls fresh for each file
 // that the index does not know in this version, or whose bytes are in doubt. It returns seen with the hashes of the
 // files' names added, for Forget.
-func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh func(watch.Entry)) ([]uint64, error) {
+func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, same Same, fresh func(watch.Entry)) ([]uint64, error) {
 	all := make([]listed, len(files))
 	sums := make([]byte, 0, 8*len(files))
 	for i, f := range files {
@@ -258,7 +259,7 @@ func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, fresh f
 			}
 		}
 		if ok && bytes.Equal(it.Key()[9:], f.hash) {
-			if e, good := decodeEntry(it.Value()); good && e.Knows(f.Stat) && !e.InDoubt() {
+			if e, good := decodeEntry(it.Value()); good && e.Knows(f.Stat, same) && !e.InDoubt() {
 				continue
 			}
 		}
@@ -378,6 +379,22 @@ func (x *Index) Device(tree string) (dev string, ok bool) {
 // SetDevice notes the device of a tree's root.
 func (x *Index) SetDevice(ctx context.Context, tree, dev string) error {
 	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
+}
+
+// Medium returns the identity that was noted for the file system at path, a tree's root
+// or a place where one is mounted. ok is false if none was, or it cannot be read.
+func (x *Index) Medium(path string) (id string, ok bool) {
+	b, done, err := x.DB.Get(x.hash([]byte{'i'}, path))
+	if err != nil {
+		return "", false
+	}
+	defer done.Close()
+	return string(b), true
+}
+
+// SetMedium notes the identity of the file system at path.
+func (x *Index) SetMedium(ctx context.Context, path, id string) error {
+	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'i'}, path), []byte(id), pebble.NoSync) })
 }
 
 // Close syncs and closes the index. If it cannot be written Close does not wait for its

@@ -43,7 +43,7 @@ type running struct{ p *producer.Producer }
 
 func (r running) known(path string, st watch.Stat) (index.Entry, bool) {
 	e, ok, err := r.p.Index().Get(path)
-	return e, ok && err == nil && e.Knows(st)
+	return e, ok && err == nil && e.Knows(st, r.p.Watcher().Same(path, st.Dev))
 }
 
 func (r running) by(path string, at sample.At) bool {
@@ -115,7 +115,7 @@ func (r *atRest) known(path string, st watch.Stat) (index.Entry, bool) {
 		return e, true
 	}
 	e, ok, err := r.index.Get(path)
-	return e, ok && err == nil && e.Knows(st)
+	return e, ok && err == nil && e.Knows(st, r.watcher.Same(path, st.Dev))
 }
 
 func (r *atRest) by(path string, at sample.At) bool {

@@ -67,6 +67,7 @@ type Producer struct {
 	damages *damages
 	taken   *takenBack
 	proofs  *proofs
+	media   *media
 	*strays
 
 	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
@@ -102,6 +103,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 		cursors: func(lane string) (journal.Pos, error) { return cursorPlace(c.Cursors, lane, c.Scanners, c.Half) },
 		woken:   make(chan struct{}, 1), asked: map[string]*question{}, waiting: map[string]bool{},
 	}
+	p.media = &media{proofs: p.proofs, trees: WatchTrees(c.Trees), log: c.Log, woken: make(chan struct{}, 1), asked: map[string]medium{}}
 	p.damages = &damages{index: p.index, cursors: c.Cursors, log: c.Log}
 	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Marks: p.index.Marks, Log: c.Log}
 	return p, nil
@@ -160,6 +162,7 @@ func (p *Producer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.tend(ctx) })
 	g.Go(func() error { return p.strays.run(ctx) })
 	g.Go(func() error { return p.proofs.run(ctx) })
+	g.Go(func() error { return p.media.run(ctx) })
 	g.Go(func() error { return p.lanes.Run(ctx, func(time.Time) { p.Prune(p.c.Journal.Keep) }) })
 	return g.Wait()
 }
@@ -294,7 +297,7 @@ func (p *Producer) known(path string, st watch.Stat) bool {
 	if err != nil {
 		p.log.Error("index cannot be read; the file is journaled, perhaps again", "path", path, "error", err)
 	}
-	if !ok || err != nil || !e.Knows(st) {
+	if !ok || err != nil || !e.Knows(st, p.watcher.Same(path, st.Dev)) {
 		return false
 	}
 	if e.InDoubt() {

@@ -191,11 +191,11 @@ func (p *proofs) prove(ctx context.Context, path string) (again bool, err error)
 	}
 	is := index.Afresh
 	if e.Bytes == index.Hashed {
-		sum, st, err := p.hash(ctx, path)
+		sum, st, err := p.hash(ctx, path, func(int) error { return nil })
 		switch {
 		case ctx.Err() != nil:
 			return false, nil
-		case err == nil && st.Same(e.Stat) && sum == e.Sum:
+		case err == nil && p.watcher.Same(path, st.Dev)(st, e.Stat) && sum == e.Sum:
 			is = index.Proved
 		case errors.Is(err, fs.ErrNotExist):
 			return false, nil // a sweep forgets it, or it settles under its new name
@@ -219,7 +219,7 @@ func (p *proofs) prove(ctx context.Context, path string) (again bool, err error)
 
 // hash returns the SHA-256 of the file at path, and the version that it had before and
 // after. If it changed meanwhile, the version is none that was noted.
-func (p *proofs) hash(ctx context.Context, path string) (sum [32]byte, st watch.Stat, err error) {
+func (p *proofs) hash(ctx context.Context, path string, pace func(n int) error) (sum [32]byte, st watch.Stat, err error) {
 	root, rel, ok := p.watcher.Below(path)
 	if !ok {
 		return sum, st, fs.ErrNotExist
@@ -230,7 +230,7 @@ func (p *proofs) hash(ctx context.Context, path string) (sum [32]byte, st watch.
 	}
 	defer f.Close()
 	h := sha256.New()
-	if err := copyAll(ctx, h.Write, f); err != nil {
+	if err := copyAll(ctx, h.Write, f, pace); err != nil {
 		return sum, st, fmt.Errorf("read file: %w", err)
 	}
 	after, err := watch.Fstat(f)
@@ -241,13 +241,17 @@ func (p *proofs) hash(ctx context.Context, path string) (sum [32]byte, st watch.
 	return sum, st, err
 }
 
-// copyAll hands all of f to write, until ctx ends.
-func copyAll(ctx context.Context, write func([]byte) (int, error), f *os.File) error {
+// copyAll hands all of f to write, until ctx ends. It calls pace with the length of each
+// piece.
+func copyAll(ctx context.Context, write func([]byte) (int, error), f *os.File, pace func(n int) error) error {
 	buf := make([]byte, 256<<10)
 	for ctx.Err() == nil {
 		n, err := f.Read(buf)
 		if n > 0 {
 			if _, err := write(buf[:n]); err != nil {
+				return err
+			}
+			if err := pace(n); err != nil {
 				return err
 			}
 		}

@@ -65,6 +65,7 @@ type sweep struct {
 	d      watch.Doubt
 	batch  []found                // to be journaled; their paths are claimed
 	seen   []uint64               // name hashes of the folder at hand
+	devs   map[uint64]bool        // the file systems that it came to; nil: it sweeps a part of a tree
 	marks  map[string]journal.Pos // the ends of the lanes before the folder was listed
 	files  int                    // how many it saw
 	fresh  int                    // how many it journaled
@@ -81,6 +82,10 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	tree := p.c.Trees[d.Tree]
 	p.damages.drop(ctx)
 	s := &sweep{p: p, d: d, sound: true, ok: true, marks: ends(p.lanes)}
+	if d.Under == tree.Path {
+		p.watcher.Mounted()
+		s.devs = map[uint64]bool{}
+	}
 	dev := device(tree.Path)
 	noted, known := p.index.Device(tree.Path)
 	s.forget = dev != "" && (!known || noted == dev)
@@ -171,7 +176,13 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	}
 	s.files += len(files)
 	var err error
-	s.seen, err = p.index.Visit(f.Path, files, s.seen, func(e watch.Entry) {
+	if s.devs != nil && f.Err == nil && !s.devs[f.Dev] {
+		s.devs[f.Dev] = true
+		if err := p.media.met(ctx, s.d.Tree, f.Path); err != nil {
+			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
+		}
+	}
+	s.seen, err = p.index.Visit(f.Path, files, s.seen, p.watcher.Same(filepath.Join(f.Path, "."), f.Dev), func(e watch.Entry) {
 		s.candidate(ctx, filepath.Join(f.Path, e.Name), e.Stat)
 	})
 	if err != nil {

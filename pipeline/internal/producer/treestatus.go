@@ -20,6 +20,7 @@ type TreeStatus struct {
 	Unwatched   int        `json:"unwatched"`  // directories that are not watched or cannot be read; they are swept each minute
 	TooLong     int        `json:"too_long"`   // directories that are left out, because their path is too long
 	Troubles    []Trouble  `json:"troubles"`   // the first few of Unwatched
+	Elsewhere   string     `json:"elsewhere"`  // the type of its file system, if what others write there raises no event; "": all does
 	Limit       string     `json:"limit"`      // what to do about a limit of the system that was reached; "": none was
 }
 
@@ -35,7 +36,7 @@ func (p *Producer) Status() []TreeStatus {
 	defer p.mu.Unlock()
 	var all []TreeStatus
 	for i, t := range p.watcher.State() {
-		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost, Unwatched: t.Unwatched, TooLong: t.TooLong, Troubles: []Trouble{}, Limit: t.Limit}
+		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost, Unwatched: t.Unwatched, TooLong: t.TooLong, Troubles: []Trouble{}, Elsewhere: t.Elsewhere, Limit: t.Limit}
 		for _, bad := range t.Troubles {
 			s.Troubles = append(s.Troubles, TroubleOf(bad.Path, bad.Err))
 		}
