@@ -40,7 +40,7 @@ func TestWantIsNoDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := x.Note(t.Context(), journal.Live, []Noted{{"/srv/a", watch.Stat{Size: 1}, journal.Pos{Segment: 3}}}, noted); err != nil {
+	if err := x.Note(t.Context(), journal.Live, []Noted{{Path: "/srv/a", Stat: watch.Stat{Size: 1}, At: journal.Pos{Segment: 3}}}, noted); err != nil {
 		t.Fatal(err)
 	}
 	if err := x.Close(); err != nil {
