@@ -149,7 +149,7 @@ systemctl reload certpush
 until_ok "certpush status | grep -q \"^clamav *up\""
 eicar >/srv/samples/eicar
 until_ok "grep -q \"/srv/samples/eicar.*malicious.*Lab.Eicar\" /var/lib/certpush/ledger/verdicts.log"
-until_ok "systemctl show -p StatusText --value certpush | grep -q \"Everything is pushed\""
+until_ok "systemctl show -p StatusText --value certpush | grep -q \"Everything that has settled is pushed\""
 journalctl -q -u certpush -p warning | grep -q malicious
 certpush verify
 '

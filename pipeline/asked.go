@@ -41,41 +41,54 @@ func (p *Pipeline) opening() bool {
 // each tree and scanner. It is empty unless Run runs.
 func (p *Pipeline) Status() Status {
 	now := p.halves()
-	s := Status{Started: now.started, Trees: []TreeStatus{}, Scanners: []ScannerStatus{}}
+	s := Status{Started: now.started, Trees: []TreeStatus{}, Scanners: []ScannerStatus{}, Half: halfName(p.c.Half), NotReady: []string{}}
 	if now.producer != nil {
-		s.Trees = append(s.Trees, now.producer.Status()...)
+		trees, stopped := now.producer.Status()
+		s.Trees = append(s.Trees, trees...)
+		if stopped != nil {
+			s.IntakeStopped = stopped.Error()
+		}
 	}
+	open := p.letters.Open()
 	for _, c := range now.consumers {
-		s.Scanners = append(s.Scanners, c.Status())
+		one := c.Status()
+		one.DeadLetters = open[one.Name]
+		s.Scanners = append(s.Scanners, one)
+	}
+	for _, err := range p.unready(now) {
+		s.NotReady = append(s.NotReady, err.Error())
 	}
 	return s
 }
 
-// Ready returns nil if the trees are watched, there is room to take in, outcomes can be
-// recorded, and each scanner answered its last ping. Otherwise the error says what is
-// missing.
-func (p *Pipeline) Ready() error {
-	now := p.halves()
+// Ready returns nil if the trees are watched and swept, there is room to take in, outcomes
+// can be recorded, and each scanner answered its last ping. Otherwise the error says what
+// is missing. What needs an operator but keeps no sample from its scanner is only in the
+// Status.
+func (p *Pipeline) Ready() error { return errors.Join(p.unready(p.halves())...) }
+
+// unready returns why p is not ready: one error for each reason.
+func (p *Pipeline) unready(now halves) []error {
 	if !now.open() {
 		p.mu.Lock()
 		running := p.running
 		p.mu.Unlock()
 		switch err := p.trouble.Err(); {
 		case running && err != nil:
-			return fmt.Errorf("the state cannot be opened: %w", err)
+			return []error{fmt.Errorf("the state cannot be opened: %w", err)}
 		case running:
-			return errOpening
+			return []error{errOpening}
 		}
-		return errors.New("not running")
+		return []error{errors.New("not running")}
 	}
 	var errs []error
 	if now.producer != nil {
-		errs = append(errs, now.producer.Ready())
+		errs = append(errs, now.producer.Ready()...)
 	}
 	for _, c := range now.consumers {
-		errs = append(errs, c.Ready())
+		errs = append(errs, c.Ready()...)
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // Stuck returns nil if the pipeline moves, or has nothing to do. Otherwise the error

@@ -80,6 +80,41 @@ func TestDeadLettersAreListedRetriedAndDropped(t *testing.T) {
 	}
 }
 
+// TestTheStatusCountsTheDeadLettersThatAreThere: also those from before the start, and not
+// those that were dropped or judged since.
+func TestTheStatusCountsTheDeadLettersThatAreThere(t *testing.T) {
+	d := scantest.Start(t, "tcp")
+	d.SetFailOn("bad")
+	l := newLab(t, failing(d))
+	l.start()
+	l.swept()
+	there := func(want int64) {
+		t.Helper()
+		l.until(fmt.Sprintf("%d dead letters", want), func() bool { return l.p.Status().Scanners[0].DeadLetters == want })
+	}
+	there(0)
+	l.write("one", "bad one")
+	l.write("two", "bad two")
+	l.await(2)
+	there(2)
+	l.halt()
+	l.start()
+	l.swept()
+	there(2)
+	if s := l.p.Status().Scanners[0]; s.Dead != 0 {
+		t.Errorf("%d dead since the start", s.Dead)
+	}
+	if n, err := l.p.Drop(context.Background(), l.dead()[0].ID()); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	there(1)
+	d.SetFailOn("")
+	if n, _, err := l.p.Retry(context.Background(), ""); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	there(0)
+}
+
 // TestRetryOnce: a letter that waits again says so, and is not journaled twice.
 func TestRetryOnce(t *testing.T) {
 	d := scantest.Start(t, "tcp")

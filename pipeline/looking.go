@@ -5,7 +5,9 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/look"
 	"github.com/certpush/certpush/pipeline/internal/store"
@@ -65,6 +67,37 @@ func (p *Pipeline) Dead(ctx context.Context) (all []DeadLetter, err error) {
 	return all, err
 }
 
+// countDead reads how many dead letters there are, and tries again each minute until it
+// could. Outcomes that are recorded meanwhile are counted too.
+func (p *Pipeline) countDead(ctx context.Context) error {
+	var uncounted condition.Condition
+	for {
+		err := p.look(func(a *look.Archive) error { return p.letters.Load(ctx, a) })
+		if ctx.Err() != nil {
+			return nil
+		}
+		switch uncounted.Note(err) {
+		case condition.Began:
+			p.c.Log.Warn("the ledger cannot be read, so dead letters from before the start are not counted; it is tried again: look at the disk", "error", err)
+		case condition.Ended:
+			p.c.Log.Info("dead letters from before the start are counted")
+		}
+		if err == nil {
+			return nil
+		}
+		t := time.NewTimer(countAgain)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+// countAgain is how long countDead waits after a failure.
+const countAgain = time.Minute
+
 // Retry journals dead letters once more, each for its scanner alone: those that id
 // names, or all if id is empty. It passes over letters that wait already. queued is how
 // many wait now because of it. unable is how many cannot be journaled: the old line is
@@ -99,7 +132,13 @@ func (p *Pipeline) Drop(ctx context.Context, id string) (n int, err error) {
 			return err
 		}
 		n = len(outs)
-		return led.Record(outs)
+		if err := led.Record(outs); err != nil {
+			return err
+		}
+		for _, o := range outs {
+			p.letters.Note(o)
+		}
+		return nil
 	})
 	return n, err
 }

@@ -133,11 +133,15 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		return err
 	}
 	var source consumer.Source = consumer.Apart{}
-	outcome := c.Outcome
+	outcome := func(out sample.Outcome) {
+		o.p.letters.Note(out)
+		c.Outcome(out)
+	}
 	if prod := o.prod; prod != nil {
 		source = prod
 		outcome = func(out sample.Outcome) {
 			prod.Recorded()
+			o.p.letters.Note(out)
 			c.Outcome(out)
 		}
 	}
@@ -163,7 +167,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		}
 		return all
 	}
-	o.run = append(o.run, func(ctx context.Context) error { return o.led.Run(ctx, marks) }, keepKeys(c, o.led.Dir, ledger.Base, ledger.TriesBase))
+	o.run = append(o.run, func(ctx context.Context) error { return o.led.Run(ctx, marks) }, o.p.countDead, keepKeys(c, o.led.Dir, ledger.Base, ledger.TriesBase))
 	return nil
 }
 

@@ -56,6 +56,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/consumer"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/look"
 	"github.com/certpush/certpush/pipeline/internal/producer"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -79,6 +80,7 @@ type Pipeline struct {
 	unaccounted atomic.Pointer[int64] // the number of the last Verify; nil: there was none
 
 	trouble condition.Condition // the state cannot be opened
+	letters look.Letters        // the dead letters that are on the list
 
 	mu      sync.Mutex // guards the fields below
 	running bool       // Run has begun and has not returned

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,6 @@ import (
 // on after a reload. Each connection has a goroutine of its own.
 type admin struct {
 	status  func() pipeline.Status
-	ready   func() error
 	sweep   func(tree string) error
 	pipe    func() *pipeline.Pipeline // of the configuration in force
 	reload  func(context.Context) error
@@ -79,24 +79,28 @@ func (a *admin) server() *http.Server {
 
 func (a *admin) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprint(w, StatusText(a.status(), time.Now()))
+		fmt.Fprint(w, StatusText(a.shown(r), time.Now()))
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.ready(); err != nil {
-			http.Error(w, Printable(err.Error()), http.StatusServiceUnavailable)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		s := a.shown(r)
+		if len(s.NotReady) > 0 {
+			lines := append(slices.Clone(s.NotReady), headline(s, time.Now()))
+			http.Error(w, Printable(strings.Join(lines, "\n")), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ready")
+		fmt.Fprintln(w, headline(s, time.Now()))
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		promhttp.HandlerFor(a.metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	})
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(a.status()); err != nil {
+		s := a.shown(r)
+		s.Summary = headline(s, time.Now())
+		if err := json.NewEncoder(w).Encode(s); err != nil {
 			a.log.Debug("status was not taken", "error", err)
 		}
 	})
@@ -155,6 +159,16 @@ func (a *admin) trusted(r *http.Request) bool {
 	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	token := a.token()
 	return bearer && token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+}
+
+// shown returns the status that the sender of a request may see. Over TCP that is without
+// the names of what lies in the trees, unless the request shows the token.
+func (a *admin) shown(r *http.Request) pipeline.Status {
+	s := a.status()
+	if !a.unix && !a.trusted(r) {
+		return s.Nameless()
+	}
+	return s
 }
 
 // guarded is told for an order that answers nothing but whether it is done.

@@ -26,9 +26,8 @@ const testToken = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc
 func testAdmin(orders *int) *admin {
 	return &admin{
 		status: func() pipeline.Status {
-			return pipeline.Status{Version: "1", Started: time.Now(), Trees: []pipeline.TreeStatus{{Name: "\u202ex", Path: "/srv/\x1b[2J"}}}
+			return pipeline.Status{Version: "1", Started: time.Now(), Trees: []pipeline.TreeStatus{{Name: "\u202ex", Path: "/srv/\x1b[2J"}}, NotReady: []string{"scanner \x1b[2J is down"}}
 		},
-		ready:   func() error { return errors.New("scanner \x1b[2J is down") },
 		sweep:   func(string) error { *orders++; return nil },
 		reload:  func(context.Context) error { *orders++; return errors.New("no") },
 		metrics: func() prometheus.Gatherer { return prometheus.NewRegistry() },
@@ -173,8 +172,8 @@ func TestStatusTextSaysWhatWaits(t *testing.T) {
 	swept := now.Add(-90 * time.Second)
 	text := StatusText(pipeline.Status{
 		Version: "1", Started: now.Add(-50 * time.Hour),
-		Trees:    []pipeline.TreeStatus{{Name: "samples", Path: "/srv/samples", Engine: "fsnotify", Directories: 3, LastSweep: &swept}},
-		Scanners: []pipeline.ScannerStatus{{Name: "clamav", Since: now.Add(-4 * time.Minute), Journaled: 10, Done: 6, Dead: 1, Waiting: 3, OldestWaiting: 252}},
+		Trees:    []pipeline.TreeStatus{{Name: "samples", Path: "/srv/samples", Engine: "fsnotify", Directories: 3, LastSweep: &swept, Watched: true}},
+		Scanners: []pipeline.ScannerStatus{{Name: "clamav", Since: now.Add(-4 * time.Minute), Journaled: 10, Done: 6, Dead: 1, DeadLetters: 1, Waiting: 3, OldestWaiting: 252}},
 	}, now)
 	want, err := os.ReadFile("testdata/status.txt")
 	if err != nil || text != string(want) {

@@ -108,7 +108,6 @@ func (d *door) admin(at endpoint, g *generation) *admin {
 	host, _, _ := net.SplitHostPort(at.address)
 	return &admin{
 		status: d.p.status, token: d.now, nonces: d.nonces, host: host, unix: at.network == "unix", log: g.log,
-		ready:  func() error { return d.p.current.Load().pipe.Ready() },
 		sweep:  func(tree string) error { return d.p.current.Load().pipe.Sweep(tree) },
 		pipe:   func() *pipeline.Pipeline { return d.p.current.Load().pipe },
 		reload: d.p.askReload,

@@ -169,11 +169,8 @@ func (p *process) idle(s Settings) bool {
 
 // describe returns the line that `systemctl status` shows.
 func (p *process) describe(s Settings) string {
-	switch {
-	case p.idle(s) && s.File != "":
+	if p.idle(s) && s.File != "" {
 		return "idle: no [[watch]] in " + s.File
-	case p.idle(s):
-		return "idle: no tree to watch"
 	}
 	return headline(p.status(), time.Now())
 }

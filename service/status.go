@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 // and the state of scanners and trees. Ages are counted up to now.
 func StatusText(s pipeline.Status, now time.Time) string {
 	var b strings.Builder
+	for _, why := range s.NotReady {
+		fmt.Fprintf(&b, "Not ready: %s\n", printable(why))
+	}
 	fmt.Fprintf(&b, "%s\n\n", headline(s, now))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	if len(s.Scanners) > 0 {
@@ -46,43 +50,6 @@ func StatusText(s pipeline.Status, now time.Time) string {
 		fmt.Fprintf(&b, "\ncertpush %s, running since %s\n", s.Version, s.Started.UTC().Format(time.RFC3339))
 	}
 	return b.String()
-}
-
-// headline returns the sentence to read first: what waits, and what is down.
-func headline(s pipeline.Status, now time.Time) string {
-	var waiting, dead int64
-	oldest := 0.0
-	var down []string
-	for _, c := range s.Scanners {
-		waiting, dead = max(waiting, c.Waiting), dead+c.Dead
-		oldest = max(oldest, c.OldestWaiting)
-		if c.Paused {
-			down = append(down, fmt.Sprintf("scanner %s is paused, see certpush resume", printable(c.Name)))
-		} else if !c.Up {
-			down = append(down, fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since))))
-		}
-	}
-	for _, t := range s.Trees {
-		if t.Directories == 0 && t.Engine != "sweep" {
-			down = append(down, fmt.Sprintf("tree %s is not watched, see that %s is there", printable(t.Name), printable(t.Path)))
-		}
-	}
-	text := "Everything is pushed."
-	switch {
-	case s.Started.IsZero():
-		text = "Starting."
-	case len(s.Scanners) == 0:
-		text = number(len(s.Trees), "tree is", "trees are") + " watched."
-	case waiting > 0:
-		text = fmt.Sprintf("%s, the oldest for %s.", number(waiting, "sample waits", "samples wait"), age(oldest))
-	}
-	if dead > 0 {
-		text += " " + number(dead, "dead letter", "dead letters") + ", see certpush dead list."
-	}
-	if len(down) > 0 {
-		text += " " + strings.Join(down, "; ") + "."
-	}
-	return text
 }
 
 // number returns n with the word for one, or for more.
@@ -156,17 +123,12 @@ func Status(ctx context.Context, f Flags, asJSON bool, out io.Writer) error {
 		all = merged(all, s, i == 0)
 	}
 	if asJSON {
+		all.Summary = headline(all, time.Now())
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		return e.Encode(all)
 	}
-	text := StatusText(all, time.Now())
-	// The status does not say why the service is not ready, for example for want of room.
-	_, refused, err := c.askBoth(ctx, "GET", "/readyz")
-	if err == nil && refused != nil {
-		text = "Not ready: " + refused.Error() + "\n" + text
-	}
-	_, err = io.WriteString(out, text)
+	_, err = io.WriteString(out, StatusText(all, time.Now()))
 	return err
 }
 
@@ -177,6 +139,9 @@ func merged(a, b pipeline.Status, first bool) pipeline.Status {
 	}
 	a.Trees = append(a.Trees, b.Trees...)
 	a.Scanners = append(a.Scanners, b.Scanners...)
+	a.NotReady = append(a.NotReady, b.NotReady...)
+	a.IntakeStopped = cmp.Or(a.IntakeStopped, b.IntakeStopped)
+	a.Half = "both"
 	if !b.Started.IsZero() && (a.Started.IsZero() || b.Started.Before(a.Started)) {
 		a.Started = b.Started
 	}

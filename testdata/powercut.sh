@@ -52,7 +52,7 @@ certpush run -c /certpush.toml 2>/data/log &
 if [ "$phase" = check ]; then
 	for i in $(seq 600); do
 		sleep 0.2
-		certpush status -c /certpush.toml 2>/dev/null | grep -q '^Everything is pushed' && grep -q 'msg=swept.*why=start' /data/log && break
+		certpush status -c /certpush.toml 2>/dev/null | grep -q '^Everything that has settled is pushed' && grep -q 'msg=swept.*why=start' /data/log && break
 	done
 	certpush verify -c /certpush.toml | grep unaccounted | sed 's/^/VERIFY /'
 	cat /data/state/ledger/verdicts.log* | sed 's/^/LEDGER /'

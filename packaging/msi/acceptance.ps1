@@ -387,7 +387,7 @@ try {
         Wait-For 5 'the process has ended' { $null -eq (Get-Process -Id $was -ErrorAction SilentlyContinue) }
         Must ($watch.Elapsed.TotalSeconds -le 4) ('it took {0:0.0} s' -f $watch.Elapsed.TotalSeconds)
         Net 'start'
-        Wait-For 30 'the outcomes of all of them' { (Run $program 'status').Text -like '*Everything is pushed*' -and (Outcomes 'many-200.bin').Count -gt 0 }
+        Wait-For 30 'the outcomes of all of them' { (Run $program 'status').Text -like '*Everything that has settled is pushed*' -and (Outcomes 'many-200.bin').Count -gt 0 }
         $null = Certpush 'verify'
     }
     $edited = [IO.File]::ReadAllText($config)

@@ -95,6 +95,9 @@ func (a *watches) state(s *TreeState) {
 	defer a.mu.Unlock()
 	s.Engine, s.Armed, s.Directories, s.Unwatched = a.engine, a.armed, a.set.watched, len(a.set.failing)
 	s.Troubles, s.TooLong, s.Elsewhere = a.set.troubles(), a.set.tooLong, a.other
+	if e := a.set.get(a.set.root); e != nil {
+		s.Unread = e.failed
+	}
 	switch {
 	case a.full != nil && instanceLimit(a.full):
 		s.Limit = moreInstances()

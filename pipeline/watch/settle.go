@@ -42,8 +42,9 @@ type settler struct {
 
 	mu    sync.Mutex // guards the fields below, and those of the candidates
 	all   map[string]*candidate
-	due   schedule     // those in phase waiting
-	queue []*candidate // calm, oldest first
+	of    map[*tree]int // how many of all each tree has
+	due   schedule      // those in phase waiting
+	queue []*candidate  // calm, oldest first
 }
 
 func newSettler(w *Watcher) *settler {
@@ -62,6 +63,7 @@ func newSettler(w *Watcher) *settler {
 		some:  make(chan struct{}, 1),
 		asks:  make(chan *candidate),
 		all:   map[string]*candidate{},
+		of:    map[*tree]int{},
 	}
 }
 
@@ -81,6 +83,7 @@ func (s *settler) touch(t *tree, path string) bool {
 		}
 		c = &candidate{path: path, tree: t, began: now, event: now}
 		s.all[path] = c
+		s.of[t]++
 		s.plan(c, now)
 		return true
 	}
@@ -129,12 +132,25 @@ func (s *settler) has(path string) bool {
 	return s.all[path] != nil
 }
 
+// count returns how many candidates a tree has.
+func (s *settler) count(t *tree) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[t]
+}
+
+// drop forgets a candidate. The caller holds mu.
+func (s *settler) drop(c *candidate) {
+	delete(s.all, c.path)
+	s.of[c.tree]--
+}
+
 // done forgets path, unless it was touched since the receiver got it.
 func (s *settler) done(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.all[path]; c != nil && c.phase == taken {
-		delete(s.all, path)
+		s.drop(c)
 	}
 }
 
@@ -260,7 +276,7 @@ func (s *settler) judge(c *candidate) {
 	case what == unsure:
 		s.listen(c, st, now)
 	default:
-		delete(s.all, c.path)
+		s.drop(c)
 	}
 }
 

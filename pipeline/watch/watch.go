@@ -115,6 +115,7 @@ type TreeState struct {
 	Armed              bool      // the tree is there and, unless its engine is sweep, watched
 	Directories        int       // how many are watched
 	Unwatched          int       // how many are not watched or cannot be read; they are swept each minute
+	Unread             error     // why the tree's own folder cannot be listed; nil: it can
 	TooLong            int       // how many are left out, because their path is too long
 	Troubles           []Trouble // the first few that are not watched or cannot be read
 	Lost               uint64    // how often events were lost
@@ -215,6 +216,10 @@ func (w *Watcher) Again(path string) {
 
 // Settling reports whether path waits to settle, or has settled and is not Done yet.
 func (w *Watcher) Settling(path string) bool { return w.settle.has(path) }
+
+// Unsettled returns how many paths of a tree wait to settle, or have settled and are not
+// Done yet.
+func (w *Watcher) Unsettled(tree int) int { return w.settle.count(w.trees[tree]) }
 
 // Done says that the receiver of a Calm has indexed or dropped path. If an event came for
 // path since, it still settles again.

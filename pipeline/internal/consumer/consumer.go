@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -108,19 +109,22 @@ func (k *Consumer) SavedMark() ledger.Mark {
 	return ledger.LoadMark(k.lines.cursors, k.lines.markFile())
 }
 
-// Ready returns nil if the scanner answered its last ping, the journal can be read, the
-// ledger can be written, and files can be opened. Otherwise the error says what fails.
-func (k *Consumer) Ready() error {
-	var errs []error
+// Ready returns nothing if the scanner answered its last ping and sees, the journal can
+// be read, the ledger can be written, and files can be opened. Otherwise it returns what
+// fails. No error names a sample.
+func (k *Consumer) Ready() (errs []error) {
 	switch h := k.workers.health.state(); {
 	case h.blind:
 		errs = append(errs, fmt.Errorf("scanner %s is blind at every address: %s", k.Name(), h.why))
 	case !h.up:
 		errs = append(errs, fmt.Errorf("scanner %s did not answer its last ping", k.Name()))
 	}
-	errs = append(errs, k.lines.ready())
+	errs = append(errs, k.lines.ready()...)
 	if err := k.workers.trials.short.Err(); err != nil {
+		if at, ok := errors.AsType[*fs.PathError](err); ok {
+			err = at.Err // without the path
+		}
 		errs = append(errs, fmt.Errorf("scanner %s: samples cannot be opened for want of descriptors or memory, and wait: %w", k.Name(), err))
 	}
-	return errors.Join(errs...)
+	return errs
 }

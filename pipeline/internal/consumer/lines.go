@@ -261,8 +261,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 // ready returns nil if the journal can be read and the ledger can be written.
-func (l *lines) ready() error {
-	var errs []error
+func (l *lines) ready() (errs []error) {
 	for _, lane := range l.both() {
 		if err := lane.refused.Err(); err != nil {
 			errs = append(errs, fmt.Errorf("scanner %s: the journal cannot be read, and pushing waits: %w", l.scanner, err))
@@ -272,5 +271,5 @@ func (l *lines) ready() error {
 	if err := l.unwritten.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("scanner %s: the ledger cannot be written, and pushing waits: %w", l.scanner, err))
 	}
-	return errors.Join(errs...)
+	return errs
 }

@@ -28,6 +28,7 @@ type Status struct {
 	Waiting       int64     `json:"waiting"`
 	InFlight      int64     `json:"in_flight"`
 	OldestWaiting float64   `json:"oldest_waiting_s"`
+	DeadLetters   int64     `json:"dead_letters"` // those on the list now; Dead counts since the start
 
 	Blind  bool         `json:"blind"`  // it answers, and no address of it sees
 	Why    string       `json:"why"`    // why it is not up; empty while it is

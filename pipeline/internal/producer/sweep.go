@@ -59,19 +59,23 @@ func (p *Producer) sweeps(ctx context.Context) error {
 	}
 }
 
+// excluded is the reason for a file that include or exclude leaves out.
+const excluded = "excluded"
+
 // sweep is one walk of a tree or of a part of it.
 type sweep struct {
-	p      *Producer
-	d      watch.Doubt
-	batch  []found                // to be journaled; their paths are claimed
-	seen   []uint64               // name hashes of the folder at hand
-	devs   map[uint64]bool        // the file systems that it came to; nil: it sweeps a part of a tree
-	marks  map[string]journal.Pos // the ends of the lanes before the folder was listed
-	files  int                    // how many it saw
-	fresh  int                    // how many it journaled
-	forget bool                   // the tree is on the device that the index noted, or it noted none yet
-	sound  bool                   // the index could be read
-	ok     bool                   // all batches were journaled
+	p        *Producer
+	d        watch.Doubt
+	batch    []found                // to be journaled; their paths are claimed
+	seen     []uint64               // name hashes of the folder at hand
+	devs     map[uint64]bool        // the file systems that it came to; nil: it sweeps a part of a tree
+	marks    map[string]journal.Pos // the ends of the lanes before the folder was listed
+	files    int                    // how many it saw
+	fresh    int                    // how many it journaled
+	excluded int                    // how many include and exclude left out
+	forget   bool                   // the tree is on the device that the index noted, or it noted none yet
+	sound    bool                   // the index could be read
+	ok       bool                   // all batches were journaled
 }
 
 // sweep walks the scope of d. It journals, in the backlog lane, the files that the
@@ -109,7 +113,7 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	}
 	if d.Under == tree.Path && err == nil {
 		p.mu.Lock()
-		p.swept[d.Tree] = time.Now()
+		p.swept[d.Tree], p.excluded[d.Tree] = time.Now(), s.excluded
 		p.mu.Unlock()
 	}
 	level := slog.LevelDebug
@@ -166,7 +170,10 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	for _, e := range f.Entries {
 		reason := e.Stat.Kind()
 		if reason == "" && p.watcher.Excluded(s.d.Tree, filepath.Join(f.Path, e.Name)) {
-			reason = "excluded"
+			reason = excluded
+		}
+		if reason == excluded {
+			s.excluded++
 		}
 		if reason == "" {
 			files = append(files, e)

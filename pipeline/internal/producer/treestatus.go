@@ -5,6 +5,7 @@ package producer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,11 @@ type TreeStatus struct {
 	Troubles    []Trouble  `json:"troubles"`   // the first few of Unwatched
 	Elsewhere   string     `json:"elsewhere"`  // the type of its file system, if what others write there raises no event; "": all does
 	Limit       string     `json:"limit"`      // what to do about a limit of the system that was reached; "": none was
+
+	Watched  bool   `json:"watched"`  // the tree is there and, unless its engine is sweep, watched
+	Unread   string `json:"unread"`   // why the tree itself cannot be read; "": it can
+	Settling int    `json:"settling"` // files that are being written, or are looked at for that
+	Excluded int    `json:"excluded"` // files that include and exclude left out at the last sweep
 }
 
 // Trouble is a directory that is not watched or cannot be read.
@@ -30,37 +36,61 @@ type Trouble struct {
 	Error string `json:"error"` // with its errno
 }
 
-// Status returns the status of each tree.
-func (p *Producer) Status() []TreeStatus {
+// Status returns the status of each tree, and why no file is taken in; stopped is nil
+// while files are.
+func (p *Producer) Status() (all []TreeStatus, stopped error) {
+	if err := p.index.Stalled(); err != nil {
+		stopped = fmt.Errorf("intake is stopped: the index cannot be written: %w", err)
+	} else {
+		stopped = p.gate.stopped()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []TreeStatus
 	for i, t := range p.watcher.State() {
-		s := TreeStatus{Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost, Unwatched: t.Unwatched, TooLong: t.TooLong, Troubles: []Trouble{}, Elsewhere: t.Elsewhere, Limit: t.Limit}
+		s := TreeStatus{
+			Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost, Unwatched: t.Unwatched, TooLong: t.TooLong, Troubles: []Trouble{}, Elsewhere: t.Elsewhere, Limit: t.Limit,
+			Watched: t.Armed, Settling: p.watcher.Unsettled(i), Excluded: p.excluded[i],
+		}
 		for _, bad := range t.Troubles {
 			s.Troubles = append(s.Troubles, TroubleOf(bad.Path, bad.Err))
+		}
+		if t.Unread != nil {
+			s.Unread = bare(t.Unread).Error()
 		}
 		if at := p.swept[i]; !at.IsZero() {
 			s.LastSweep = &at
 		}
 		all = append(all, s)
 	}
-	return all
+	return all, stopped
 }
 
-// Ready returns nil while each tree is watched and files can be taken in. Otherwise the
-// error lists what is missing.
-func (p *Producer) Ready() error {
-	var errs []error
-	for _, t := range p.watcher.State() {
-		if !t.Armed {
+// Ready returns nothing while each tree is watched and was swept, and files can be taken
+// in. Otherwise it returns what is missing.
+func (p *Producer) Ready() (errs []error) {
+	all, stopped := p.Status()
+	for _, t := range all {
+		switch {
+		case t.Unread != "":
+			errs = append(errs, fmt.Errorf("tree %s cannot be read, %s: let the user that certpush runs as read %s", t.Name, t.Unread, t.Path))
+		case !t.Watched:
 			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
+		case t.LastSweep == nil:
+			errs = append(errs, fmt.Errorf("tree %s is being swept for the first time since the start: wait for it", t.Name))
 		}
 	}
-	if err := p.index.Stalled(); err != nil {
-		errs = append(errs, fmt.Errorf("the index cannot be written, and intake waits: %w", err))
+	if stopped != nil {
+		errs = append(errs, stopped)
 	}
-	return errors.Join(append(errs, p.gate.stopped())...)
+	return errs
+}
+
+// bare returns the system's error in err, without the path.
+func bare(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
 }
 
 // tendStuck is how long the care of index and disk may take before it counts as stuck.
