@@ -50,3 +50,12 @@ func TestAlertingRulesAreParsed(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestTheFirstOfEachKindRaisesItsAlert: the first malicious file, the first dead letter,
+// a stopped intake and so on.
+func TestTheFirstOfEachKindRaisesItsAlert(t *testing.T) {
+	promtool := tool(t, "./.tools/promtool", "make deps, as root on Debian")
+	if out, err := exec.Command(promtool, "test", "rules", "testdata/monitoring/rules_test.yml").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

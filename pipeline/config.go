@@ -15,6 +15,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/consumer"
+	"github.com/certpush/certpush/pipeline/internal/producer"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -37,12 +38,23 @@ type Config struct {
 	Grace    time.Duration         // how long a stop waits for the samples in flight; 8s
 	Log      *slog.Logger          // slog.Default
 	Registry prometheus.Registerer // registers the metrics; nil: they are not registered
+	Counters *Counters             // goes on counting where another Pipeline ended; nil: New begins at 0
 	Outcome  func(sample.Outcome)  // called with each outcome after it is recorded; it must not block; may be nil
 
 	nap     func(time.Duration)                                      // the nap of the system; tests set it
 	disk    store.Disk                                               // the disk of the machine; tests set it
 	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner; tests set it
 }
+
+// Counters counts what pipelines of one process did, one after the other. Two must not
+// run at the same time with the same.
+type Counters struct {
+	intake *producer.Metrics
+	pushes *consumer.Metrics
+}
+
+// NewCounters returns Counters that begin at 0.
+func NewCounters() *Counters { return &Counters{producer.NewMetrics(), consumer.NewMetrics()} }
 
 // Filled returns c in which each zero value has its default. The error says what is wrong
 // with c.
@@ -68,6 +80,9 @@ func (c Config) Filled() (Config, error) {
 	}
 	if c.scanner == nil {
 		c.scanner = consumer.Scanner
+	}
+	if c.Counters == nil {
+		c.Counters = NewCounters()
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -143,6 +143,12 @@ func (p *Pipeline) Drop(ctx context.Context, id string) (n int, err error) {
 	return n, err
 }
 
+// verified is what a Verify found.
+type verified struct {
+	unaccounted int64
+	proven      bool // it reached everything, and each file was accounted for
+}
+
 // Verify walks the trees and proves that each file is journaled in its present version,
 // and has its outcomes or waits for them. It uses index and cursors; the ledger tells
 // the outcomes. With fix it journals the files again that are not accounted for.
@@ -169,8 +175,8 @@ func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
 		}
 		return err
 	})
-	if err == nil {
-		p.unaccounted.Store(&v.Unaccounted)
+	if ctx.Err() == nil {
+		p.verified.Store(&verified{v.Unaccounted, err == nil && v.Proven()})
 	}
 	return v, err
 }

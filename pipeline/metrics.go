@@ -18,6 +18,12 @@ var (
 	sightDesc   = prometheus.NewDesc("certpush_scanner_sight", "1 when the canary was seen at this address, 0 when it was answered wrongly; not shown while it was not answered.", []string{"scanner", "address", "canary"}, nil)
 	watchedDesc = prometheus.NewDesc("certpush_watched_directories", "Directories with a watch.", []string{"tree"}, nil)
 	lackDesc    = prometheus.NewDesc("certpush_unaccounted_samples", "Samples without an outcome that none will reach, by the last verify.", nil, nil)
+	provenDesc  = prometheus.NewDesc("certpush_verify_success", "1 when the last verify accounted for each file, 0 when it did not or could not.", nil, nil)
+	pausedDesc  = prometheus.NewDesc("certpush_scanner_paused", "1 while an operator pauses the scanner.", []string{"scanner"}, nil)
+	deadDesc    = prometheus.NewDesc("certpush_dead_letters", "Dead letters that are on the list now.", []string{"scanner"}, nil)
+	stoppedDesc = prometheus.NewDesc("certpush_intake_stopped", "1 while no file is journaled, for want of room or because the disk refuses.", nil, nil)
+	unwatched   = prometheus.NewDesc("certpush_tree_unwatched_directories", "Directories that are not watched or cannot be read, and all of a tree that is not there counts as one.", []string{"tree"}, nil)
+	settling    = prometheus.NewDesc("certpush_tree_settling_files", "Files that are being written, and wait to settle.", []string{"tree"}, nil)
 	sizeDesc    = prometheus.NewDesc("certpush_journal_bytes", "Bytes of all journal segments.", nil, nil)
 )
 
@@ -47,13 +53,17 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	s := g.p.Status()
 	for _, t := range s.Trees {
 		gauge(watchedDesc, float64(t.Directories), t.Name)
+		lacking := t.Unwatched
+		if !t.Watched {
+			lacking = max(lacking, 1)
+		}
+		gauge(unwatched, float64(lacking), t.Name)
+		gauge(settling, float64(t.Settling), t.Name)
 	}
 	for _, c := range s.Scanners {
-		up := 0.0
-		if c.Up {
-			up = 1
-		}
-		gauge(upDesc, up, c.Name)
+		gauge(upDesc, truth(c.Up), c.Name)
+		gauge(pausedDesc, truth(c.Paused), c.Name)
+		gauge(deadDesc, float64(c.DeadLetters), c.Name)
 		gauge(oldestDesc, c.OldestWaiting, c.Name)
 		for _, s := range c.Sights {
 			g.sight(ch, c.Name, s)
@@ -65,12 +75,22 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			gauge(waitingDesc, float64(n), c.Name(), lane)
 		}
 	}
-	if n := g.p.unaccounted.Load(); n != nil {
-		gauge(lackDesc, float64(*n))
+	if v := g.p.verified.Load(); v != nil {
+		gauge(lackDesc, float64(v.unaccounted))
+		gauge(provenDesc, truth(v.proven))
 	}
+	gauge(stoppedDesc, truth(s.IntakeStopped != ""))
 	size := int64(0)
 	if now.lanes != nil {
 		size = now.lanes.Size()
 	}
 	gauge(sizeDesc, float64(size))
+}
+
+// truth returns 1 for true.
+func truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }

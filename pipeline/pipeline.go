@@ -76,8 +76,8 @@ type Pipeline struct {
 	intake *producer.Metrics
 	pushes *consumer.Metrics
 
-	verifying   sync.Mutex            // the Verify that runs holds it
-	unaccounted atomic.Pointer[int64] // the number of the last Verify; nil: there was none
+	verifying sync.Mutex               // the Verify that runs holds it
+	verified  atomic.Pointer[verified] // what the last Verify found; nil: there was none
 
 	trouble condition.Condition // the state cannot be opened
 	letters look.Letters        // the dead letters that are on the list
@@ -111,7 +111,7 @@ func New(c Config) (*Pipeline, error) {
 			return nil, err
 		}
 	}
-	p := &Pipeline{c: c, intake: producer.NewMetrics(), pushes: consumer.NewMetrics()}
+	p := &Pipeline{c: c, intake: c.Counters.intake, pushes: c.Counters.pushes}
 	if c.Registry != nil {
 		for _, m := range slices.Concat(p.intake.All(), p.pushes.All(), []prometheus.Collector{gauges{p}}) {
 			if err := c.Registry.Register(m); err != nil {

@@ -39,7 +39,7 @@ func (p *process) build(s Settings) (*generation, error) {
 		return nil, openError(err)
 	}
 	c := s.Pipeline
-	c.Half, c.Log, c.Registry, c.Grace = p.flags.Half, g.log, g.registry, stopGrace
+	c.Half, c.Log, c.Registry, c.Grace, c.Counters = p.flags.Half, g.log, g.registry, stopGrace, p.counters
 	if g.pipe, err = pipeline.New(c); err != nil {
 		return nil, errors.Join(configError(err), g.closeLog())
 	}
@@ -75,8 +75,9 @@ func (p *process) work(ctx context.Context) error {
 	looking.Go(func() { p.tellManager(looks) })
 	defer looking.Wait()
 	defer stop()
-	for {
-		end := p.serve(ctx, s.cur, s.slow, s.began)
+	for first := true; ; {
+		end := p.serve(ctx, s.cur, first, s.slow, s.began)
+		first = false
 		switch {
 		case end.next != nil:
 			s.old, s.cur, s.answer = s.cur, end.next, end.answer
@@ -113,6 +114,7 @@ func (s *succession) slow() {
 // began makes cur replace the old generation: it opens the door for cur, ends the old one
 // and answers the request.
 func (s *succession) began() {
+	s.p.since.CompareAndSwap(nil, new(time.Now()))
 	s.door.open(s.cur, true)
 	if s.old != nil {
 		s.p.reloadOK.Set(1)
@@ -189,11 +191,11 @@ const (
 
 // serve runs g until ctx ends, g fails, or a reload brings a next generation. It calls
 // began once, when the pipeline of g has opened its folders. If that takes longer than
-// slowStart, it calls slow first. At that time no other process holds the folders,
+// slowStart, it calls slow first. first says that the process starts with g. At that time no other process holds the folders,
 // because otherwise g would have failed at once.
-func (p *process) serve(ctx context.Context, g *generation, slow, began func()) (e ending) {
+func (p *process) serve(ctx context.Context, g *generation, first bool, slow, began func()) (e ending) {
 	p.current.Store(g)
-	p.announce(g)
+	p.announce(g, first)
 	runCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)

@@ -59,7 +59,7 @@ func Run(f Flags, version string) error {
 	p := &process{
 		flags: f, version: version,
 		stops: make(chan os.Signal, 1), hangups: make(chan os.Signal, 1),
-		reloads: make(chan reloadRequest), ended: make(chan struct{}),
+		reloads: make(chan reloadRequest), ended: make(chan struct{}), counters: pipeline.NewCounters(),
 		registry: prometheus.NewRegistry(),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "certpush_config_reload_success", Help: "1 when the last reload of the configuration was taken over, 0 when it was refused.",
@@ -103,6 +103,8 @@ type process struct {
 	registry *prometheus.Registry
 	reloadOK prometheus.Gauge
 	current  atomic.Pointer[generation]
+	counters *pipeline.Counters        // over all generations
+	since    atomic.Pointer[time.Time] // when the first generation had begun; nil: it has not
 
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the work has ended, with err
@@ -150,11 +152,13 @@ func (p *process) Stop(kardianos.Service) error {
 	}
 }
 
-// announce logs that g starts. It also logs trees that the unit hides, and that there is
+// announce logs that the process starts, if g is its first generation. It also logs trees that the unit hides, and that there is
 // no tree to watch.
-func (p *process) announce(g *generation) {
+func (p *process) announce(g *generation, first bool) {
 	c := g.settings.Pipeline
-	g.log.Info("certpush starts", "version", p.version, "file", g.settings.File, "state", c.State, "trees", len(c.Trees), "scanners", len(c.Scanners))
+	if first {
+		g.log.Info("certpush starts", "version", p.version, "file", g.settings.File, "state", c.State, "trees", len(c.Trees), "scanners", len(c.Scanners))
+	}
 	for _, err := range hidden(g.settings) {
 		g.log.Error("a tree cannot be seen from inside the service", "error", err)
 	}
@@ -186,5 +190,8 @@ func (p *process) say(lines ...string) {
 func (p *process) status() pipeline.Status {
 	s := p.current.Load().pipe.Status()
 	s.Version = p.version
+	if since := p.since.Load(); since != nil && !s.Started.IsZero() {
+		s.Started = *since
+	}
 	return s
 }

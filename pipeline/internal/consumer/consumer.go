@@ -53,6 +53,7 @@ type Consumer struct {
 // Consumer that does not run yet.
 func New(ctx context.Context, c Config) (*Consumer, error) {
 	c.Log = c.Log.With("scanner", c.Scanner.Name)
+	c.Metrics.begin(c.Scanner.Name)
 	l, err := newLines(ctx, c)
 	if err != nil {
 		return nil, err
@@ -68,7 +69,12 @@ func New(ctx context.Context, c Config) (*Consumer, error) {
 }
 
 // Close closes what New opened.
-func (k *Consumer) Close() error { return k.lines.close() }
+func (k *Consumer) Close() error {
+	k.lines.mu.Lock()
+	k.c.Metrics.keep(k.Name(), k.lines.counts)
+	k.lines.mu.Unlock()
+	return k.lines.close()
+}
 
 // Run pushes until ctx ends. Then it waits until the pushes in flight are finished;
 // those that last longer than Grace are interrupted and given back. At last it saves the

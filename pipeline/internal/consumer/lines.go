@@ -48,7 +48,7 @@ type lines struct {
 func newLines(ctx context.Context, c Config) (*lines, error) {
 	l := &lines{
 		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
-		counts: map[string]int64{},
+		counts: c.Metrics.kept(c.Scanner.Name),
 	}
 	for _, name := range sample.Lanes {
 		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)

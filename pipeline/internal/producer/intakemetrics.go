@@ -2,7 +2,11 @@
 
 package producer
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+)
 
 // Metrics holds the counters of the producer. Gauges are read from the Status at each
 // request.
@@ -20,6 +24,21 @@ func NewMetrics() *Metrics {
 		skipped:   counter("files_skipped_total", "Files seen and not journaled, with the reason.", "tree", "reason"),
 		journaled: counter("samples_journaled_total", "Samples made durable in the journal.", "lane"),
 		lost:      counter("events_lost_total", "Times the system said that it dropped events; each is followed by a sweep.", "tree"),
+	}
+}
+
+// begin makes each series of a tree, so that the first of each is seen as one more than
+// none.
+func (m *Metrics) begin(tree string) {
+	m.lost.WithLabelValues(tree)
+	for _, via := range []string{sample.ViaEvent, sample.ViaSweep, sample.ViaLimit, sample.ViaManual} {
+		m.seen.WithLabelValues(tree, via)
+	}
+	for _, reason := range []string{excluded, "min_size", "path_too_long", "symlink", "fifo", "socket", "device", "directory"} {
+		m.skipped.WithLabelValues(tree, reason)
+	}
+	for _, lane := range sample.Lanes {
+		m.journaled.WithLabelValues(lane)
 	}
 }
 

@@ -84,7 +84,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 		c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, gate: newGate(c.Journal.Dir, c.Log), claims: &claims{paths: map[string]bool{}}, swept: make([]time.Time, len(c.Trees)), excluded: make([]int, len(c.Trees)),
 	}
 	for _, t := range c.Trees {
-		p.m.lost.WithLabelValues(t.Name) // shown as 0 before the first
+		p.m.begin(t.Name)
 	}
 	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees), Nap: c.Nap}
 	w.Lost = func(i int) { p.m.lost.WithLabelValues(c.Trees[i].Name).Inc() }
