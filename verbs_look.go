@@ -106,3 +106,25 @@ func deadVerb() *cobra.Command {
 	group.AddCommand(list, retry, drop)
 	return group
 }
+
+func scannerVerb() *cobra.Command {
+	var f service.Flags
+	test := &cobra.Command{
+		Use: "test [NAME]", Short: "ask each address of a scanner what it sees, with canaries, now",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("test takes no %q", args[1])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := asked()
+			defer stop()
+			return service.TestScanners(ctx, f, first(args), cmd.OutOrStdout())
+		},
+	}
+	fileFlag(test, &f)
+	cmd := &cobra.Command{Use: "scanner", Short: "what the scanners see"}
+	cmd.AddCommand(test)
+	return cmd
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/look"
 	"github.com/certpush/certpush/pipeline/internal/producer"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // The words of a sample's way, for programs that embed it.
@@ -88,6 +89,18 @@ type (
 	// ScannerStatus is one scanner's part of a Status. At every moment Journaled = Done
 	// + Gone + Skipped + Dead + Waiting. Waiting includes the samples in flight.
 	ScannerStatus = consumer.Status
+	// SightOf is what the canaries of one address of a scanner have shown.
+	SightOf = scan.Sight
+	// Seen is the answer that the canaries of one kind have given.
+	Seen = scan.Seen
+)
+
+// The answers of canaries.
+const (
+	NotAsked = scan.NotAsked
+	Yes      = scan.Yes
+	No       = scan.No
+	NoAnswer = scan.NoAnswer
 )
 
 // The answers of Why, Dead and Verify.

@@ -20,7 +20,7 @@ import (
 const pingLimit = 5 * time.Second
 
 // Check tries the configuration, the trees, the limits and each scanner, and prints a
-// line for each. With offline it pings no scanner. The error has the code of the first
+// line for each. With offline it asks no scanner. The error has the code of the first
 // failure, which is printed already.
 func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	s, err := Load(f)
@@ -50,6 +50,9 @@ func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 		}
 		version, err := ping(ctx, c)
 		r.result("scanner "+c.Name, printable(dash(version)), err)
+		if err == nil && c.Type == "clamd" {
+			r.sights(ctx, c)
+		}
 	}
 	return r.failed
 }

@@ -117,8 +117,17 @@ func troubles(s pipeline.Status, now time.Time) (bad []string) {
 		switch {
 		case c.Paused:
 			bad = append(bad, fmt.Sprintf("scanner %s is paused, see certpush resume", printable(c.Name)))
+		case c.Blind:
+			bad = append(bad, fmt.Sprintf("scanner %s has been blind for %s, see certpush scanner test", printable(c.Name), span(now.Sub(c.Since))))
 		case !c.Up:
 			bad = append(bad, fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since))))
+		}
+	}
+	for _, c := range s.Scanners {
+		for _, a := range c.Sights {
+			if a.Plain == pipeline.No && !c.Blind {
+				bad = append(bad, fmt.Sprintf("scanner %s is blind at %s and sends it nothing, see certpush scanner test", printable(c.Name), printable(a.Address)))
+			}
 		}
 	}
 	for _, t := range s.Trees {

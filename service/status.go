@@ -31,8 +31,14 @@ func StatusText(s pipeline.Status, now time.Time) string {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", printable(c.Name), upDown(c, now),
 			c.Journaled, c.Done, c.Gone, c.Skipped, c.Dead, c.Waiting, c.InFlight, age(c.OldestWaiting), printable(dash(c.Version)))
 	}
+	w.Flush()
+	for _, c := range s.Scanners {
+		for _, a := range c.Sights {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", printable(c.Name), printable(dash(a.Address)), sightText(a))
+		}
+	}
+	w.Flush()
 	if len(s.Scanners) > 0 && len(s.Trees) > 0 {
-		w.Flush()
 		b.WriteByte('\n')
 	}
 	if len(s.Trees) > 0 {
@@ -62,8 +68,11 @@ func number[N int | int64](n N, one, more string) string {
 
 func upDown(c pipeline.ScannerStatus, now time.Time) string {
 	state := "DOWN"
-	if c.Up {
+	switch {
+	case c.Up:
 		state = "up"
+	case c.Blind:
+		state = "BLIND"
 	}
 	if c.Paused {
 		return "PAUSED"

@@ -61,3 +61,35 @@ func (s Sight) Bound(a Answer, f File) (out Answer, ok bool) {
 	}
 	return a, true
 }
+
+// Lack is a canary that an address does not see, and what to do about it.
+type Lack struct {
+	Canary Canary
+	Hint   string
+}
+
+// Lacks returns the canaries that the address was asked and does not see.
+func (s Sight) Lacks() (all []Lack) {
+	for _, c := range []struct {
+		canary Canary
+		seen   Seen
+	}{{Plain, s.Plain}, {Archive, s.Archive}, {Encrypted, s.Encrypted}, {Depth, s.Depth}} {
+		if c.seen == No {
+			all = append(all, Lack{c.canary, Hint(c.canary)})
+		}
+	}
+	return all
+}
+
+// Hint says what to do where an address does not see a canary. The words are clamd's.
+func Hint(c Canary) string {
+	switch c {
+	case Archive:
+		return "switch ScanArchive on, and see that TemporaryDirectory is there and has room"
+	case Encrypted:
+		return "write AlertEncrypted yes into clamd.conf; until then what may be encrypted is unscanned"
+	case Depth:
+		return "raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf to max_size, at most 2 GiB - 1, or lower max_size; until then larger files are unscanned"
+	}
+	return "see that its signatures are loaded, that they know the EICAR test file (or name another with canary = FILE), and that TemporaryDirectory is there and has room"
+}

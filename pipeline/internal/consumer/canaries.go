@@ -71,24 +71,16 @@ func (e *eye) seen(canary scan.Canary) *scan.Seen {
 	return &e.sight.Plain
 }
 
-// hints say what to do where a canary is not seen.
-var hints = map[scan.Canary]string{
-	scan.Plain:     "see that its signatures are loaded, that they know the EICAR test file (or name another with canary = FILE), and that TemporaryDirectory is there and has room",
-	scan.Archive:   "switch ScanArchive on, and see that TemporaryDirectory is there and has room",
-	scan.Encrypted: "write AlertEncrypted yes into clamd.conf",
-	scan.Depth:     "raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf to max_size, at most 2 GiB - 1, or lower max_size",
-}
-
 // tell logs that the sight of an address changed.
 func (s *sights) tell(address string, canary scan.Canary, was, is scan.Seen, why string) {
 	switch {
 	case was == is:
 	case is == scan.No && canary == scan.Plain:
-		s.log.Error("scanner address is blind: it gets no samples, and what it called clean since its last good canary is pushed again", "address", address, "error", why, "hint", hints[canary])
+		s.log.Error("scanner address is blind: it gets no samples, and what it called clean since its last good canary is pushed again", "address", address, "error", why, "hint", scan.Hint(canary))
 	case is == scan.Yes && canary == scan.Plain && was == scan.No:
 		s.log.Info("scanner address sees again", "address", address)
 	case is == scan.No:
-		s.log.Warn("scanner address does not see all: what it cannot see is called unscanned, not clean", "address", address, "canary", string(canary), "error", why, "hint", hints[canary])
+		s.log.Warn("scanner address does not see all: what it cannot see is called unscanned, not clean", "address", address, "canary", string(canary), "error", why, "hint", scan.Hint(canary))
 	case is == scan.Yes && was == scan.No:
 		s.log.Info("scanner address sees more than before", "address", address, "canary", string(canary))
 	case is == scan.NoAnswer:
