@@ -3,12 +3,14 @@
 package journal
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -110,17 +112,29 @@ func openCatalog(d Folder, base string) (*catalog, error) {
 // So it lists again until nothing was sealed meanwhile.
 func (c *catalog) list() ([]Segment, error) {
 	for {
+		known, err := loadForeign(c.d) // another reader may have given numbers
+		if err != nil {
+			return nil, err
+		}
+		c.known = known
 		names, err := Segments(c.d, c.base)
 		if err != nil {
 			return nil, err
 		}
-		all, err := c.numbered(names)
+		turned, err := c.rotated()
+		if err != nil {
+			return nil, err
+		}
+		all, err := c.numbered(append(turned, names...))
 		if err != nil {
 			return nil, err
 		}
 		now, err := Segments(c.d, c.base)
 		if err != nil {
 			return nil, err
+		}
+		if len(turned) > 0 { // in the order of their numbers; those without one are last
+			slices.SortStableFunc(all, func(a, b Segment) int { return cmp.Compare(a.Number-1, b.Number-1) })
 		}
 		if lastSealed(now) == lastSealed(names) {
 			return all, nil
@@ -155,7 +169,7 @@ func (c *catalog) numbered(names []string) ([]Segment, error) {
 	for _, name := range names {
 		active := name == c.base
 		n, ok := c.heads[name]
-		if !ok || active {
+		if !ok {
 			var fresh bool
 			var err error
 			n, fresh, err = c.number(name, last)
@@ -170,7 +184,7 @@ func (c *catalog) numbered(names []string) ([]Segment, error) {
 				continue
 			}
 		}
-		if !active {
+		if IsSealed(c.base, name) { // no other name stays that of its file
 			c.heads[name] = n
 		}
 		last = max(last, n)
@@ -203,10 +217,13 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 		return 0, false, err
 	}
 	id = identity(id, line)
+	if c.adopt(name, id) {
+		fresh = !c.silent
+	}
 	top := last
 	for _, k := range c.known {
 		if k.base == c.base && k.id == id {
-			return k.number, false, nil
+			return k.number, fresh, nil
 		}
 		if k.base == c.base {
 			top = max(top, k.number)

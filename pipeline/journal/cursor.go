@@ -84,9 +84,10 @@ func SaveCursor(d Folder, scanner, lane string, c Cursor) error {
 
 // Fit is how a cursor and a journal fit.
 type Fit struct {
-	OK  bool    // the place is in the journal, or the journal has only lines after it
-	Sum LineSum // of the line before the place; empty: that line is not there
-	End Pos     // if the journal, or the place's segment, ends before the place: where; else the zero Pos
+	Foreign bool    // the segment of the place is another program's
+	OK      bool    // the place is in the journal, or the journal has only lines after it
+	Sum     LineSum // of the line before the place; empty: that line is not there
+	End     Pos     // if the journal, or the place's segment, ends before the place: where; else the zero Pos
 }
 
 // Fit holds c against the lane base in d. It gives no numbers and writes nothing.
@@ -96,7 +97,7 @@ func (c Cursor) Fit(d Folder, base string) (Fit, error) {
 		if err != nil {
 			return Fit{}, fmt.Errorf("hold cursor against journal: %w", err)
 		}
-		f, err := c.fit(d, all)
+		f, err := c.fit(d, base, all)
 		if !errors.Is(err, fs.ErrNotExist) { // otherwise the segment was cut since the listing
 			return f, err
 		}
@@ -104,23 +105,26 @@ func (c Cursor) Fit(d Folder, base string) (Fit, error) {
 	return Fit{OK: true, Sum: c.Sum}, nil
 }
 
-func (c Cursor) fit(d Folder, all []Segment) (Fit, error) {
+func (c Cursor) fit(d Folder, base string, all []Segment) (Fit, error) {
 	if c.Pos == (Pos{}) {
 		return Fit{OK: true, Sum: SumOf(nil)}, nil
 	}
-	later := len(all) == 0
+	later := len(all) == 0 // or one is there that has no number yet
 	var last Segment
 	for _, s := range all {
 		if s.Number == c.Segment {
 			return c.fitIn(d, s)
 		}
-		later = later || s.Number > c.Segment
+		later = later || s.Number > c.Segment || s.Number == 0
 		if s.Number > last.Number {
 			last = s
 		}
 	}
 	if later || last.Number == 0 {
 		return Fit{OK: true, Sum: c.Sum}, nil // its segment was deleted, or none is there yet
+	}
+	if cat, err := openCatalog(d, base); err != nil || cat.gave(c.Segment) {
+		return Fit{OK: true, Sum: c.Sum}, err // it was another program's, and is gone
 	}
 	size, err := sizeOf(d, last)
 	return Fit{End: Pos{last.Number, size}}, err
@@ -133,19 +137,24 @@ func (c Cursor) fitIn(d Folder, s Segment) (Fit, error) {
 		return Fit{}, err
 	}
 	defer f.Close()
+	first, _, err := firstLine(f, s.Name)
+	if err != nil {
+		return Fit{}, err
+	}
+	_, ours := parseHeader(first)
 	st, err := f.Stat()
 	if err != nil {
 		return Fit{}, fmt.Errorf("stat segment %s: %w", s.Name, err)
 	}
 	if st.Size() < c.Offset {
-		return Fit{End: Pos{s.Number, st.Size()}}, nil
+		return Fit{Foreign: !ours, End: Pos{s.Number, st.Size()}}, nil
 	}
 	line, whole, err := lineBefore(f, c.Offset)
 	if err != nil || !whole {
-		return Fit{}, err
+		return Fit{Foreign: !ours}, err
 	}
 	sum := SumOf(line)
-	return Fit{OK: c.Sum == "" || c.Sum == sum, Sum: sum}, nil
+	return Fit{Foreign: !ours, OK: c.Sum == "" || c.Sum == sum, Sum: sum}, nil
 }
 
 func sizeOf(d Folder, s Segment) (int64, error) {

@@ -239,6 +239,9 @@ func (r *Reader) ending(text, taken []byte) []byte {
 
 // fill reads more of the segment into buf. It returns false if nothing more is durable.
 func (r *Reader) fill() (bool, error) {
+	if cut, err := r.cutShort(); cut || err != nil {
+		return cut, err
+	}
 	from := r.at.Offset + int64(len(r.buf))
 	limit, err := r.tail.upto(r.at.Segment, r.f)
 	if err != nil {
@@ -271,6 +274,9 @@ func (r *Reader) enter() (bool, error) {
 	all, err := r.cat.list()
 	if err != nil || len(all) == 0 {
 		return false, err
+	}
+	if r.at.Segment > all[len(all)-1].Number && r.cat.gave(r.at.Segment) {
+		return false, nil // another program's segment, that is gone; what comes next gets a number above it
 	}
 	if r.at.Segment > all[len(all)-1].Number {
 		r.log.Warn("the cursor is ahead of the journal; reading goes on at the oldest segment", "lane", r.cat.base, "cursor", r.at.String())
@@ -324,6 +330,9 @@ func (r *Reader) open(s Segment) error {
 	}
 	_, ours := parseHeader(first)
 	r.alien = !ours
+	if !ours && !s.Active && !r.cat.is(f, first, s.Number) {
+		return f.Close() // it was rotated once more since the listing
+	}
 	r.f, r.name, r.buf, r.torn = f, s.Name, nil, false
 	return nil
 }
@@ -352,6 +361,10 @@ func (r *Reader) turn() (bool, error) {
 	for _, s := range all {
 		if s.Number <= r.at.Segment {
 			continue
+		}
+		// Another program may have written on under the old name until it began the next.
+		if more, err := r.fill(); more || err != nil {
+			return more, err
 		}
 		if len(r.buf) > 0 {
 			r.log.Warn("a sealed segment ends in a torn line", "segment", r.name, "offset", r.at.Offset, "bytes", fmt.Sprintf("%.200q", r.buf))

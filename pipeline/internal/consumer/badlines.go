@@ -82,7 +82,7 @@ func (l *lines) unreadable(lane *lane, line journal.Line, err error) {
 // missing notes that lines are not there any more.
 func (l *lines) missing(lane *lane, from, to journal.Pos) {
 	if lane.r.Foreign() {
-		l.log.Error("lines of another program's log are gone before they were read: let it keep what it rotates until that is read, and append the paths once more", "lane", lane.name, "from", from.String(), "to", to.String())
+		l.log.Error("another program's log is not to be found any more from the place on that was read to; what it held behind that is not pushed: let it keep the last rotated log uncompressed, and append those paths once more", "lane", lane.name, "from", from.String(), "to", to.String())
 	} else {
 		l.log.Error("journal lines are missing; their files are journaled again by a sweep: let certpush alone delete segments, and look at the disk", "lane", lane.name, "from", from.String(), "to", to.String())
 	}
@@ -126,7 +126,18 @@ func (l *lines) sayMore() {
 		more := lane.bad.quiet()
 		l.mu.Unlock()
 		if more > 0 {
-			l.log.Error("more lines that cannot be read were passed over after those that were named: look at that file", "lane", lane.name, "lines", more, "file", lane.r.Name())
+			l.log.Error("more lines were passed over or skipped after those that were named: look at that file", "lane", lane.name, "lines", more, "file", lane.r.Name())
 		}
+	}
+}
+
+// sayOutside logs that a line names a file that lies in no tree, as long as there are few
+// of them.
+func (l *lines) sayOutside(out sample.Outcome) {
+	l.mu.Lock()
+	say := l.lane(out.At.Lane).bad.say()
+	l.mu.Unlock()
+	if say {
+		l.log.Warn("a line names a file outside every tree, and the file is skipped: name its tree in the configuration, or correct the path", "path", out.Path, "at", out.At.String())
 	}
 }

@@ -112,7 +112,7 @@ func (k *Consumer) Name() string { return k.c.Scanner.Name }
 // SavedMark returns the mark as it is on disk. A start after a crash reads the ledger
 // from there, so everything from this mark on must be kept.
 func (k *Consumer) SavedMark() ledger.Mark {
-	return ledger.LoadMark(k.lines.cursors, k.lines.markFile())
+	return ledger.LoadMark(k.lines.cursors, markFile(k.lines.scanner))
 }
 
 // Ready returns nothing if the scanner answered its last ping and sees, the journal can

@@ -14,7 +14,7 @@ import (
 // cursorsEvery is how often cursors are saved and looked at.
 const cursorsEvery = 250 * time.Millisecond
 
-func (l *lines) markFile() string { return l.scanner + ".mark" }
+func markFile(scanner string) string { return scanner + ".mark" }
 
 // keepCursors saves the cursors every 250 ms until ctx ends. Consumer.Run saves them
 // once more after the last push.
@@ -120,7 +120,7 @@ func (l *lines) save(at map[string]journal.Cursor, m ledger.Mark) error {
 	}
 	// A crash here: the mark on disk lags behind the cursors. The next start reads more of
 	// the ledger than it needs.
-	if err := journal.SaveText(l.cursors, l.markFile(), m.String()); err != nil {
+	if err := journal.SaveText(l.cursors, markFile(l.scanner), m.String()); err != nil {
 		return err
 	}
 	l.savedMark = m

@@ -77,7 +77,13 @@ func newLane(name, scanner string, queue int, dirs *store.Folders, tail journal.
 // If the journal ends before the cursor, the lines between were lost: that is told as
 // damage. So a producer that starts later knows these places too, and gives none twice.
 func (l *lane) fit(cur journal.Cursor, dirs *store.Folders, log *slog.Logger) (journal.Cursor, error) {
-	fit, err := cur.Fit(dirs.Journal, journal.Base(l.name))
+	base := journal.Base(l.name)
+	fit, err := cur.Fit(dirs.Journal, base)
+	if err == nil && !fit.OK && fit.Foreign { // another program cut it short: its old content may lie beside it
+		if err = journal.Renumber(dirs.Journal, base, cur.Segment); err == nil {
+			fit, err = cur.Fit(dirs.Journal, base)
+		}
+	}
 	if err != nil {
 		return cur, err
 	}

@@ -68,7 +68,7 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 	// A lane without a cursor begins at its oldest line, and needs the whole ledger.
 	from := ledger.Mark{}
 	if !l.live.lost && !l.backlog.lost {
-		from = ledger.LoadMark(l.cursors, l.markFile())
+		from = ledger.LoadMark(l.cursors, markFile(l.scanner))
 	}
 	l.live.from, l.backlog.from, l.handed = from, from, from
 	if err := l.readBack(ctx, c.Dirs.Journal, from, c.Tail); err != nil {

@@ -71,6 +71,26 @@ func (o *opener) tree(path string) (tree config.Tree, ok bool) {
 	return config.Tree{Path: root, SettleLimit: config.DefaultSettleLimit}, ok
 }
 
+// resolved returns path with the name of its tree as it is configured, where the links in
+// both lead to the same folder; otherwise it returns path. The file is opened beneath the
+// tree all the same.
+func (o *opener) resolved(path string) string {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return path
+	}
+	for _, t := range o.trees {
+		real, err := filepath.EvalSymlinks(t.Path)
+		if err != nil || !watch.Within(real, folder) {
+			continue
+		}
+		if rel, err := filepath.Rel(real, folder); err == nil {
+			return filepath.Join(t.Path, rel, filepath.Base(path))
+		}
+	}
+	return path
+}
+
 // open opens p's file, compares it with its line and hashes it. If it returns concluded,
 // out has the outcome; if it returns ready, the file stays open. It returns parked if ctx
 // ended or enough returned true during the hash.
@@ -83,6 +103,10 @@ func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough 
 	}
 	path := filepath.Clean(s.Path)
 	tree, ok := o.tree(path)
+	if !ok && s.Bare() { // it may name its tree in another way, for links lead to it
+		path = o.resolved(path)
+		tree, ok = o.tree(path)
+	}
 	if !ok || path != s.Path && !s.Bare() {
 		return skip(sample.ReasonOutside)
 	}

@@ -87,6 +87,9 @@ func (l *lines) tell(p *push, out sample.Outcome) {
 	if out.Verdict == scan.Malicious {
 		l.log.Warn("malicious", "path", out.Path, "signature", out.Signature, "sha256", out.SHA256, "at", out.At.String())
 	}
+	if out.Reason == sample.ReasonOutside {
+		l.sayOutside(out)
+	}
 	if out.Reason == sample.ReasonChanged {
 		l.source.Again(out.Path)
 	}

@@ -207,6 +207,7 @@ var errLine = errors.New("not a journal line")
 // ParseLine reads a line without its newline. An id that does not fit path, size and
 // mtime is an error.
 func ParseLine(text []byte) (Sample, error) {
+	text = bytes.TrimPrefix(text, []byte(mark))
 	if path, ok := barePath(text); ok {
 		return Sample{Path: path, Via: ViaManual}, nil
 	}
@@ -236,10 +237,13 @@ func parseSample(text []byte) (Sample, error) {
 	return s, nil
 }
 
+// mark is the byte order mark, with which some programs begin a file.
+const mark = "\ufeff"
+
 // barePath reads a bare path, as the old producer and any shell script write it. It
 // drops a carriage return at the end. The bool is false if the line is not a bare path.
 func barePath(text []byte) (string, bool) {
-	text = bytes.TrimSuffix(text, []byte{'\r'})
+	text = bytes.TrimSuffix(bytes.TrimPrefix(text, []byte(mark)), []byte{'\r'})
 	if len(text) == 0 || bytes.IndexByte(text, 0) >= 0 {
 		return "", false
 	}
