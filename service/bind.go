@@ -204,7 +204,7 @@ func fieldOf(t reflect.Type, name string) int {
 func foreign() map[string]string {
 	return map[string]string{
 		"threads": "workers", "concurrency": "workers", "parallel": "workers", "directory": "path", "dir": "path", "root": "path",
-		"folder": "path", "quiet": "settle", "stable": "settle", "delay": "settle", "rescan": "sweep", "url": "address", "host": "address",
+		"folder": "path", "stable": "settle", "delay": "settle", "rescan": "sweep", "url": "address", "host": "address",
 		"socket": "address", "server": "address", "retries": "tries", "attempts": "tries", "retry": "backoff", "ignore": "exclude",
 		"filter": "include", "bind": "listen", "port": "listen", "file": "to", "output": "to", "retain": "keep", "fsync": "sync",
 		"state_dir": "state", "statedir": "state", "scanners": "scanner", "watches": "watch", "trees": "watch", "tree": "watch",

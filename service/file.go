@@ -39,6 +39,7 @@ type watchTable struct {
 	Include     []Glob   `toml:"include"`
 	Exclude     []Glob   `toml:"exclude"`
 	Settle      Duration `toml:"settle"`
+	Quiet       Duration `toml:"quiet"`
 	SettleLimit Duration `toml:"settle_limit"`
 	MinSize     Size     `toml:"min_size"`
 	MaxSize     Size     `toml:"max_size"`

@@ -21,7 +21,7 @@ func TestTypos(t *testing.T) {
 		{tree("setle = '1s'"), "3:1", "watch[1].setle", "did you mean `settle`?"},
 		{tree("  exlude = []"), "3:3", "watch[1].exlude", "did you mean `exclude`?"},
 		{tree("Sweep = '1h'"), "3:1", "watch[1].Sweep", "did you mean `sweep`?"},
-		{tree("[[watch]]\npath = '/srv/b'\nquiet = '1s'"), "5:1", "watch[2].quiet", "did you mean `settle`?"},
+		{tree("[[watch]]\npath = '/srv/b'\nstable = '1s'"), "5:1", "watch[2].stable", "did you mean `settle`?"},
 		{clamd("threads = 4"), "4:1", "scanner.c.threads", "did you mean `workers`?"},
 		{clamd("backoff = { frist = '1s' }"), "4:13", "scanner.c.backoff.frist", "did you mean `first`?"},
 		{clamd("backoff.maxx = '1s'"), "4:1", "scanner.c.backoff.maxx", "did you mean `max`?"},

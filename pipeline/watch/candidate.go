@@ -29,6 +29,7 @@ type candidate struct {
 
 	began time.Duration // when it became a candidate
 	event time.Duration // when its last event came
+	busy  time.Duration // when a question found a writer last
 	due   time.Duration // when the next question is due
 	at    time.Time     // when it settled
 	stat  Stat          // the settled version
@@ -38,6 +39,11 @@ type candidate struct {
 // renew makes c the candidate of a new version.
 func (c *candidate) renew(now time.Duration) {
 	c.began, c.step, c.over, c.quiet = now, 0, false, nil
+}
+
+// loud returns how long c must be left alone until it has had its tree's Quiet, or 0.
+func (c *candidate) loud(now time.Duration) time.Duration {
+	return max(max(c.event, c.busy)+c.tree.Quiet-now, 0)
 }
 
 // quiet is the state of a file that settles by time: it has had this version, without an

@@ -107,24 +107,6 @@ func (s *settler) touch(t *tree, path string) bool {
 	return true
 }
 
-// again is touch for a path that the receiver sends back. If that happens again and
-// again, the path comes out less and less often, at last every 250 ms.
-func (s *settler) again(t *tree, path string) bool {
-	s.mu.Lock()
-	c := s.all[path]
-	if c == nil || c.phase != taken {
-		s.mu.Unlock()
-		return s.touch(t, path)
-	}
-	defer s.mu.Unlock()
-	now := s.now()
-	c.renew(now)
-	c.step, c.back = c.back, min(c.back+1, 100)
-	s.plan(c, now+s.pause(c, now))
-	c.step = 0
-	return true
-}
-
 // has reports whether path is a candidate.
 func (s *settler) has(path string) bool {
 	s.mu.Lock()
@@ -267,6 +249,10 @@ func (s *settler) judge(c *candidate) {
 	case (what == settled || what == missing || what == folder || what == passed) && c.dirty:
 		c.step = 0
 		s.plan(c, now+s.pause(c, now))
+	case what == settled && late:
+		s.queueUp(c, st, c.loud(now) > 0)
+	case what == settled && c.loud(now) > 0:
+		s.plan(c, s.inTime(c, now+c.loud(now)))
 	case what == settled:
 		s.queueUp(c, st, false)
 	case what == written && late, what == unsure && late:
@@ -297,6 +283,7 @@ func (s *settler) postpone(c *candidate, now time.Duration, afterQuiet bool) {
 		c.step, c.dirty = 0, false
 	}
 	pause := s.pause(c, now)
+	c.busy = now
 	if afterQuiet {
 		c.quiet.since = now
 		pause = c.tree.Settle
@@ -374,6 +361,11 @@ func (s *settler) nextCalm() (*Calm, bool) {
 	c := s.queue[0]
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
+	if c.dirty && !c.via && c.tree.Quiet > 0 { // it waits for its quiet again, and SettleLimit goes on
+		s.plan(c, s.inTime(c, s.now()+c.tree.Quiet))
+		s.mu.Unlock()
+		return nil, true
+	}
 	if c.dirty && !c.via {
 		c.phase, c.dirty = asking, false
 		s.mu.Unlock()

@@ -236,3 +236,37 @@ func TestTooManyAreRefused(t *testing.T) {
 		t.Error("the bound does not hold")
 	}
 }
+
+// TestQuiet: with quiet a file that nobody writes any more is left alone, until it had no
+// event for so long. One that never is comes out after SettleLimit.
+func TestQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Minute)
+		d.t.Quiet = 5 * time.Second
+		d.answer(settled, 1)
+		d.start(t)
+		for piece := range int64(10) { // an upload in pieces
+			d.touch(d.t, "/t/a")
+			d.answer(settled, piece)
+			time.Sleep(4 * time.Second)
+			if _, ok := d.received(); ok {
+				t.Fatalf("half a file came out, after piece %d", piece)
+			}
+		}
+		time.Sleep(time.Second + time.Millisecond)
+		if c, ok := d.received(); !ok || c.Stat.Size != 9 || c.Via != "event" {
+			t.Errorf("the whole file: %+v %t", c, ok)
+		}
+		d.done("/t/a")
+		came := false
+		for range 16 {
+			d.touch(d.t, "/t/b")
+			time.Sleep(4 * time.Second)
+			c, ok := d.received()
+			came = came || ok && c.Via == "limit"
+		}
+		if !came {
+			t.Error("a file that is never quiet does not come out after the limit")
+		}
+	})
+}

@@ -14,6 +14,9 @@ func (w *Watcher) Settled(tree int, path string) (Stat, bool) {
 		same = &st
 	}
 	what, st := w.ask(t, path, same)
+	if t.Quiet > 0 && !st.quietFor(t.Quiet) {
+		return st, false
+	}
 	return st, what == settled || what == unsure && same != nil && st.Same(*same)
 }
 

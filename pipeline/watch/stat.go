@@ -18,6 +18,7 @@ type Stat struct {
 	Mtime, Ctime Time
 	Inode, Dev   uint64
 	Mode         fs.FileMode
+	Owner        uint32 // its user; 0 on Windows
 }
 
 // Same reports whether s and o are the same version of the same file: size, mtime,

@@ -67,6 +67,7 @@ func fromSystem(st *unix.Stat_t) Stat {
 		Inode: uint64(st.Ino),
 		Dev:   uint64(st.Dev),
 		Mode:  fromMode(uint32(st.Mode)),
+		Owner: st.Uid,
 	}
 }
 

@@ -147,6 +147,33 @@ func TestPathBeyondTheLimit(t *testing.T) {
 	}
 }
 
+// TestReadingMovesNoAtime of a file that we own.
+func TestReadingMovesNoAtime(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	write(t, path, "x")
+	// Older than the mtime, so that relatime would move it.
+	if err := os.Chtimes(path, time.Unix(1, 0), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := Open(dir, "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = f.Read(make([]byte, 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Atim.Sec != 1 {
+		t.Errorf("atime is %d", st.Atim.Sec)
+	}
+}
+
 func TestLeaseOfAnother(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "f"), "x")

@@ -68,6 +68,7 @@ type Tree struct {
 	Name, Path       string        // Path is absolute and clean
 	Include, Exclude []string      // doublestar globs below Path, separated by slashes; no Include means all
 	Settle           time.Duration // if the system cannot tell, a file settles after this time of quiet; above 0
+	Quiet            time.Duration // a file is left alone for so long after its last event; 0: not at all
 	SettleLimit      time.Duration // a file that does not settle is sent after this time; above 0
 	Engine           string        // auto, fsnotify, windows or sweep; see Engines
 }
@@ -169,6 +170,10 @@ func check(t *Tree) error {
 	if t.Settle <= 0 || t.SettleLimit <= 0 {
 		return errors.New("settle and settle_limit must be above 0")
 	}
+	if t.Quiet < 0 {
+		return errors.New("quiet must not be below 0")
+	}
+	t.Settle = max(t.Settle, t.Quiet) // where the system cannot tell, the longer one counts
 	if t.Engine == "" || t.Engine == "auto" {
 		t.Engine = automatic
 	}
@@ -211,6 +216,14 @@ func (w *Watcher) Ask(tree int, under string) {
 func (w *Watcher) Again(path string) {
 	if t := w.owner(path); t != nil {
 		t.take(path, t.w.settle.again)
+	}
+}
+
+// Rest sends a path back to settle for at least d, or less if it has an event meanwhile.
+// Otherwise it is Again.
+func (w *Watcher) Rest(path string, d time.Duration) {
+	if t := w.owner(path); t != nil {
+		t.take(path, func(t *tree, path string) bool { return t.w.settle.rest(t, path, d) })
 	}
 }
 

@@ -33,6 +33,7 @@ type Tree struct {
 	Include     []string      // globs below Path; all files
 	Exclude     []string      // globs below Path; none
 	Settle      time.Duration // a file is settled after this quiet time, if the system cannot say that its writer closed it; 500ms
+	Quiet       time.Duration // a file is left alone for so long after its last close, for uploads in pieces; 0
 	SettleLimit time.Duration // a file that does not settle is journaled after this time; 1h
 	MinSize     int64         // bytes; a smaller file is counted and not journaled; -1: no limit; 1
 	MaxSize     int64         // bytes; a larger file gets the outcome skipped; 0: no limit

@@ -73,7 +73,9 @@
 //     read, another sample of its tree was read since, or the file itself is the cause.
 //     So neither a scanner that fails nor a tree that cannot be read makes dead letters
 //     (except when turns.crowded: then a file that could not be read needs no proof).
-//  5. A push that waits holds no worker: bad samples never stop good ones.
+//  5. A push that waits holds no worker: bad samples never stop good ones. Trees, and
+//     the folders directly below them, take turns; lines of one path give way to the
+//     newest.
 //  6. The bytes whose SHA-256 is recorded are the bytes that the scanner got.
 //  7. Clean is recorded only of what the address was shown to see (sights). What an
 //     address called clean since a canary was good there is pushed again when that

@@ -28,6 +28,7 @@ type openFile struct {
 	part     *reading    // the hash that was interrupted; nil: none was
 	torn     bool        // the file changed while it was hashed, or a writer had it open then
 	restless bool        // its changes are ignored: see the type restless
+	asFound  bool        // the version that lies there is pushed: other lines of its path gave way to this one
 	copied   copied      // the bytes that were hashed, if they were copied; only while the file is open
 }
 
@@ -154,7 +155,9 @@ func (f *openFile) goOnFrom(old *openFile, borne bool) {
 }
 
 // borne reports whether p is pushed as found, even if its file changes meanwhile.
-func (p *push) borne() bool { return p.sample.Via == sample.ViaLimit || p.file.restless }
+func (p *push) borne() bool {
+	return p.sample.Via == sample.ViaLimit || p.file.restless || p.file.asFound
+}
 
 // vague reports whether the bytes that were hashed may differ from the bytes that the
 // scanner gets. That is so for a file that a writer has open: it may be written through

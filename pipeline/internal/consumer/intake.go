@@ -24,6 +24,10 @@ type intake interface {
 	// until it succeeds, and returns true. It returns false if ctx ended first: then the
 	// lines are not finished, and are pushed again after the next start.
 	end(ctx context.Context, all []ended) bool
+	// givesWay reports whether p ends as changed without a push, because a later line of
+	// its path is open. So the queue holds one push for each path. After eight in a row, or
+	// a minute, asFound is true instead: p is pushed, whatever version lies there.
+	givesWay(p *push) (gives, asFound bool)
 	// tried records a failed try that counts. It may fail: no promise needs the record.
 	tried(t sample.Try)
 	// oldest returns the push that holds the lane's cursor back, or nil if none does.

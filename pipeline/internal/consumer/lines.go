@@ -41,6 +41,7 @@ type lines struct {
 	mu     sync.Mutex       // guards the fields below, and those of the lanes that say so
 	handed ledger.Mark      // the ledger's end when the last line was handed out, or a mark before it
 	counts map[string]int64 // outcomes recorded since the start, by outcome
+	paths  paths
 }
 
 // newLines loads the cursors, reads the tail of the ledger, and returns lines that do
@@ -48,7 +49,7 @@ type lines struct {
 func newLines(ctx context.Context, c Config) (*lines, error) {
 	l := &lines{
 		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
-		counts: c.Metrics.kept(c.Scanner.Name),
+		counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
 	}
 	for _, name := range sample.Lanes {
 		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)
@@ -234,6 +235,7 @@ func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	}
 	p := &push{line: line{sample: s, at: sample.At{Lane: lane.name, Pos: at.At}, sum: at.Cursor().Sum, mark: l.handed}}
 	p.place = lane.open.PushBack(p)
+	l.paths.opened(p)
 	l.mu.Unlock()
 	for {
 		changed := lane.r.Changed()

@@ -135,7 +135,7 @@ func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough 
 	p.file.stat = st
 	out.Size = p.file.stat.Size
 	switch {
-	case changed(s, p.file.stat):
+	case changed(s, p.file.stat) && !p.file.asFound:
 		return skip(sample.ReasonChanged)
 	case tree.MaxSize > 0 && p.file.stat.Size > tree.MaxSize:
 		return skip(sample.ReasonTooLarge)

@@ -44,6 +44,7 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 	l.mu.Lock()
 	for _, e := range all {
 		l.lane(e.push.at.Lane).open.Remove(e.push.place)
+		l.paths.finished(e.push)
 		l.counts[e.out.Outcome]++
 	}
 	l.mu.Unlock()

@@ -31,4 +31,7 @@ func (s *scripted) end(_ context.Context, all []ended) bool {
 	return true
 }
 func (s *scripted) tried(t sample.Try) { s.tries = append(s.tries, t) }
-func (*scripted) oldest(string) *push  { return nil }
+
+func (*scripted) givesWay(*push) (gives, asFound bool) { return false, false }
+
+func (*scripted) oldest(string) *push { return nil }

@@ -116,6 +116,11 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	}
 	e := entry{ended: ended{p, p.outcome(w.c.Name), p.trial.began}}
 	p.file.restless = w.restless.is(p.sample)
+	gives, asFound := w.in.givesWay(p)
+	if p.file.asFound = p.file.asFound || asFound; gives && !p.file.asFound {
+		e.out.Outcome, e.out.Reason, e.out.Tries, e.way = sample.Skipped, sample.ReasonChanged, p.trial.tries, concluded
+		return e
+	}
 	e.way = w.opener.open(hand, p, &e.out, w.enough(ctx, p, joined))
 	if e.way == ready {
 		w.trials.wasRead(p)

@@ -21,7 +21,7 @@ import (
 func TestATreeThatCannotBeReadMakesNoDeadLetters(t *testing.T) {
 	log, settings := slog.New(slog.DiscardHandler), config.Scanner{Name: "s", Tries: 2, BackoffFirst: time.Hour, BackoffMax: time.Hour}
 	in := &scripted{}
-	c := newTrials(Config{Scanner: settings, Metrics: NewMetrics(), Log: log, Source: Apart{}}, in, newHealth(settings, nil, &sights{}, log), newTurns(in))
+	c := newTrials(Config{Scanner: settings, Metrics: NewMetrics(), Log: log, Source: Apart{}}, in, newHealth(settings, nil, &sights{}, log), newTurns(in, nil))
 	tree, other := config.Tree{Path: "/tree"}, config.Tree{Path: "/other"}
 	p := &push{line: line{sample: sample.Sample{Path: "/tree/a"}}, file: openFile{tree: tree}}
 	c.wasRead(&push{file: openFile{tree: tree}})

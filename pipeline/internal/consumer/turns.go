@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -26,12 +27,13 @@ type turns struct {
 
 	mu      sync.Mutex // guards the fields below
 	retries retryHeap
+	shelves [2]*shares // fresh lines of live and backlog that were taken from the channels
 	parked  []*push
 	resumed time.Time // when a parked push had its turn last
 }
 
-func newTurns(in intake) *turns {
-	return &turns{live: in.fresh(journal.Live), backlog: in.fresh(journal.Backlog), woken: make(chan struct{}, 1)}
+func newTurns(in intake, trees []config.Tree) *turns {
+	return &turns{live: in.fresh(journal.Live), backlog: in.fresh(journal.Backlog), woken: make(chan struct{}, 1), shelves: [2]*shares{newShares(trees), newShares(trees)}}
 }
 
 // next waits for the next push and returns it, or nil if ctx ended. Live lines go before
@@ -93,22 +95,29 @@ func (t *turns) fresh() *push {
 	if t.crowded() {
 		return nil
 	}
-	first, second := t.live, t.backlog
+	first, second := 0, 1
 	if t.picks.Add(1)%8 == 0 {
 		first, second = second, first
 	}
-	select {
-	case p := <-first:
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shelve(t.shelves[0], t.live)
+	t.shelve(t.shelves[1], t.backlog)
+	if p := t.shelves[first].take(); p != nil {
 		return p
-	default:
 	}
-	select {
-	case p := <-first:
-		return p
-	case p := <-second:
-		return p
-	default:
-		return nil
+	return t.shelves[second].take()
+}
+
+// shelve takes the pushes that are ready from a channel. The caller holds mu.
+func (t *turns) shelve(s *shares, from <-chan *push) {
+	for !s.full() {
+		select {
+		case p := <-from:
+			s.put(p)
+		default:
+			return
+		}
 	}
 }
 
@@ -162,6 +171,9 @@ func (t *turns) ready() bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.shelves[0].n+t.shelves[1].n > 0 {
+		return true
+	}
 	return len(t.retries) > 0 && !t.retries[0].trial.due.After(time.Now())
 }
 

@@ -68,6 +68,7 @@ type Producer struct {
 	taken   *takenBack
 	proofs  *proofs
 	media   *media
+	often   *often
 	*strays
 
 	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
@@ -82,6 +83,7 @@ type Producer struct {
 func New(ctx context.Context, c Config) (*Producer, error) {
 	p := &Producer{
 		c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, gate: newGate(c.Journal.Dir, c.Log), claims: &claims{paths: map[string]bool{}}, swept: make([]time.Time, len(c.Trees)), excluded: make([]int, len(c.Trees)),
+		often: newOften(c.Trees, c.Log),
 	}
 	for _, t := range c.Trees {
 		p.m.begin(t.Name)
@@ -113,7 +115,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 // WatchTrees returns the trees in the form that package watch takes.
 func WatchTrees(trees []config.Tree) (all []watch.Tree) {
 	for _, t := range trees {
-		all = append(all, watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, SettleLimit: t.SettleLimit, Engine: t.Engine})
+		all = append(all, watch.Tree{Name: t.Name, Path: t.Path, Include: t.Include, Exclude: t.Exclude, Settle: t.Settle, Quiet: t.Quiet, SettleLimit: t.SettleLimit, Engine: t.Engine})
 	}
 	return all
 }
@@ -272,11 +274,16 @@ func (p *Producer) take(ctx context.Context, batch []watch.Calm) bool {
 			p.watcher.Done(c.Path)
 			continue
 		}
+		if wait := p.often.pause(c.Path); wait > 0 && c.Via != sample.ViaLimit {
+			p.watcher.Rest(c.Path, wait)
+			continue
+		}
 		at[c.Path] = len(files)
 		files = append(files, found{c.Tree, c.Path, c.Stat, c.Via, c.At})
 	}
 	ok := p.write(ctx, journal.Live, files)
 	for _, f := range files {
+		p.often.journaled(f)
 		p.watcher.Done(f.path)
 	}
 	return ok
