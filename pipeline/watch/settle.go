@@ -140,12 +140,17 @@ func (s *settler) done(path string) {
 // 0.2, 0.5, 1, 2, 5 ... 250 ms with each question since the last event. But it waits for
 // at least a 256th of the time for which the file has been a candidate, up to 250 ms. So
 // the end of the writing is seen at most half a percent late, and a hundred busy writers
-// cost almost nothing.
+// cost almost nothing. If there are thousands of candidates, that longest pause grows with
+// their number. The caller holds mu.
 func (s *settler) pause(c *candidate, now time.Duration) time.Duration {
 	steps := [...]time.Duration{200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000}
 	const longest = 250 * time.Millisecond
 	p := steps[min(int(c.step), len(steps)-1)] * time.Microsecond
-	return min(max(p, (now-c.began)/256), longest)
+	crowd := time.Duration(max(1, len(s.all)/1000))
+	if int(c.step) >= len(steps)-1 {
+		p *= crowd
+	}
+	return min(max(p, (now-c.began)/256), longest*crowd)
 }
 
 // plan puts c into the heap, or moves it there. The caller holds mu.

@@ -86,7 +86,7 @@ func (k *Consumer) Run(ctx context.Context) error {
 	for _, e := range k.workers.sights.eyes {
 		g.Go(func() error { return k.workers.sights.tend(ctx, e, k.workers.health) })
 	}
-	g.Go(func() error { return k.holders.Run(ctx, k.workers.health.open) })
+	g.Go(func() error { return k.holders.Run(ctx, k.workers.health.open, k.workers.trials.crowdOver) })
 	g.Go(func() error { return k.workers.dispatch(ctx) })
 	err := g.Wait()
 	k.lines.trySaving()

@@ -16,18 +16,30 @@ const heldFor = 15 * time.Minute
 
 // held decides about a push whose file another program holds. That is not a failed try:
 // the holder gets as long as a writer, settle_limit. Before that held puts the push off
-// and returns false; after that it sets the outcome of e and returns true.
+// and returns false; after that it sets the outcome of e and returns true. It does so at
+// once if too many wait already, because no line comes after maxWaiting of them.
 func (t *trials) held(e *entry) bool {
 	p, now := e.push, time.Now()
 	if p.trial.busy.IsZero() {
 		p.trial.busy = now
 	}
-	if now.Sub(p.trial.busy) < p.file.tree.SettleLimit {
+	crowd := !t.crowd.admit(p) && t.settlesAgain(p) || t.turns.crowded()
+	if crowd && t.crowd.gave() {
+		t.log.Warn("other programs hold very many files so that they cannot be opened; these are given back to settle, and pushing goes on: see who has them", "tree", p.file.tree.Name, "path", p.sample.Path)
+	}
+	if now.Sub(p.trial.busy) < p.file.tree.SettleLimit && !crowd {
 		t.turns.later(p, now.Add(t.pace(p)))
 		return false
 	}
+	t.crowd.leave(p)
 	t.giveBack(p, &e.out)
 	return true
+}
+
+// settlesAgain reports whether the file of a line that is given back is journaled again
+// when it has settled.
+func (t *trials) settlesAgain(p *push) bool {
+	return p.sample.Via != sample.ViaManual && t.source.Here()
 }
 
 // giveBack sets the outcome of a push whose file another program holds. Its line strays:
@@ -37,7 +49,7 @@ func (t *trials) held(e *entry) bool {
 // and the push is a dead letter.
 func (t *trials) giveBack(p *push, out *sample.Outcome) {
 	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonBusy, p.trial.tries
-	if p.sample.Via == sample.ViaManual || !t.source.Here() {
+	if !t.settlesAgain(p) {
 		out.Outcome = sample.Dead
 		t.giveUp(p, out.Reason)
 	}
@@ -65,9 +77,17 @@ func newHolders(in intake, log *slog.Logger) *holders {
 	return h
 }
 
-// Run looks at the holders until ctx ends. open reports whether the scanner may be
-// pushed to.
-func (h *holders) Run(ctx context.Context, open func() bool) error {
+// crowdOver logs that a crowd of held files is over.
+func (t *trials) crowdOver(now time.Time) {
+	if t.crowd.over(now) {
+		held, given, _ := t.crowd.state()
+		t.log.Info("held files are not given back any more", "held", held, "given_back", given)
+	}
+}
+
+// Run looks at the holders until ctx ends, and calls tick each time. open reports whether
+// the scanner may be pushed to.
+func (h *holders) Run(ctx context.Context, open func() bool, tick func(time.Time)) error {
 	t := time.NewTicker(cursorsEvery)
 	defer t.Stop()
 	for {
@@ -76,6 +96,7 @@ func (h *holders) Run(ctx context.Context, open func() bool) error {
 			return nil
 		case now := <-t.C:
 			h.check(now, open())
+			tick(now)
 		}
 	}
 }

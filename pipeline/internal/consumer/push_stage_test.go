@@ -311,7 +311,7 @@ func (s *stage) start() error {
 	for _, e := range s.workers.sights.eyes {
 		s.running.Go(func() { _ = s.workers.sights.tend(ctx, e, s.workers.health) })
 	}
-	s.running.Go(func() { _ = holders.Run(ctx, s.workers.health.open) })
+	s.running.Go(func() { _ = holders.Run(ctx, s.workers.health.open, s.workers.trials.crowdOver) })
 	s.running.Go(func() {
 		_ = s.workers.dispatch(ctx)
 		s.say("stopped")

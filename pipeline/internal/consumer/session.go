@@ -118,10 +118,14 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	p.file.restless = w.restless.is(p.sample)
 	gives, asFound := w.in.givesWay(p)
 	if p.file.asFound = p.file.asFound || asFound; gives && !p.file.asFound {
+		w.trials.crowd.leave(p)
 		e.out.Outcome, e.out.Reason, e.out.Tries, e.way = sample.Skipped, sample.ReasonChanged, p.trial.tries, concluded
 		return e
 	}
 	e.way = w.opener.open(hand, p, &e.out, w.enough(ctx, p, joined))
+	if e.way != held {
+		w.trials.crowd.leave(p)
+	}
 	if e.way == ready {
 		w.trials.wasRead(p)
 		switch {

@@ -33,6 +33,7 @@ type trials struct {
 	health *health
 	turns  *turns
 
+	crowd *crowding
 	short condition.Condition // no sample can be opened, for want of descriptors or memory
 
 	mu    sync.Mutex        // guards reads

@@ -68,7 +68,7 @@ func newWorkers(c Config, in intake) *workers {
 }
 
 func newTrials(c Config, in intake, h *health, t *turns) *trials {
-	return &trials{c: c.Scanner, log: c.Log, m: c.Metrics, in: in, source: c.Source, health: h, turns: t, reads: map[string]uint64{}}
+	return &trials{c: c.Scanner, log: c.Log, m: c.Metrics, in: in, source: c.Source, health: h, turns: t, crowd: newCrowding(), reads: map[string]uint64{}}
 }
 
 // moves notes that pushing moves: see Stuck.
