@@ -41,6 +41,8 @@ type Config struct {
 	Counters *Counters             // goes on counting where another Pipeline ended; nil: New begins at 0
 	Outcome  func(sample.Outcome)  // called with each outcome after it is recorded; it must not block; may be nil
 
+	guessed bool // no scanner was named
+
 	nap     func(time.Duration)                                      // the nap of the system; tests set it
 	disk    store.Disk                                               // the disk of the machine; tests set it
 	scanner func(config.Scanner, *slog.Logger) (scan.Scanner, error) // consumer.Scanner; tests set it
@@ -90,6 +92,7 @@ func (c Config) Filled() (Config, error) {
 	if c.Trees, err = config.FillTrees(c.Trees); err != nil {
 		return c, err
 	}
+	c.guessed = c.guessed || len(c.Scanners) == 0
 	c.Scanners, err = config.FillScanners(c.Scanners)
 	return c, err
 }

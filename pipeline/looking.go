@@ -5,6 +5,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
@@ -35,7 +36,8 @@ func (p *Pipeline) look(f func(*look.Archive) error) error {
 	if rest {
 		disk = disk.ToRead()
 	}
-	a, err := look.Open(look.Config{State: p.c.State, Journal: p.c.Journal.Dir, Trees: p.c.Trees, Scanners: p.c.Scanners, Disk: disk, Log: p.c.Log}, rest)
+	a, err := look.Open(look.Config{State: p.c.State, Journal: p.c.Journal.Dir, Trees: p.c.Trees, Scanners: p.c.Scanners, Disk: disk, Log: p.c.Log,
+		ByCursors: p.c.Half == ProducerOnly || rest && p.c.guessed}, rest)
 	if err != nil {
 		return err
 	}
@@ -45,13 +47,20 @@ func (p *Pipeline) look(f func(*look.Archive) error) error {
 // Why returns the story of the sample that key names: an absolute path in all its
 // versions, a SHA-256 in hex, an id, or LANE:SEGMENT:OFFSET. A Story without lines and
 // outcomes means that nothing about it is kept. Of each list the newest thousand are
-// returned.
+// returned. Of a path it also says what lies there now; a link that leads into a tree is
+// resolved.
 //
 // While p does not run, Why locks the state folder. Then the error wraps ErrLocked if
 // another process runs, and ErrNoState if there is no state.
 func (p *Pipeline) Why(ctx context.Context, key string) (s Story, err error) {
+	path := filepath.IsAbs(key)
+	if path {
+		key = look.Named(filepath.Clean(key), p.c.Trees)
+	}
 	err = p.look(func(a *look.Archive) error {
-		s, err = a.Why(ctx, key)
+		if s, err = a.Why(ctx, key); err == nil && path {
+			s.Now = a.Here(key, s, p.halves().producer)
+		}
 		return err
 	})
 	return s, err

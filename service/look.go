@@ -85,7 +85,7 @@ func Why(ctx context.Context, f Flags, key string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("why: %w", err)
 	}
-	if len(s.Lines)+len(s.Outcomes) == 0 {
+	if len(s.Lines)+len(s.Outcomes)+len(s.Now) == 0 {
 		return fmt.Errorf("why: neither journal nor ledger know %s: certpush verify tells of files that are not journaled; older segments are pruned", printable(key))
 	}
 	_, err = io.WriteString(out, storyText(s))

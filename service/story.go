@@ -56,6 +56,9 @@ func storyText(s pipeline.Story) string {
 		add(l.ID, l.Path, time.Now(), "waits        %s: no outcome yet, at %s", printable(w.Scanner), w.At)
 	}
 	var b strings.Builder
+	if len(heads) == 0 && len(s.Now) > 0 {
+		b.WriteString("neither journal nor ledger know it; older segments are pruned\n")
+	}
 	for i, head := range heads {
 		if i > 0 {
 			b.WriteByte('\n')
@@ -69,6 +72,9 @@ func storyText(s pipeline.Story) string {
 			}
 			fmt.Fprintf(&b, "  %s  %s\n", when, c.text)
 		}
+	}
+	for _, text := range s.Now {
+		fmt.Fprintf(&b, "  now: %s\n", printable(text))
 	}
 	if s.More {
 		b.WriteString("\nThere is more; the newest are told.\n")

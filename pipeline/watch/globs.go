@@ -4,6 +4,7 @@ package watch
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -23,6 +24,25 @@ func newGlobs(t Tree) globs {
 	}
 	g.include = t.Include
 	return g
+}
+
+// Rule returns the rule by which include and exclude leave out a file of a tree, and "" if
+// they do not. rel is relative to the tree.
+func Rule(t Tree, rel string) string {
+	g := newGlobs(t)
+	if !g.excluded(rel) {
+		return ""
+	}
+	for _, p := range g.exclude {
+		if match(p, filepath.ToSlash(rel)) {
+			return "exclude " + strconv.Quote(p)
+		}
+	}
+	var all []string
+	for _, p := range g.include {
+		all = append(all, strconv.Quote(p))
+	}
+	return "it matches no include: " + strings.Join(all, ", ")
 }
 
 // excluded reports whether include and exclude leave out the file rel, a path relative to
@@ -47,6 +67,10 @@ func (g globs) excluded(rel string) bool {
 	}
 	return true
 }
+
+// Barren reports whether an exclude of the form P/** covers all of the directory rel of a
+// tree. Such a directory is neither watched nor swept.
+func Barren(t Tree, rel string) bool { return newGlobs(t).barren(rel) }
 
 // barren reports whether the directory rel cannot hold a wanted file: an exclude that
 // ends in /** covers all of it. Such a directory is neither watched nor swept.

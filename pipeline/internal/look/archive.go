@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
@@ -23,6 +24,7 @@ type Config struct {
 	State, Journal string // folders, absolute
 	Trees          []config.Tree
 	Scanners       []config.Scanner
+	ByCursors      bool // if cursors are there, they tell the scanners: another process pushes, or did, and may have been given others
 	Disk           store.Disk
 	Log            *slog.Logger
 }
@@ -74,7 +76,26 @@ func Open(c Config, atRest bool) (_ *Archive, err error) {
 			return nil, err
 		}
 	}
+	if c.ByCursors && a.cursors != nil {
+		return a, a.takeScanners()
+	}
 	return a, nil
+}
+
+// takeScanners takes the scanners that have a cursor in place of the configured ones.
+func (a *Archive) takeScanners() error {
+	files, err := store.CursorFiles(a.cursors, journal.Live)
+	if err != nil {
+		return fmt.Errorf("list cursors: %w", err)
+	}
+	var all []config.Scanner
+	for _, file := range files {
+		all = append(all, config.Scanner{Name: strings.TrimSuffix(file, "."+journal.Live)})
+	}
+	if len(all) > 0 {
+		a.c.Scanners = all
+	}
+	return nil
 }
 
 // Close closes the folders and gives back the locks.

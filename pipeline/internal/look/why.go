@@ -28,6 +28,7 @@ type Story struct {
 	Outcomes []sample.Outcome `json:"outcomes"`
 	Waiting  []Pending        `json:"waiting"`
 	More     bool             `json:"more"` // older ones were left out
+	Now      []string         `json:"now"`  // of a path: what lies there now, and what keeps it from its scanners
 
 	cut struct{ lines, tries, outcomes bool } // the lists from which older ones were left out
 }

@@ -5,7 +5,6 @@ package producer
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"syscall"
 	"time"
 )
@@ -55,7 +54,7 @@ func (p *Producer) Status() (all []TreeStatus, stopped error) {
 			s.Troubles = append(s.Troubles, TroubleOf(bad.Path, bad.Err))
 		}
 		if t.Unread != nil {
-			s.Unread = bare(t.Unread).Error()
+			s.Unread = Errno(t.Unread)
 		}
 		if at := p.swept[i]; !at.IsZero() {
 			s.LastSweep = &at
@@ -85,12 +84,12 @@ func (p *Producer) Ready() (errs []error) {
 	return errs
 }
 
-// bare returns the system's error in err, without the path.
-func bare(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
+// Errno returns the system's error in err, without the path.
+func Errno(err error) string {
+	if no, ok := errors.AsType[syscall.Errno](err); ok {
+		return no.Error()
 	}
-	return err
+	return err.Error()
 }
 
 // tendStuck is how long the care of index and disk may take before it counts as stuck.
@@ -121,10 +120,4 @@ func (p *Producer) Sweep(name string) bool {
 
 // TroubleOf returns the trouble of a directory: the system's error in err, without the
 // path.
-func TroubleOf(path string, err error) Trouble {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return Trouble{path, no.Error()}
-	}
-	return Trouble{path, err.Error()}
-}
+func TroubleOf(path string, err error) Trouble { return Trouble{path, Errno(err)} }
