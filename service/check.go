@@ -19,40 +19,45 @@ import (
 // pingLimit is how long Check waits for one scanner.
 const pingLimit = 5 * time.Second
 
-// Check tries the configuration, the trees, the limits and each scanner, and prints a
-// line for each. With offline it asks no scanner. The error has the code of the first
-// failure, which is printed already.
+// Check tries what a start tries: the configuration, the folders that are written, the room
+// on their disk, the admin endpoint, the trees, the limits and each address of each
+// scanner. It prints a line for each, and makes nothing. Beside a service that runs it says
+// so. With offline it asks no scanner. The error has the code of the first failure, which
+// is printed already.
 func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	s, err := Load(f)
 	if err != nil {
 		return err
 	}
-	r := report{out: out}
+	r := &report{out: out}
 	r.ok("file", cmp.Or(s.File, "none; flags and defaults"))
+	running := r.running(ctx, f, s)
+	if name := becomeService(s.File); name != "" {
+		r.note("user", "what follows is tried as "+name+", as whom the unit runs")
+	}
+	r.folders(s, running)
+	r.endpoint(ctx, s, running)
+	folders := 0
 	for _, t := range s.Pipeline.Trees {
-		r.result("tree "+printable(nameOf(t)), printable(t.Path), checkTree(t.Path))
+		folders += r.tree(ctx, s.File, t)
 	}
 	if len(s.Pipeline.Trees) == 0 {
 		r.note("tree", "none: certpush idles until the file has a [[watch]]")
 	}
-	for _, l := range limits() {
-		r.ok("limit", l.name+" "+l.value)
-	}
 	scanners := s.Pipeline.Scanners
 	if len(scanners) == 0 {
 		scanners = []pipeline.Scanner{{Name: pipeline.DefaultScanner, Type: "hashlist"}}
+	}
+	descriptors := uint64(mostGuests + 4*mostOrders + 300) // stores, segments and watchers
+	for _, c := range scanners {
+		descriptors += 3 * uint64(max(c.Workers, 1)) // a file, a connection, and one to spare
+	}
+	checkLimits(r, len(s.Pipeline.Trees), folders, descriptors, running)
+	if len(s.Pipeline.Scanners) == 0 {
 		r.note("scanner", "none: the built-in hash list judges")
 	}
 	for _, c := range scanners {
-		if offline {
-			r.note("scanner "+c.Name, "not pinged: --offline")
-			continue
-		}
-		version, err := ping(ctx, c)
-		r.result("scanner "+c.Name, printable(dash(version)), err)
-		if err == nil && c.Type == "clamd" {
-			r.sights(ctx, c)
-		}
+		r.scanner(ctx, c, offline)
 	}
 	return r.failed
 }
@@ -104,6 +109,39 @@ func checkTree(path string) error {
 	}
 	return nil
 }
+
+// scanner pings each address of a scanner on its own.
+func (r *report) scanner(ctx context.Context, c pipeline.Scanner, offline bool) {
+	name := "scanner " + c.Name
+	if offline {
+		r.note(name, "not pinged: --offline")
+		return
+	}
+	if c.Workers > manyWorkers {
+		r.note(name, fmt.Sprintf("%d workers: each holds a file and a connection, and few scanners judge so many at once; see its MaxThreads", c.Workers))
+	}
+	if len(c.Addresses) < 2 {
+		r.address(ctx, name, c)
+		return
+	}
+	for _, a := range c.Addresses {
+		one := c
+		one.Addresses = []string{a}
+		r.address(ctx, name+" at "+printable(a), one)
+	}
+}
+
+// address pings a scanner with one address, and asks it what it sees.
+func (r *report) address(ctx context.Context, what string, c pipeline.Scanner) {
+	version, err := ping(ctx, c)
+	r.result(what, printable(dash(version)), err)
+	if err == nil && c.Type == "clamd" {
+		r.sights(ctx, c)
+	}
+}
+
+// manyWorkers is how many workers of one scanner are more than anybody meant.
+const manyWorkers = 1024
 
 // ping pings one scanner and adds the next step to a failure.
 func ping(ctx context.Context, c pipeline.Scanner) (string, error) {

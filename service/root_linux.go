@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -70,25 +71,36 @@ func userName(uid uint32) string {
 // unitFiles are where systemd finds the unit and its drop-ins, the later ones count more.
 var unitFiles = [...]string{"/lib/systemd/system/certpush.service", "/usr/lib/systemd/system/certpush.service", "/etc/systemd/system/certpush.service", "/etc/systemd/system/certpush.service.d/*.conf"}
 
-// unitUser returns the user as whom the installed unit runs. It returns false if no unit
-// is installed.
-func unitUser() (name string, ok bool) {
-	for _, pattern := range unitFiles {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			continue
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
+// unitLines returns the lines of the installed unit and its drop-ins, without blanks.
+func unitLines() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, pattern := range unitFiles {
+			files, err := filepath.Glob(pattern)
 			if err != nil {
 				continue
 			}
-			ok = true
-			for line := range strings.Lines(string(text)) {
-				if value, is := strings.CutPrefix(strings.TrimSpace(line), "User="); is {
-					name = value
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					continue
+				}
+				for line := range strings.Lines(string(text)) {
+					if !yield(strings.TrimSpace(line)) {
+						return
+					}
 				}
 			}
+		}
+	}
+}
+
+// unitUser returns the user as whom the installed unit runs. It returns false if no unit
+// is installed.
+func unitUser() (name string, ok bool) {
+	for line := range unitLines() {
+		ok = true
+		if value, is := strings.CutPrefix(line, "User="); is {
+			name = value
 		}
 	}
 	return name, ok
@@ -151,9 +163,14 @@ func becomeOwner(state string) error {
 // all of them but the one to read all files. A build with cgo cannot reach all its threads:
 // then no right is kept.
 func keepRight() (read func() error) {
-	none := func() error { return nil }
-	if _, _, no := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); no != 0 {
-		return none
+	if !canKeep() {
+		return func() error { return nil }
 	}
 	return setRights
+}
+
+// canKeep lets a change of the user keep our rights. It returns false if that cannot be.
+func canKeep() bool {
+	_, _, no := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0)
+	return no == 0
 }

@@ -5,7 +5,6 @@ package service
 import (
 	"fmt"
 	"os"
-	"strings"
 )
 
 func defaultFile() string  { return "/etc/certpush.toml" }
@@ -28,19 +27,4 @@ func trusted(f *os.File) error {
 		return fmt.Errorf("%s can be written by others than root (mode %04o): run chmod go-w %[1]s", f.Name(), st.Mode().Perm())
 	}
 	return nil
-}
-
-// limit is one limit of the system on which watching depends.
-type limit struct{ name, value string }
-
-func limits() []limit {
-	var out []limit
-	for _, name := range []string{"max_user_watches", "max_user_instances", "max_queued_events"} {
-		text, err := os.ReadFile("/proc/sys/fs/inotify/" + name)
-		if err != nil {
-			text = []byte("cannot be read: " + err.Error())
-		}
-		out = append(out, limit{"fs.inotify." + name, strings.TrimSpace(string(text))})
-	}
-	return out
 }

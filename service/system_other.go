@@ -11,8 +11,3 @@ func defaultState() string { return "/var/lib/certpush" }
 
 // trusted accepts every file: as a service certpush runs only on Linux and Windows.
 func trusted(*os.File) error { return nil }
-
-// limit is one limit of the system on which watching depends.
-type limit struct{ name, value string }
-
-func limits() []limit { return nil }

@@ -20,8 +20,3 @@ func programData() string {
 
 func defaultFile() string  { return filepath.Join(programData(), "certpush.toml") }
 func defaultState() string { return programData() }
-
-// limit is one limit of the system on which watching depends.
-type limit struct{ name, value string }
-
-func limits() []limit { return nil }
