@@ -135,3 +135,15 @@ func (l *lane) readBackFrom() (m ledger.Mark, ok bool) {
 // waiting returns how many samples of the lane have no outcome. The caller holds
 // lines.mu.
 func (l *lane) waiting() int64 { return l.ahead + int64(l.open.Len()) }
+
+// lanes are the two lanes of a consumer. They do not change from newLines on.
+type lanes struct{ live, backlog *lane }
+
+func (l *lanes) both() []*lane { return []*lane{l.live, l.backlog} }
+
+func (l *lanes) lane(name string) *lane {
+	if name == journal.Backlog {
+		return l.backlog
+	}
+	return l.live
+}

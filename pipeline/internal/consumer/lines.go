@@ -31,9 +31,9 @@ type lines struct {
 	*retraction
 	outcome func(sample.Outcome) // called with each outcome after it is recorded
 
-	live, backlog *lane
-	savedMark     ledger.Mark // only the goroutine that saves the cursors has it
-	held          standing    // the same
+	lanes
+	savedMark ledger.Mark // only the goroutine that saves the cursors has it
+	held      standing    // the same
 
 	unsaved   condition.Condition // the cursors cannot be saved
 	unwritten condition.Condition // the ledger cannot be written
@@ -116,15 +116,6 @@ func (l *lines) readBack(ctx context.Context, dir journal.Folder, from ledger.Ma
 		lane.left = told[lane.name].End(ctx)
 	}
 	return nil
-}
-
-func (l *lines) both() []*lane { return []*lane{l.live, l.backlog} }
-
-func (l *lines) lane(name string) *lane {
-	if name == journal.Backlog {
-		return l.backlog
-	}
-	return l.live
 }
 
 func (l *lines) close() error {
