@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 		"pipeline/internal/ledger", "pipeline/internal/cache", "pipeline/internal/config", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/internal/condition",
 		"pipeline/watch", "pipeline/journal", "pipeline/scan", "pipeline/scan/scanners",
 	},
-	"pipeline/internal/ledger":    {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/journal"},
+	"pipeline/internal/ledger":    {"pipeline/internal/condition", "pipeline/internal/store", "pipeline/internal/sample", "pipeline/journal"},
 	"pipeline/internal/index":     {"pipeline/internal/store", "pipeline/internal/sample", "pipeline/watch", "pipeline/journal"},
 	"pipeline/internal/cache":     {"pipeline/internal/store", "pipeline/scan"},
 	"pipeline/internal/store":     {"pipeline/internal/sample", "pipeline/journal"},

@@ -82,7 +82,7 @@ func TestClockJumpsInTheJournal(t *testing.T) {
 func TestClockJumpsInTheLedger(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	led, err := ledger.Open(journal.OS, dir, 5, slog.New(slog.DiscardHandler))
+	led, err := ledger.Open(journal.OS, dir, ledger.Bounds{Keep: 5, Max: -1, MinFree: -1}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer led.Close()
 	for i, now := range jumps() {

@@ -96,7 +96,7 @@ func newHistory(tb testing.TB) *history {
 	if h.lanes, err = journal.OpenLanes(journal.Config{Disk: h.c.disk, Dir: h.c.Journal.Dir}, time.Minute, h.c.Log); err != nil {
 		tb.Fatal(err)
 	}
-	if h.led, err = ledger.Open(h.c.disk, filepath.Join(h.c.State, "ledger"), 400, h.c.Log); err != nil {
+	if h.led, err = ledger.Open(h.c.disk, filepath.Join(h.c.State, "ledger"), ledger.Bounds{Keep: 400, Max: -1, MinFree: -1}, h.c.Log); err != nil {
 		tb.Fatal(err)
 	}
 	return h

@@ -24,6 +24,7 @@ var (
 	stoppedDesc = prometheus.NewDesc("certpush_intake_stopped", "1 while no file is journaled, for want of room or because the disk refuses.", nil, nil)
 	unwatched   = prometheus.NewDesc("certpush_tree_unwatched_directories", "Directories that are not watched or cannot be read, and all of a tree that is not there counts as one.", []string{"tree"}, nil)
 	settling    = prometheus.NewDesc("certpush_tree_settling_files", "Files that are being written, and wait to settle.", []string{"tree"}, nil)
+	roomDesc    = prometheus.NewDesc("certpush_state_bytes", "Bytes of each part of the state on disk.", []string{"part"}, nil)
 	sizeDesc    = prometheus.NewDesc("certpush_journal_bytes", "Bytes of all journal segments.", nil, nil)
 )
 
@@ -80,6 +81,9 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		gauge(provenDesc, truth(v.proven))
 	}
 	gauge(stoppedDesc, truth(s.IntakeStopped != ""))
+	for _, r := range g.p.c.rooms() {
+		gauge(roomDesc, float64(r.Bytes), r.Part)
+	}
 	size := int64(0)
 	if now.lanes != nil {
 		size = now.lanes.Size()

@@ -121,7 +121,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		o.tails[journal.Live], o.tails[journal.Backlog] = live, backlog
 		o.run = append(o.run, func(ctx context.Context) error { return journal.Follow(ctx, c.Log, live, backlog) })
 	}
-	if o.led, err = ledger.Open(c.disk, filepath.Join(c.State, "ledger"), c.Ledger.Keep, c.Log); err != nil {
+	if o.led, err = ledger.Open(c.disk, filepath.Join(c.State, "ledger"), ledger.Bounds{Keep: c.Ledger.Keep, Max: c.Ledger.Max, MinFree: c.Journal.MinFree}, c.Log); err != nil {
 		return err
 	}
 	o.closers = append(o.closers, o.led.Close)

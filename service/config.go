@@ -120,7 +120,7 @@ func (f Flags) foregroundState() string {
 func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
 	s := Settings{Listen: t.Admin.Listen}
 	s.Pipeline.State, s.Pipeline.CopyMemory = absolute(b, "state", string(t.State)), int64(none(t.Copies))
-	s.Pipeline.Ledger.Keep = int(t.Ledger.Keep)
+	s.Pipeline.Ledger.Keep, s.Pipeline.Ledger.Max = int(t.Ledger.Keep), int64(none(t.Ledger.Max))
 	s.Pipeline.Journal = convertJournal(t.Journal, b)
 	if f.JournalDir != "" {
 		s.Pipeline.Journal.Dir = absolute(b, "", f.JournalDir)
@@ -190,7 +190,7 @@ func convertJournal(t journalTable, b *binder) pipeline.Journal {
 	b.positive("journal.cut_size", int64(t.CutSize), "64 MiB")
 	return pipeline.Journal{
 		Dir: string(t.Dir), CutEvery: time.Duration(t.CutEvery), CutSize: int64(t.CutSize), Keep: int(t.Keep),
-		Sync: time.Duration(t.Sync), MinFree: int64(none(t.MinFree)),
+		Sync: time.Duration(t.Sync), MinFree: int64(none(t.MinFree)), Max: int64(none(t.Max)),
 	}
 }
 

@@ -63,12 +63,12 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	want := Settings{
 		Listen: "127.0.0.1:9440", Log: LogSettings{To: "auto"},
 		Pipeline: pipeline.Config{
-			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Keep: 400}, CopyMemory: 256 << 20,
+			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Keep: 400, Max: 20 << 30}, CopyMemory: 256 << 20,
 			Trees: []pipeline.Tree{{
 				Name: "samples", Path: rooted("/srv/samples"), Include: []string{"**"}, Settle: 500 * time.Millisecond, SettleLimit: time.Hour,
 				MinSize: 1, Sweep: time.Hour, Engine: "auto",
 			}},
-			Journal: pipeline.Journal{Dir: "journal", CutEvery: time.Minute, CutSize: 64 << 20, Keep: 1440, MinFree: 256 << 20},
+			Journal: pipeline.Journal{Dir: "journal", CutEvery: time.Minute, CutSize: 64 << 20, Keep: 1440, Max: 20 << 30, MinFree: 256 << 20},
 			Scanners: []pipeline.Scanner{{
 				Name: "clamav", Type: "clamd", Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Workers: 2, Queue: 1000, Timeout: 5 * time.Minute,
 				Tries: 8, BackoffFirst: time.Second, BackoffMax: 5 * time.Minute, MaxSize: 25 << 20, Sight: 10 * time.Minute, SightDepth: 64 << 20,

@@ -52,6 +52,7 @@ type journalTable struct {
 	CutEvery Duration `toml:"cut_every"`
 	CutSize  Size     `toml:"cut_size"`
 	Keep     Count    `toml:"keep"`
+	Max      Size     `toml:"max"`
 	Sync     Sync     `toml:"sync"`
 	MinFree  Size     `toml:"min_free"`
 }
@@ -82,6 +83,7 @@ type backoffTable struct {
 
 type ledgerTable struct {
 	Keep Count `toml:"keep"`
+	Max  Size  `toml:"max"`
 }
 
 type adminTable struct {
@@ -120,7 +122,7 @@ func (t *watchTable) fill() {
 
 func (t *journalTable) fill() {
 	d := defaults().Journal
-	*t = journalTable{Dir: Path(filepath.Base(d.Dir)), CutEvery: Duration(d.CutEvery), CutSize: Size(d.CutSize), Keep: Count(d.Keep), MinFree: Size(d.MinFree)}
+	*t = journalTable{Dir: Path(filepath.Base(d.Dir)), CutEvery: Duration(d.CutEvery), CutSize: Size(d.CutSize), Keep: Count(d.Keep), Max: Size(d.Max), MinFree: Size(d.MinFree)}
 }
 
 func (t *scannerTable) fill() {
@@ -134,9 +136,13 @@ func (t *backoffTable) fill() {
 	*t = backoffTable{First: Duration(d.BackoffFirst), Max: Duration(d.BackoffMax)}
 }
 
-func (t *ledgerTable) fill() { t.Keep = Count(defaults().Ledger.Keep) }
-func (t *adminTable) fill()  { t.Listen = defaultListen }
-func (t *logTable) fill()    { *t = logTable{Level: "info", To: "auto", Format: "text"} }
+func (t *ledgerTable) fill() {
+	d := defaults().Ledger
+	*t = ledgerTable{Keep: Count(d.Keep), Max: Size(d.Max)}
+}
+
+func (t *adminTable) fill() { t.Listen = defaultListen }
+func (t *logTable) fill()   { *t = logTable{Level: "info", To: "auto", Format: "text"} }
 
 const defaultListen = "127.0.0.1:9440"
 

@@ -50,7 +50,7 @@ func TestCountIsWhatNextWillHandOut(t *testing.T) {
 				}
 			case 1:
 				if draw.IntN(8) == 0 {
-					if _, err := s.Prune(draw.IntN(3), func([]byte) bool { return true }); err != nil {
+					if _, err := s.Prune(draw.IntN(3), -1, func([]byte) bool { return true }); err != nil {
 						t.Fatal(err)
 					}
 				}

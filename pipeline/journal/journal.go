@@ -87,9 +87,10 @@ var ErrLocked = errors.New("held by another process")
 type Config struct {
 	Disk    Disk // nil: OS
 	Dir     string
-	Base    string        // name of the active segment
-	Lane    string        // written into each header; empty: segments have no header
-	First   uint64        // number of the first segment in an empty folder; 0: 1
-	CutSize int64         // bytes; before lines that would make the segment longer, it is cut
-	Sync    time.Duration // the least time between two fsyncs; 0: the next may follow at once
+	Base    string                           // name of the active segment
+	Lane    string                           // written into each header; empty: segments have no header
+	First   uint64                           // number of the first segment in an empty folder; 0: 1
+	CutSize int64                            // bytes; before lines that would make the segment longer, it is cut
+	Spare   func(d Folder, name string) bool // whether a sealed segment is kept although there are more bytes than may be; nil: none is
+	Sync    time.Duration                    // the least time between two fsyncs; 0: the next may follow at once
 }

@@ -331,7 +331,7 @@ func TestPruneKeepsWhatACursorNeeds(t *testing.T) {
 		before  uint64
 		keep, n int
 	}{{0, 0, 0}, {1, 0, 0}, {5, 4, 0}, {5, 3, 1}, {5, 0, 3}, {7, 1, 1}, {99, 2, 3}} {
-		n, err := s.Prune(step.keep, Before(step.before))
+		n, err := s.Prune(step.keep, -1, Before(step.before))
 		if err != nil || n != step.n {
 			t.Fatalf("prune before %d, keep %d: %d, %v; want %d", step.before, step.keep, n, err, step.n)
 		}

@@ -10,11 +10,12 @@ import (
 
 // Prune deletes the oldest sealed segments, up to the first one that is not finished.
 // It asks finished with the first line of each. The newest keep of the finished ones
-// stay. It returns how many it deleted.
+// stay, but at most so many that they have most bytes together; a negative most is no
+// bound. It returns how many it deleted.
 //
 // The folder is not synced: a power cut may bring deleted segments back, and a crash
 // here may leave some. The next Prune deletes them, because all cursors are past them.
-func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) {
+func (s *Series) Prune(keep int, most int64, finished func(first []byte) bool) (int, error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	if s.shut {
@@ -28,7 +29,7 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	behind := 0
+	behind, sizes, size := 0, []int64(nil), int64(0)
 	for _, name := range names {
 		line, id, err := s.first(name)
 		if err != nil {
@@ -39,10 +40,18 @@ func (s *Series) Prune(keep int, finished func(first []byte) bool) (int, error) 
 		if slices.ContainsFunc(known, func(k foreign) bool { return k.base == s.c.Base && k.id == id }) || !finished(line) {
 			break
 		}
-		behind++
+		st, err := s.dir.Lstat(name)
+		if err != nil {
+			return 0, fmt.Errorf("stat segment: %w", err)
+		}
+		behind, sizes, size = behind+1, append(sizes, st.Size()), size+st.Size()
 	}
 	n := 0
-	for ; n < behind-keep; n++ {
+	for ; n < behind; n++ {
+		if n >= behind-keep && (most < 0 || size <= most || s.c.Spare != nil && s.c.Spare(s.dir, names[n])) {
+			break
+		}
+		size -= sizes[n]
 		if err := s.dir.Remove(names[n]); err != nil {
 			return n, fmt.Errorf("prune segment: %w", err)
 		}

@@ -64,7 +64,7 @@ func TestSeek(t *testing.T) {
 		}
 	}
 	hold()
-	if _, err := s.Prune(0, Before(all[6].Segment)); err != nil {
+	if _, err := s.Prune(0, -1, Before(all[6].Segment)); err != nil {
 		t.Fatal(err)
 	}
 	hold()

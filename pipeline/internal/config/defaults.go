@@ -39,11 +39,15 @@ func FillJournal(j *Journal, state string) {
 	or(&j.CutEvery, time.Minute)
 	or(&j.CutSize, 64<<20)
 	or(&j.Keep, 1440)
+	or(&j.Max, 20<<30)
 	or(&j.MinFree, 256<<20)
 }
 
 // FillLedger sets each zero value of l to its default.
-func FillLedger(l *Ledger) { or(&l.Keep, 400) }
+func FillLedger(l *Ledger) {
+	or(&l.Keep, 400)
+	or(&l.Max, 20<<30)
+}
 
 // FillTrees returns a copy of the trees in which each zero value has its default. The
 // error names a path that is not absolute, or a name that is used twice.

@@ -48,13 +48,15 @@ type Journal struct {
 	CutEvery time.Duration // 1m
 	CutSize  int64         // bytes; 64 MiB
 	Keep     int           // how many sealed segments of each lane stay behind every cursor; 1440
+	Max      int64         // bytes of those segments of each lane; negative: no limit; 20 GiB
 	Sync     time.Duration // the least time between two fsyncs; 0: no pause
 	MinFree  int64         // bytes; with less free space intake stops; negative: no limit; 256 MiB
 }
 
 // Ledger says how much of the record of outcomes is kept.
 type Ledger struct {
-	Keep int // how many sealed segments stay behind every mark; 400
+	Keep int   // how many sealed segments stay behind every mark; 400
+	Max  int64 // bytes of those segments, of outcomes and of failed tries each; negative: no limit; 20 GiB
 }
 
 // Scanner configures one scanner and its consumer. Each comment ends with the default.

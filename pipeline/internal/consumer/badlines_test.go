@@ -44,7 +44,7 @@ func foreignLog(t *testing.T, text []byte) (l *lines, ops *int, logged *bytes.Bu
 	_, err = f.Write(text)
 	must(t, err)
 	must(t, f.Sync())
-	led, err := ledger.Open(d, "/state/ledger", 1, slog.New(slog.DiscardHandler))
+	led, err := ledger.Open(d, "/state/ledger", ledger.Bounds{Keep: 1, Max: -1, MinFree: -1}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	c := Config{Dirs: dirs, Ledger: led, Source: Apart{}, Metrics: NewMetrics(), Log: slog.New(slog.NewTextHandler(logged, nil))}
 	c.Scanner.Name, c.Scanner.Queue = "one", 1

@@ -77,7 +77,7 @@ func (m *model) open() {
 	m.must(err)
 	m.lanes, err = journal.OpenLanes(journal.Config{Disk: m.d, Dir: "/state/journal", First: 1, CutSize: 900}, time.Minute, m.log)
 	m.must(err)
-	m.led, err = ledger.Open(m.d, "/state/ledger", m.keep, m.log)
+	m.led, err = ledger.Open(m.d, "/state/ledger", ledger.Bounds{Keep: m.keep, Max: -1, MinFree: -1}, m.log)
 	m.must(err)
 	m.closers = []func() error{m.lanes.Close, m.led.Close}
 	m.cursors, m.consumers = dirs.Cursors, nil
@@ -96,7 +96,7 @@ func (m *model) open() {
 		m.consumers = append(m.consumers, k)
 		m.closers = append(m.closers, k.Close)
 	}
-	m.pruner = producer.Pruner{Lanes: m.lanes, Cursors: m.cursors, Scanners: scanners, Marks: func() map[string]journal.Pos { return m.marks }, Log: m.log}
+	m.pruner = producer.Pruner{Max: -1, Lanes: m.lanes, Cursors: m.cursors, Scanners: scanners, Marks: func() map[string]journal.Pos { return m.marks }, Log: m.log}
 }
 
 // told returns a function that notes the outcomes of a scanner. A second one for the same
@@ -253,7 +253,7 @@ func (m *model) prune(keep int) {
 	}
 	for _, lane := range sample.Lanes {
 		if floor, err := m.floor(lane); err == nil {
-			_, _ = m.lanes.Lane(lane).Prune(keep, journal.Before(m.wrong(floor)))
+			_, _ = m.lanes.Lane(lane).Prune(keep, -1, journal.Before(m.wrong(floor)))
 		}
 	}
 }

@@ -241,7 +241,7 @@ func TestOutcomesAheadOfACursorAreRanges(t *testing.T) {
 	t.Parallel()
 	const lines, workers = 300000, 16
 	log, d := slog.New(slog.DiscardHandler), disktest.New()
-	led, err := Open(d, "/ledger", 1, log)
+	led, err := Open(d, "/ledger", Bounds{Keep: 1, Max: -1, MinFree: -1}, log)
 	must(t, err)
 	defer led.Close()
 	l, err := journal.OpenSeries(journal.Config{Disk: d, Dir: "/journal", Base: journal.Base(journal.Live), Lane: journal.Live, CutSize: 8 << 20}, log)

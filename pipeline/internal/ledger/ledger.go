@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -25,12 +27,13 @@ const (
 
 // Ledger is the append-only record of outcomes, and beside it of the failed tries.
 type Ledger struct {
-	Dir    journal.Folder
-	keep   int // sealed segments behind every mark that stay
-	series *journal.Series
-	tries  *journal.Series // nil: its file cannot be used
-	log    *slog.Logger
-	day    string // of the last cut, or of the start, UTC; Tend's own
+	Dir     journal.Folder
+	bounds  Bounds
+	series  *journal.Series
+	tries   *journal.Series // nil: its file cannot be used
+	log     *slog.Logger
+	tending condition.Condition // it cannot be cut or pruned
+	day     string              // of the last cut, or of the start, UTC; Tend's own
 
 	mu      sync.Mutex // guards the fields below
 	headSeg uint64
@@ -42,11 +45,26 @@ type Ledger struct {
 	order    []string // the heads that this process saw, oldest first
 }
 
+// Bounds say how much of the ledger stays that no mark needs.
+type Bounds struct {
+	Keep    int   // sealed segments of outcomes, and of failed tries
+	Max     int64 // bytes of each of them; negative: no bound
+	MinFree int64 // with less free space and a little more, none stays; negative: no bound
+}
+
+// hasDead reports whether a segment tells of a dead letter. Want of room does not delete
+// it, for the letter may be open. If it cannot be read, it is taken for one that does.
+func hasDead(d journal.Folder, name string) bool {
+	found := errors.New("found")
+	err := journal.Find(context.Background(), d, journal.Segment{Name: name}, sample.AppendText([]byte(`"outcome":`), sample.Dead), func(int64, []byte) error { return found })
+	return err != nil
+}
+
 // Open opens the ledger in dir. If the file of the failed tries cannot be used, it logs
 // that and goes on without it. But if something hinders that (store.Hinders), it returns
 // an error, and the caller tries again.
-func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, error) {
-	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut}, log)
+func Open(d journal.Disk, dir string, b Bounds, log *slog.Logger) (*Ledger, error) {
+	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut, Spare: hasDead}, log)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -58,7 +76,7 @@ func Open(d journal.Disk, dir string, keep int, log *slog.Logger) (*Ledger, erro
 		log.Error("failed tries are not on record, for their file cannot be used; all else goes on: move it away and start certpush again", "error", err)
 		tries = nil // no promise rests on it
 	}
-	return &Ledger{Dir: s.Folder(), keep: keep, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
+	return &Ledger{Dir: s.Folder(), bounds: b, series: s, tries: tries, log: log, day: time.Now().UTC().Format(time.DateOnly)}, nil
 }
 
 // Record appends outcomes and returns when they are durable. After an error none of
@@ -151,20 +169,52 @@ func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string,
 }
 
 // Run cuts and prunes the ledger once a minute, until ctx ends. marks returns the marks
-// that are on disk.
+// that are on disk. Each second it looks at the free space.
 func (l *Ledger) Run(ctx context.Context, marks func() []Mark) error {
-	t := time.NewTicker(time.Minute)
+	t, room := time.NewTicker(time.Minute), time.NewTicker(time.Second)
 	defer t.Stop()
+	defer room.Stop()
+	var short bool
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-t.C:
-			if err := l.Tend(now, l.keep, marks()); err != nil {
-				l.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)
+		case <-room.C:
+			if is := l.short(); is != short { // later ones go each minute
+				if short = is; is {
+					l.tell(l.prune(0, 0, marks()))
+					l.log.Warn("room is short; old segments of the ledger are deleted, but for those that a cursor or a dead letter needs: free some space on the disk of the state", "folder", l.Dir.Path())
+				} else {
+					l.log.Info("there is room for the ledger again", "folder", l.Dir.Path())
+				}
 			}
+		case now := <-t.C:
+			err := l.Tend(now, l.bounds.Keep, marks())
+			if short {
+				err = errors.Join(err, l.prune(0, 0, marks()))
+			}
+			l.tell(err)
 		}
 	}
+}
+
+func (l *Ledger) tell(err error) {
+	switch l.tending.Note(err) {
+	case condition.Began:
+		l.log.Error("ledger cannot be cut or pruned; it is tried again each minute: look at the disk", "error", err)
+	case condition.Ended:
+		l.log.Info("ledger is cut and pruned again")
+	}
+}
+
+// before is how much more than min_free is short for the ledger: old outcomes go before
+// the intake stops.
+const before = 128 << 20
+
+// short reports whether old outcomes are to make room.
+func (l *Ledger) short() bool {
+	free, err := l.Dir.Free()
+	return err == nil && l.bounds.MinFree >= 0 && free < l.bounds.MinFree+before
 }
 
 // Cut seals the active segments and begins the next ones.
@@ -189,8 +239,17 @@ func (l *Ledger) Tend(now time.Time, keep int, need []Mark) error {
 		}
 		l.day = day
 	}
+	return l.prune(keep, l.bounds.Max, need)
+}
+
+// prune is Tend without a cut. Segments stay that have more than most bytes together only
+// if they tell of dead letters. With most 0 it makes room: keep does not count.
+func (l *Ledger) prune(keep int, most int64, need []Mark) error {
+	if most == 0 {
+		keep = math.MaxInt
+	}
 	if l.tries != nil {
-		if _, err := l.tries.Prune(keep, func([]byte) bool { return true }); err != nil {
+		if _, err := l.tries.Prune(keep, most, func([]byte) bool { return true }); err != nil {
 			return err
 		}
 	}
@@ -201,7 +260,7 @@ func (l *Ledger) Tend(now time.Time, keep int, need []Mark) error {
 		}
 		heads[m.head] = true
 	}
-	_, err := l.series.Prune(keep, func(first []byte) bool {
+	_, err := l.series.Prune(keep, most, func(first []byte) bool {
 		return !heads[headOfLine(first)]
 	})
 	return err

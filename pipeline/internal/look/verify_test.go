@@ -53,7 +53,7 @@ func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 	must(t, err)
 	must(t, x.Note(t.Context(), journal.Live, []index.Noted{{Path: path, Stat: st, At: at}}, after))
 	must(t, x.Close())
-	led, err := ledger.Open(disk, filepath.Join(state, "ledger"), 1, log)
+	led, err := ledger.Open(disk, filepath.Join(state, "ledger"), ledger.Bounds{Keep: 1, Max: -1, MinFree: -1}, log)
 	must(t, err)
 	outs := []sample.Outcome{{Time: time.Now(), ID: s.ID, Scanner: "hashlist", Path: path, Outcome: sample.Done, Verdict: "unscanned", At: sample.At{Lane: journal.Live, Pos: at}}}
 	for i := range 100_000 {

@@ -44,7 +44,7 @@ func resting(t *testing.T) (p *Producer, path string) {
 	dirs, err := store.OpenFolders(disk, "/state", "/state/journal")
 	must(t, err)
 	p, err = New(t.Context(), Config{
-		State: "/state", Trees: trees, Scanners: []config.Scanner{{Name: "one"}},
+		State: "/state", Trees: trees, Journal: config.Journal{Max: -1}, Scanners: []config.Scanner{{Name: "one"}},
 		Disk: disk, Lanes: lanes, Cursors: dirs.Cursors, Metrics: NewMetrics(), Log: log,
 	})
 	must(t, err)
@@ -82,6 +82,10 @@ func TestNothingIsPrunedAheadOfTheIndexesMark(t *testing.T) {
 	}
 	if p.Prune(1); sealed() != 1 {
 		t.Errorf("%d segments are left behind the mark", sealed())
+	}
+	p.pruner.Max = 1
+	if p.Prune(100); sealed() != 0 {
+		t.Errorf("%d segments are left, and they may have one byte", sealed())
 	}
 }
 

@@ -108,7 +108,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 	}
 	p.media = &media{proofs: p.proofs, trees: WatchTrees(c.Trees), log: c.Log, woken: make(chan struct{}, 1), asked: map[string]medium{}}
 	p.damages = &damages{index: p.index, cursors: c.Cursors, log: c.Log}
-	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Marks: p.index.Marks, Log: c.Log}
+	p.pruner = Pruner{Lanes: c.Lanes, Cursors: c.Cursors, Scanners: c.Scanners, Half: c.Half, Max: c.Journal.Max, Marks: p.index.Marks, Log: c.Log}
 	return p, nil
 }
 

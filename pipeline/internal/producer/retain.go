@@ -22,6 +22,7 @@ type Pruner struct {
 	Cursors  journal.Folder
 	Scanners []config.Scanner // their cursors hold segments back
 	Half     config.Half
+	Max      int64                         // bytes of the finished segments of each lane that stay at most
 	Marks    func() map[string]journal.Pos // for each lane, the place up to which the index on disk has it
 	Log      *slog.Logger
 }
@@ -35,7 +36,7 @@ func (p Pruner) Prune(keep int) {
 		if err != nil {
 			continue // a scanner has no cursor yet: keep all
 		}
-		if _, err := p.Lanes.Lane(lane).Prune(keep, journal.Before(min(floor, marks[lane].Segment))); err != nil && !errors.Is(err, os.ErrClosed) {
+		if _, err := p.Lanes.Lane(lane).Prune(keep, p.Max, journal.Before(min(floor, marks[lane].Segment))); err != nil && !errors.Is(err, os.ErrClosed) {
 			p.Log.Error("segments cannot be pruned; they are kept", "lane", lane, "error", err)
 		}
 	}
