@@ -55,14 +55,14 @@ func (m *image) unmount() {
 }
 
 // alter writes other bytes over some in the image. No inode changes by that.
-func (m *image) alter(old, new string) {
+func (m *image) alter(old, other string) {
 	m.t.Helper()
 	raw, err := os.ReadFile(m.file)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	at := bytes.Index(raw, []byte(old))
-	if at < 0 || len(old) != len(new) {
+	if at < 0 || len(old) != len(other) {
 		m.t.Fatalf("%q is not in the image", old)
 	}
 	f, err := os.OpenFile(m.file, os.O_WRONLY, 0)
@@ -70,7 +70,7 @@ func (m *image) alter(old, new string) {
 		m.t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt([]byte(new), int64(at)); err != nil {
+	if _, err := f.WriteAt([]byte(other), int64(at)); err != nil {
 		m.t.Fatal(err)
 	}
 }

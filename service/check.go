@@ -44,7 +44,7 @@ func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	if len(s.Pipeline.Trees) == 0 {
 		r.note("tree", "none: certpush idles until the file has a [[watch]]")
 	}
-	checkRooms(&r, s.Pipeline)
+	checkRooms(r, s.Pipeline)
 	scanners := s.Pipeline.Scanners
 	if len(scanners) == 0 {
 		scanners = []pipeline.Scanner{{Name: pipeline.DefaultScanner, Type: "hashlist"}}

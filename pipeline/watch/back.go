@@ -23,15 +23,14 @@ func (s *settler) again(t *tree, path string) bool {
 }
 
 // rest is again for a path that shall come out after d.
-func (s *settler) rest(t *tree, path string, d time.Duration) bool {
+func (s *settler) rest(path string, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.all[path]
 	if c == nil || c.phase != taken {
-		return true // an event came since: it settles already
+		return // an event came since: it settles already
 	}
 	now := s.now()
 	c.renew(now)
 	s.plan(c, now+d)
-	return true
 }

@@ -220,11 +220,9 @@ func (w *Watcher) Again(path string) {
 }
 
 // Rest sends a path back to settle for at least d, or less if it has an event meanwhile.
-// Otherwise it is Again.
+// It does not wait.
 func (w *Watcher) Rest(path string, d time.Duration) {
-	if t := w.owner(path); t != nil {
-		t.take(path, func(t *tree, path string) bool { return t.w.settle.rest(t, path, d) })
-	}
+	w.settle.rest(path, d)
 }
 
 // Settling reports whether path waits to settle, or has settled and is not Done yet.

@@ -125,8 +125,8 @@ func (s *shares) place(path string) (tree, folder string) {
 	if tree == "" {
 		return filepath.Dir(path), ""
 	}
-	rest := strings.TrimLeft(path[min(len(tree), len(path)):], `/`+string(filepath.Separator))
-	folder, _, below := strings.Cut(filepath.ToSlash(rest), "/")
+	rest := strings.TrimLeft(filepath.ToSlash(path[len(tree):]), "/")
+	folder, _, below := strings.Cut(rest, "/")
 	if !below {
 		return tree, ""
 	}

@@ -53,18 +53,12 @@ func LoadMark(d journal.Folder, name string) Mark {
 	return ParseMark(text)
 }
 
-// parseMark returns the mark of a text. ok is false if it is none.
-func parseMark(text string) (m Mark, ok bool) {
+// ParseMark reads the text of String. If it cannot be read, it returns the zero Mark.
+func ParseMark(text string) Mark {
 	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
 	n, err := strconv.ParseInt(off, 10, 64)
 	if err != nil || !ok || n < 0 {
-		return Mark{}, false
+		return Mark{}
 	}
-	return Mark{head, n}, true
-}
-
-// ParseMark reads the text of String. If it cannot be read, it returns the zero Mark.
-func ParseMark(text string) Mark {
-	m, _ := parseMark(text)
-	return m
+	return Mark{head, n}
 }

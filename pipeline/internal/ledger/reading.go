@@ -35,7 +35,7 @@ const few = 4
 // mark behind them, as text. If the mark is not in the ledger it begins at one of
 // the newest segments. It calls each with nothing, and returns the same mark, if there are no more.
 func (s Story) Next(from string, most int, each func(text []byte)) (string, error) {
-	m, _ := parseMark(from)
+	m := ParseMark(from)
 	names, err := journal.Segments(s.dir, Base)
 	if err != nil {
 		return from, fmt.Errorf("list ledger: %w", err)
@@ -49,10 +49,13 @@ func (s Story) Next(from string, most int, each func(text []byte)) (string, erro
 	}
 	for ; i < len(names) && most > 0; i++ {
 		if m.head == "" {
-			if m.head, err = headOf(s.dir, names[i]); errors.Is(err, fs.ErrNotExist) || err == nil && m.head == "" {
-				break
-			}
-			if err != nil {
+			m.head, err = headOf(s.dir, names[i])
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // it was sealed just now
+				return from, nil
+			case err == nil && m.head == "": // nothing in it was ever durable
+				continue
+			case err != nil:
 				return from, fmt.Errorf("read ledger: %w", err)
 			}
 		}

@@ -204,6 +204,7 @@ func (p *Producer) catchUp(ctx context.Context) error {
 
 func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Reader) error {
 	var batch []index.Noted
+	anew := r.At() == (journal.Pos{})
 	for {
 		line, ok, err := r.Next(ctx)
 		if err != nil {
@@ -215,7 +216,11 @@ func (p *Producer) catchUpLane(ctx context.Context, lane string, r *journal.Read
 				if err != nil || st.Size != s.Size || st.Mtime != s.Mtime || s.Via == sample.ViaLimit {
 					st = watch.Stat{Size: s.Size, Mtime: s.Mtime} // another version lies there, which the sweep will find
 				}
-				batch = append(batch, index.Noted{Path: s.Path, Stat: st, At: line.At, Bytes: bytesOf(st, s.Seen)})
+				noted := index.Noted{Path: s.Path, Stat: st, At: line.At, Bytes: bytesOf(st, s.Seen)}
+				if anew && time.Since(s.Seen) > time.Minute { // its outcome may lie too far back in the ledger to be found
+					noted.Bytes = index.Plain
+				}
+				batch = append(batch, noted)
 			}
 		}
 		if len(batch) >= takeAtOnce || !ok && r.At() != (journal.Pos{}) {
