@@ -18,7 +18,7 @@ import (
 // TestStoryTellsEachLineOnce, over cuts, from any mark that it gave, also where a sealed
 // segment is empty.
 func TestStoryTellsEachLineOnce(t *testing.T) {
-	l, err := Open(disktest.New(), "/ledger", 10, slog.New(slog.DiscardHandler))
+	l, err := Open(disktest.New(), "/ledger", Bounds{Keep: 10}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
