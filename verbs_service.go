@@ -50,8 +50,16 @@ func serviceVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
-			return err
+			if _, err = fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
+				return err
+			}
+			switch text {
+			case installer.Stopped:
+				return service.Told(service.ExitStopped, text)
+			case installer.Absent:
+				return service.Told(service.ExitAbsent, text)
+			}
+			return nil
 		}))
 	var quiet bool
 	configure := byHand("configure", "set account, rights, recovery and delayed start of the service (Windows)", func(cmd *cobra.Command) error {
@@ -73,6 +81,9 @@ func serviceVerb() *cobra.Command {
 func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Command {
 	return &cobra.Command{Use: name, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		err := do(cmd)
+		if told, is := errors.AsType[*service.ToldError](err); is {
+			return told
+		}
 		if errors.Is(err, fs.ErrPermission) || err != nil && os.Geteuid() > 0 {
 			return fmt.Errorf("service %s: %w: %s: %w", name, err, installer.Rights, fs.ErrPermission)
 		}

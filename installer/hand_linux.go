@@ -214,13 +214,13 @@ func Status() (string, error) {
 	s, err := m.Status()
 	switch {
 	case errors.Is(err, kardianos.ErrNotInstalled):
-		return "not installed", nil
+		return Absent, nil
 	case err != nil:
 		return "", fmt.Errorf("ask systemd: %w", err)
 	case s == kardianos.StatusRunning:
-		return "running", nil
+		return Running, nil
 	}
-	return "stopped", nil
+	return Stopped, nil
 }
 
 // Configure is for Windows.

@@ -177,7 +177,7 @@ func await(s *mgr.Service, want svc.State) error {
 func Status() (string, error) {
 	s, done, err := open(windows.SERVICE_QUERY_STATUS)
 	if errors.Is(err, kardianos.ErrNotInstalled) {
-		return "not installed", nil
+		return Absent, nil
 	}
 	if err != nil {
 		return "", err
@@ -188,9 +188,9 @@ func Status() (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("ask service: %w", err)
 	case now.State == svc.Running:
-		return "running", nil
+		return Running, nil
 	}
-	return "stopped", nil
+	return Stopped, nil
 }
 
 // groupOf is for systemd.

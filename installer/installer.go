@@ -90,6 +90,13 @@ func below(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
+// What Status says.
+const (
+	Running = "running"
+	Stopped = "stopped"
+	Absent  = "not installed"
+)
+
 // put writes f if there is no file at its path, and says on out what it did.
 func put(out io.Writer, f File, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {

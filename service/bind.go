@@ -218,6 +218,15 @@ func (b *binder) unknownHint(key, name string, t reflect.Type) string {
 	if slices.Contains(names, foreign()[name]) {
 		return fmt.Sprintf("did you mean `%s`?", foreign()[name])
 	}
+	// The very word elsewhere is a better guess than one like it here.
+	for _, table := range homes() {
+		if slices.Contains(keysOf(table.t), name) {
+			if table.name == "" {
+				return fmt.Sprintf("`%s` belongs at the top of the file, before the first [table]", name)
+			}
+			return fmt.Sprintf("`%s` is a key of %s: move it there", name, table.name)
+		}
+	}
 	best, bestDistance := "", 3
 	for _, known := range names {
 		if d := distance(strings.ToLower(name), known); d < bestDistance && d < len(known) {
@@ -226,14 +235,6 @@ func (b *binder) unknownHint(key, name string, t reflect.Type) string {
 	}
 	if best != "" {
 		return fmt.Sprintf("did you mean `%s`?", best)
-	}
-	for _, table := range homes() {
-		if slices.Contains(keysOf(table.t), name) {
-			if table.name == "" {
-				return fmt.Sprintf("`%s` belongs at the top of the file, before the first [table]", name)
-			}
-			return fmt.Sprintf("`%s` is a key of %s: move it there", name, table.name)
-		}
 	}
 	where := "here"
 	if key == "" {

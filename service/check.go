@@ -158,6 +158,10 @@ func ping(ctx context.Context, c pipeline.Scanner) (string, error) {
 	}
 	step := "start it, and look at its address"
 	switch {
+	case c.Type == "hashlist" && errors.Is(err, fs.ErrNotExist):
+		step = "name a list that is there"
+	case c.Type == "hashlist":
+		step = "correct the list, or name another"
 	case errors.Is(err, fs.ErrPermission):
 		step = "let the user of certpush into the socket's group: see certpush service dropin"
 	case strings.Contains(err.Error(), "no such file"):

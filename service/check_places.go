@@ -20,13 +20,13 @@ import (
 // running tells whether a service runs on this state, and what it says. It returns true if
 // one does.
 func (r *report) running(ctx context.Context, f Flags, s Settings) bool {
-	any := false
+	runs := false
 	for _, half := range []pipeline.Half{pipeline.ProducerOnly, pipeline.ConsumerOnly} {
 		if held, err := pipeline.Held(s.Pipeline.State, half); err == nil && held {
-			any = true
+			runs = true
 		}
 	}
-	if !any {
+	if !runs {
 		return false
 	}
 	who := "another process"

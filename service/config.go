@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,6 +203,13 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 	case path != "":
 		path = absolute(b, join(key, "path"), path)
 	}
+	for list, all := range map[string][]Glob{"include": t.Include, "exclude": t.Exclude} {
+		for i, g := range all {
+			if strings.HasPrefix(string(g), "/") {
+				b.wrong(element(join(key, list), i+1), "%q begins with a slash, but globs are below the tree's path: did you mean %q?", string(g), belowTree(string(g), path))
+			}
+		}
+	}
 	b.positive(join(key, "settle_limit"), int64(t.SettleLimit), "1h")
 	if t.MaxSize > 0 && t.MaxSize < t.MinSize {
 		b.wrong(join(key, "max_size"), "it is smaller than min_size: swap the two, or take one out")
@@ -220,6 +228,24 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 		Settle: max(time.Duration(t.Settle), 1), Quiet: time.Duration(t.Quiet), SettleLimit: time.Duration(t.SettleLimit),
 		MinSize: int64(none(t.MinSize)), MaxSize: int64(t.MaxSize), Sweep: time.Duration(none(t.Sweep)), Engine: t.Engine,
 	}
+}
+
+// belowTree returns the glob that was meant by one with a slash at its begin: the rest of a
+// whole path below the tree, a folder that is in the tree, or the same in any folder.
+func belowTree(glob, tree string) string {
+	glob = path.Clean(glob)
+	if rest, is := strings.CutPrefix(glob, strings.TrimRight(filepath.ToSlash(tree), "/")+"/"); is && tree != "" {
+		return rest
+	}
+	glob = strings.TrimLeft(glob, "/")
+	first, _, nested := strings.Cut(glob, "/")
+	if !nested {
+		return glob
+	}
+	if st, err := os.Stat(filepath.Join(tree, first)); err == nil && st.IsDir() {
+		return glob
+	}
+	return "**/" + glob
 }
 
 func globs(in []Glob) []string {

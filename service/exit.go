@@ -14,6 +14,8 @@ const (
 	ExitOK          = 0
 	ExitFailure     = 1  // any other error
 	ExitMalicious   = 2  // scan: something was malicious
+	ExitStopped     = 3  // service status: it does not run
+	ExitAbsent      = 4  // service status: it is not installed
 	ExitUsage       = 64 // the command line is wrong
 	ExitUnavailable = 69 // a scanner is unreachable
 	ExitLocked      = 75 // another process holds the state folder
@@ -32,6 +34,9 @@ func (e *coded) Unwrap() error { return e.err }
 
 // ErrMalicious is the error of Scan if a file was malicious.
 var ErrMalicious = errors.New("something was malicious")
+
+// Told returns an error with an exit code, of which everything was said already.
+func Told(code int, text string) error { return &ToldError{&coded{code, errors.New(text)}} }
 
 // Usage marks err as a mistake on the command line.
 func Usage(err error) error { return &coded{ExitUsage, err} }

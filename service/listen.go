@@ -41,6 +41,9 @@ func parseListen(text string) (endpoint, error) {
 		return endpoint{"unix", filepath.Clean(path)}, nil
 	}
 	host, port, err := net.SplitHostPort(text)
+	if bracketed := bareIPv6(text); err != nil && bracketed != "" {
+		return endpoint{}, fmt.Errorf("%q: an IPv6 address stands in brackets: write %q", text, bracketed)
+	}
 	if err != nil {
 		return endpoint{}, fmt.Errorf("%q is not an address: write \"127.0.0.1:9440\", \"unix:/run/certpush/admin.sock\" or \"off\"", text)
 	}

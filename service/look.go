@@ -200,5 +200,10 @@ func proofText(v pipeline.Proof) string {
 	if v.Queued > 0 {
 		fmt.Fprintf(&b, "%s again\n", number(v.Queued, "file is journaled", "files are journaled"))
 	}
+	if v.Proven() {
+		fmt.Fprintf(&b, "proven: each of %s has its outcomes, or waits for them\n", number(v.Files, "file", "files"))
+	} else {
+		fmt.Fprintf(&b, "not proven: %s unaccounted for; folders that could not be read: %d\n", number(v.Unaccounted, "file is", "files are"), len(v.Unread)+len(v.Missing))
+	}
 	return b.String()
 }

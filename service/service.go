@@ -77,6 +77,9 @@ func Run(f Flags, version string) error {
 		lament(err)
 		return err
 	}
+	if err := journalThere(f); err != nil {
+		return err
+	}
 	if err := rootMayWrite(p.first); err != nil {
 		return err
 	}
@@ -89,6 +92,18 @@ func Run(f Flags, version string) error {
 		return fmt.Errorf("reach service manager: %w", err)
 	}
 	return p.run()
+}
+
+// journalThere returns an error if push is told a journal folder that is not there: it
+// would make it, and wait for ever.
+func journalThere(f Flags) error {
+	if f.Half != pipeline.ConsumerOnly || f.JournalDir == "" {
+		return nil
+	}
+	if st, err := os.Stat(f.JournalDir); err != nil || !st.IsDir() {
+		return Usage(fmt.Errorf("there is no journal folder %s: name the one in which certpush watch, or another program, writes monitor.log", printable(f.JournalDir)))
+	}
+	return nil
 }
 
 // process is the running service.

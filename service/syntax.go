@@ -4,6 +4,8 @@ package service
 
 import (
 	"errors"
+	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -19,6 +21,9 @@ func syntaxProblem(text string, err error) Problem {
 	p := Problem{Line: max(bad.Position.Line, 1), Col: 1, What: "not TOML: " + firstLine(bad.Message) + ": " + syntaxHint(bad.Message)}
 	// The decoder's own column counts bytes, and is wrong at the begin of a line.
 	lines := strings.SplitAfter(text, "\n")
+	if hint := lineHint(lines[min(p.Line, len(lines))-1]); hint != "" {
+		p.What = "not TOML: " + firstLine(bad.Message) + ": " + hint
+	}
 	begin := 0
 	for _, line := range lines[:min(p.Line-1, len(lines))] {
 		begin += len(line)
@@ -60,4 +65,24 @@ func syntaxHint(message string) string {
 		return "write key = value, or [table] alone on a line"
 	}
 	return "correct the line"
+}
+
+// wide are full-width and curly signs that input methods write, with those of TOML.
+const wide = "＝=＂\"＇'“\"”\"‘'’'［[］]｛{｝}，,．.＃#　 "
+
+var bareWord = regexp.MustCompile(`=\s*(?i:true|false|yes|no|on|off)\s*(?:#.*)?$`)
+
+// lineHint returns what is wrong with a line that cannot be read, if that can be seen from
+// the line: a sign that only looks like that of TOML, or a truth in other letters.
+func lineHint(line string) string {
+	signs := []rune(wide)
+	for i := 0; i < len(signs); i += 2 {
+		if strings.ContainsRune(line, signs[i]) {
+			return fmt.Sprintf("%q is a full-width or curly sign: write %q", signs[i], signs[i+1])
+		}
+	}
+	if bareWord.MatchString(strings.TrimSpace(line)) {
+		return "write true or false, in small letters and without quotes"
+	}
+	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -194,8 +195,6 @@ func (g *Glob) set(v any) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%s stands where a glob is expected: write it in quotes", kind(v))
-	case strings.HasPrefix(text, "/"):
-		return fmt.Errorf("%q begins with a slash, but globs are below the tree's path: did you mean %q?", text, strings.TrimLeft(text, "/"))
 	case !doublestar.ValidatePattern(text):
 		return fmt.Errorf("%q is not a glob: close each [ and {, and write \\[ for the character itself", text)
 	}
@@ -258,12 +257,35 @@ func isHostPort(text string) bool {
 	return err == nil && port > 0
 }
 
+var badPort = regexp.MustCompile(`^(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(0+|[0-9]{5,})$`)
+
+// bareIPv6 returns an IPv6 address and a port that stand without brackets, with them. It
+// returns "" for anything else.
+func bareIPv6(text string) string {
+	if strings.Count(text, ":") < 2 || strings.ContainsAny(text, "[]") {
+		return ""
+	}
+	i := strings.LastIndexByte(text, ':')
+	host, port := text[:i], text[i+1:]
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 999 && net.ParseIP(host) != nil {
+		return "[" + host + "]:" + port
+	}
+	if net.ParseIP(text) != nil {
+		return "[" + text + "]:3310"
+	}
+	return ""
+}
+
 func addressHint(text string) string {
 	bare := text
 	for _, scheme := range []string{"unix:", "tcp:", "http:", "https:", "clamd:"} {
 		bare = strings.TrimPrefix(bare, scheme)
 	}
 	switch trimmed := strings.TrimLeft(bare, "/"); {
+	case badPort.MatchString(trimmed):
+		return "the port is not between 1 and 65535: a clamd mostly has 3310"
+	case bareIPv6(trimmed) != "":
+		return fmt.Sprintf("an IPv6 address stands in brackets: did you mean %q?", "tcp:"+bareIPv6(trimmed))
 	case isHostPort(trimmed):
 		return fmt.Sprintf("did you mean %q?", "tcp:"+trimmed)
 	case strings.HasPrefix(bare, "/"):

@@ -275,7 +275,7 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 	if a.Err != nil {
 		return false
 	}
-	out.Outcome, out.Verdict, out.Signature, out.Reason = sample.Done, a.Verdict, a.Signature, a.Reason
+	out.Outcome, out.Verdict, out.Signature, out.Reason = sample.Done, a.Verdict, sample.Short(a.Signature), a.Reason
 	out.Version, out.Address = a.Version, a.Address
 	return true
 }

@@ -25,13 +25,13 @@ func Named(path string, trees []config.Tree) string {
 		return path
 	}
 	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
-		if real, err := filepath.EvalSymlinks(folder); err == nil {
+		if to, err := filepath.EvalSymlinks(folder); err == nil {
 			for _, t := range trees {
 				root, err := filepath.EvalSymlinks(t.Path)
 				if err != nil {
 					continue
 				}
-				at := filepath.Join(real, path[len(folder):])
+				at := filepath.Join(to, path[len(folder):])
 				if watch.Within(root, at) {
 					return filepath.Join(t.Path, at[len(root):])
 				}
@@ -58,11 +58,11 @@ func treeOf(path string, trees []config.Tree) (tree config.Tree, ok bool) {
 func (a *Archive) Here(path string, s Story, p *producer.Producer) []string {
 	t, ok := treeOf(path, a.c.Trees)
 	if !ok {
-		return []string{a.outside(path)}
+		return []string{a.outside()}
 	}
 	rel, err := filepath.Rel(t.Path, path)
 	if err != nil {
-		return []string{a.outside(path)}
+		return []string{a.outside()}
 	}
 	w := producer.WatchTrees([]config.Tree{t})[0]
 	if why := way(w, rel); why != "" {
@@ -91,8 +91,8 @@ func (a *Archive) Here(path string, s Story, p *producer.Producer) []string {
 	return append(journaled(path, st, t, s, p), readable(t.Path, rel)...)
 }
 
-// outside says that path lies in no tree, and names the trees.
-func (a *Archive) outside(path string) string {
+// outside says that a path lies in no tree, and names the trees.
+func (a *Archive) outside() string {
 	if len(a.c.Trees) == 0 {
 		return "no tree is configured: name one in a [[watch]]"
 	}

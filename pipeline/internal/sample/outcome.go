@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -174,4 +175,20 @@ func Strayed(o Outcome) bool {
 		return o.Reason != ReasonChanged && o.Reason != ReasonTooLarge && o.Reason != ReasonOutside
 	}
 	return false
+}
+
+// maxSignature is how many bytes of a signature are kept: a scanner that is hostile or
+// broken may tell more than anybody reads.
+const maxSignature = 256
+
+// Short returns a signature, cut and marked with ... if it is longer than 256 bytes.
+func Short(signature string) string {
+	if len(signature) <= maxSignature {
+		return signature
+	}
+	cut := signature[:maxSignature-len("...")]
+	for len(cut) > 0 && !utf8.ValidString(cut) && utf8.ValidString(signature) {
+		cut = cut[:len(cut)-1] // not in the middle of a character
+	}
+	return cut + "..."
 }

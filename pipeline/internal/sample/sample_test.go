@@ -108,3 +108,19 @@ func anEvent(path string, size int64, mtime watch.Time) Sample {
 
 // hostile are names as an attacker may choose them.
 var hostile = []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}
+
+// TestALongSignatureIsCutAndMarked, not in the middle of a character.
+func TestALongSignatureIsCutAndMarked(t *testing.T) {
+	if s := strings.Repeat("x", 256); Short(s) != s {
+		t.Error("256 bytes are cut")
+	}
+	if s := Short(strings.Repeat("x", 60_000)); len(s) != 256 || !strings.HasSuffix(s, "x...") {
+		t.Errorf("%d bytes", len(s))
+	}
+	if s := Short(strings.Repeat("木", 100)); !utf8.ValidString(s) || len(s) > 256 || !strings.HasSuffix(s, "木...") {
+		t.Errorf("%q", s)
+	}
+	if s := Short(strings.Repeat("\xff", 300)); len(s) != 256 {
+		t.Errorf("%d bytes", len(s))
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -87,12 +88,30 @@ type columns struct {
 
 var errNoHash = errors.New("no SHA-256 in hex on this line")
 
+// other is a hash that is no SHA-256, alone or before a name; tagged is a line in BSD form.
+var (
+	other  = regexp.MustCompile(`^\\?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{128})(?:[\s,:;]|$)`)
+	tagged = regexp.MustCompile(`^[A-Za-z0-9/-]+ ?\(.*\) ?= ?[0-9A-Fa-f]+$`)
+)
+
+// noHash says what a line holds in place of a SHA-256.
+func noHash(text string) error {
+	if tagged.MatchString(text) {
+		return errors.New("this line is in BSD form, as of sha256sum --tag: write it without --tag, the SHA-256 first")
+	}
+	if m := other.FindStringSubmatch(text); m != nil {
+		kind := map[int]string{32: "an MD5", 40: "a SHA-1", 128: "a SHA-512"}[len(m[1])]
+		return fmt.Errorf("this line holds %s: a list needs SHA-256", kind)
+	}
+	return errNoHash
+}
+
 // entry reads one line into a hash and its name. ok is false for a header, which is
 // only the first line with commas.
 func (c *columns) entry(text string) (sum [sha256.Size]byte, name string, ok bool, err error) {
 	if head, rest, _ := strings.Cut(strings.TrimPrefix(text, `\`), " "); !strings.Contains(head, ",") {
 		if sum, ok = parseSum(head); !ok {
-			return sum, "", false, errNoHash
+			return sum, "", false, noHash(text)
 		}
 		return sum, named(strings.TrimPrefix(strings.TrimSpace(rest), "*")), true, nil
 	}
@@ -104,8 +123,8 @@ func (c *columns) entry(text string) (sum [sha256.Size]byte, name string, ok boo
 	}
 	at := slices.IndexFunc(fields, func(s string) bool { _, ok := parseSum(strings.TrimSpace(s)); return ok })
 	if at < 0 {
-		if c.seen {
-			return sum, "", false, errNoHash
+		if c.seen || other.MatchString(text) {
+			return sum, "", false, noHash(text)
 		}
 		c.seen, c.name = true, nameColumn(fields)
 		return sum, "", false, nil
