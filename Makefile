@@ -188,5 +188,5 @@ test-windows: ## run the tests of the Windows program under Wine, and install it
 	fi
 	@rm -rf .wine && testdata/wine/prefix.sh .wine
 	export WINEPREFIX=$(CURDIR)/.wine; trap '/usr/lib/wine/wineserver64 -k' EXIT; \
-		GOOS=windows CGO_ENABLED=0 $(GO) test -short -parallel 8 -timeout 10m -exec $(CURDIR)/testdata/wine/run.sh ./...
+		GOOS=windows CGO_ENABLED=0 $(GO) test -short -parallel 8 -timeout 20m -exec $(CURDIR)/testdata/wine/run.sh ./...
 	@GO=$(GO) ./packaging/msi/test-msi.sh $(PACKAGE_VERSION)
