@@ -187,14 +187,14 @@ func TestLogrotate(t *testing.T) {
 // round. What names no file is said, and so is what lies outside.
 func TestPathsOfAnotherProgram(t *testing.T) {
 	l := newForeignLab(t)
-	real, link := l.drop, filepath.Join(t.TempDir(), "link")
-	must(t, os.Symlink(real, link))
+	place, link := l.drop, filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(place, link))
 	other := filepath.Join(t.TempDir(), "way")
-	must(t, os.Symlink(filepath.Dir(real), other))
-	must(t, os.MkdirAll(filepath.Join(real, "sub"), 0o700))
+	must(t, os.Symlink(filepath.Dir(place), other))
+	must(t, os.MkdirAll(filepath.Join(place, "sub"), 0o700))
 	l.c.Trees[0].Path = link
 	var paths []string
-	for _, folder := range []string{real, link, filepath.Join(other, filepath.Base(real)), filepath.Join(real, "sub")} {
+	for _, folder := range []string{place, link, filepath.Join(other, filepath.Base(place)), filepath.Join(place, "sub")} {
 		l.n++
 		path := filepath.Join(folder, fmt.Sprint("file", l.n))
 		must(t, os.WriteFile(path, []byte("x"), 0o600))

@@ -80,11 +80,11 @@ func (o *opener) resolved(path string) string {
 		return path
 	}
 	for _, t := range o.trees {
-		real, err := filepath.EvalSymlinks(t.Path)
-		if err != nil || !watch.Within(real, folder) {
+		root, err := filepath.EvalSymlinks(t.Path)
+		if err != nil || !watch.Within(root, folder) {
 			continue
 		}
-		if rel, err := filepath.Rel(real, folder); err == nil {
+		if rel, err := filepath.Rel(root, folder); err == nil {
 			return filepath.Join(t.Path, rel, filepath.Base(path))
 		}
 	}
