@@ -29,7 +29,7 @@ func (l *Ledger) Story() Story { return Story{l.Dir, l.End} }
 func Foreign(dir journal.Folder) Story { return Story{dir, func() Mark { return Mark{} }} }
 
 // few is how many segments Next reads if it is not told where to begin.
-const few = 4
+const few = 16
 
 // Next calls each with up to most lines from the mark on that from names, and returns the
 // mark behind them, as text. If the mark is not in the ledger it begins at one of
