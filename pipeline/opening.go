@@ -191,7 +191,7 @@ func (o *opening) openCache(ctx context.Context) (*cache.Cache, error) {
 // putAside renames the cursors of scanners that are not configured any more. Otherwise
 // they would hold segments back for ever.
 func (o *opening) putAside() error {
-	dir := o.dirs.Cursors
+	dir, told := o.dirs.Cursors, map[string]bool{}
 	for _, lane := range sample.Lanes {
 		files, err := store.CursorFiles(dir, lane)
 		if err != nil {
@@ -202,7 +202,14 @@ func (o *opening) putAside() error {
 			if slices.ContainsFunc(o.p.c.Scanners, func(s config.Scanner) bool { return s.Name == name }) {
 				continue
 			}
-			o.p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", filepath.Join(dir.Path(), file+".removed"))
+			switch {
+			case told[name]:
+			case name == config.DefaultScanner: // a first configuration names a scanner in its place
+				o.p.c.Log.Info("the built-in hash list judges no more; its cursor is put aside", "file", filepath.Join(dir.Path(), file+".removed"))
+			default:
+				o.p.c.Log.Warn("scanner is not configured any more; its cursor is put aside and holds no segments back: delete the file, or rename it back before you configure the scanner again", "scanner", name, "file", filepath.Join(dir.Path(), file+".removed"))
+			}
+			told[name] = true
 			if err := dir.Rename(file, file+".removed"); err != nil {
 				return fmt.Errorf("put cursor aside: %w", err)
 			}
