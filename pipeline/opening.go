@@ -171,13 +171,15 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 	return nil
 }
 
-// openCache opens the cache of verdicts. It returns nil if no scanner uses it.
+// openCache opens the cache of verdicts. It returns nil if no scanner remembers any.
 func (o *opening) openCache(ctx context.Context) (*cache.Cache, error) {
 	c, longest := o.p.c, time.Duration(0)
+	needed := false
 	for _, s := range c.Scanners {
 		longest = max(longest, s.Cache)
+		needed = needed || s.Remembers()
 	}
-	if longest == 0 {
+	if !needed {
 		return nil, nil
 	}
 	known, err := cache.Open(ctx, c.disk, c.State, longest, c.Log)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,11 @@ import (
 //	| unix nanoseconds, BE  | verdict 0 signature [ 0 address ]   |
 //
 // Without an address the scanner has none, or the value is of an older certpush.
+//
+// Beside them lies what the scanner said last of a file, by its name or by its inode, so
+// that a file that was only touched, moved or copied over itself is not pushed again. Its
+// key: the first 16 bytes of SHA-256 over scanner 0 "file", then the SHA-256 of what names
+// the file. Its value goes on behind the address: 0 SHA-256 in hex 0 scanner's key.
 type Cache struct {
 	*store.Store
 	log     *slog.Logger
@@ -53,6 +59,7 @@ type cached struct {
 const (
 	putsAtOnce  = 1024 // so many verdicts can wait to be written; more are not remembered
 	expireEvery = time.Hour
+	filesFor    = 30 * 24 * time.Hour // so long it is known what was said of a file
 )
 
 // Open opens the cache in the state folder. Verdicts older than longest are deleted. If
@@ -108,7 +115,7 @@ func (c *Cache) Get(scanner, key string, sum [32]byte, age time.Duration) (scan.
 // wait, it drops this one. It remembers only clean, suspicious and malicious. Why a
 // scanner did not look inside may depend on more than its key.
 func (c *Cache) Put(scanner, key string, sum [32]byte, a scan.Answer) {
-	if a.Verdict != scan.Clean && a.Verdict != scan.Suspicious && a.Verdict != scan.Malicious {
+	if !rememberable(a.Verdict) {
 		return
 	}
 	select {
@@ -126,15 +133,93 @@ func encodeCached(at time.Time, a scan.Answer) []byte {
 	return b
 }
 
-func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {
+// encodeFile is encodeCached for what was said of a file.
+func encodeFile(at time.Time, j Judged) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano()))
+	b = append(b, string(j.Answer.Verdict)+"\x00"+strings.ReplaceAll(j.Answer.Signature, "\x00", "")+"\x00"+j.Answer.Address+"\x00"...)
+	b = hex.AppendEncode(b, j.SHA256[:])
+	return append(append(b, 0), j.Key...)
+}
+
+// value is a value, taken apart.
+type value struct {
+	at     time.Time
+	answer scan.Answer
+	file   bool // it is of a file, and has what follows
+	sum    [32]byte
+	key    string
+}
+
+func rememberable(v scan.Verdict) bool {
+	return v == scan.Clean || v == scan.Suspicious || v == scan.Malicious
+}
+
+func decodeValue(b []byte) (v value, ok bool) {
 	if len(b) < 8 {
-		return at, a, false
+		return v, false
 	}
-	verdict, rest, ok := strings.Cut(string(b[8:]), "\x00")
-	signature, address, _ := strings.Cut(rest, "\x00")
-	a = scan.Answer{Verdict: scan.Verdict(verdict), Signature: signature, Address: address}
-	ok = ok && (a.Verdict == scan.Clean || a.Verdict == scan.Suspicious || a.Verdict == scan.Malicious)
-	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), a, ok
+	v.at = time.Unix(0, int64(binary.BigEndian.Uint64(b)))
+	parts := strings.SplitN(string(b[8:]), "\x00", 5)
+	if len(parts) < 2 || !rememberable(scan.Verdict(parts[0])) {
+		return v, false
+	}
+	v.answer = scan.Answer{Verdict: scan.Verdict(parts[0]), Signature: parts[1]}
+	if len(parts) > 2 {
+		v.answer.Address = parts[2]
+	}
+	if v.file = len(parts) == 5; v.file {
+		n, err := hex.Decode(v.sum[:], []byte(parts[3])[:min(len(parts[3]), 64)])
+		v.key = parts[4]
+		return v, err == nil && n == len(v.sum)
+	}
+	return v, len(parts) < 4
+}
+
+func decodeCached(b []byte) (at time.Time, a scan.Answer, ok bool) {
+	v, ok := decodeValue(b)
+	return v.at, v.answer, ok && !v.file
+}
+
+// Judged is what a scanner said last of a file.
+type Judged struct {
+	Key    string   // by which the scanner judged
+	SHA256 [32]byte // of the bytes that it was handed
+	Answer scan.Answer
+}
+
+// fileKey returns the key of a file that is named by name.
+func fileKey(scanner, name string) []byte {
+	return cacheKey(scanner, "file", sha256.Sum256([]byte(name)))
+}
+
+// GetFile returns what the scanner said last of the file that name names, if that is
+// younger than filesFor.
+func (c *Cache) GetFile(scanner, name string) (Judged, bool) {
+	if c.Damage() != nil {
+		return Judged{}, false
+	}
+	text, done, err := c.DB.Get(fileKey(scanner, name))
+	if err != nil {
+		return Judged{}, false
+	}
+	defer done.Close()
+	v, ok := decodeValue(text)
+	old := time.Since(v.at)
+	return Judged{v.key, v.sum, v.answer}, ok && v.file && old >= 0 && old < filesFor
+}
+
+// PutFile remembers what the scanner said of a file, under each of its names. It does not
+// wait: if too many verdicts wait, it drops this one.
+func (c *Cache) PutFile(scanner string, j Judged, names ...string) {
+	if !rememberable(j.Answer.Verdict) {
+		return
+	}
+	for _, name := range names {
+		select {
+		case c.puts <- cached{fileKey(scanner, name), encodeFile(time.Now(), j)}:
+		default:
+		}
+	}
 }
 
 // Run writes the verdicts of Put, and deletes old ones each hour, until ctx ends.
@@ -182,20 +267,24 @@ func (c *Cache) void(ctx context.Context, v void) {
 		p := <-c.puts
 		_ = c.Do(ctx, func() error { return c.DB.Set(p.key, p.text, pebble.NoSync) }) // what is not written is not remembered
 	}
-	c.drop(ctx, pebble.Sync, func(_ time.Time, a scan.Answer) bool { return a.Verdict == scan.Clean && a.Address == v.address })
+	c.drop(ctx, pebble.Sync, func(old value) bool { return old.answer.Verdict == scan.Clean && old.answer.Address == v.address })
 }
 
 // expire deletes verdicts that are older than longest, lie in the future, or cannot be
 // read.
 func (c *Cache) expire(ctx context.Context) {
-	c.drop(ctx, pebble.NoSync, func(at time.Time, _ scan.Answer) bool {
-		old := time.Since(at)
-		return old > c.longest || old < 0
+	c.drop(ctx, pebble.NoSync, func(v value) bool {
+		longest := c.longest
+		if v.file {
+			longest = filesFor
+		}
+		old := time.Since(v.at)
+		return old > longest || old < 0
 	})
 }
 
 // drop deletes the verdicts for which old returns true, and those that cannot be read.
-func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(time.Time, scan.Answer) bool) {
+func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(value) bool) {
 	if c.Damage() != nil {
 		return
 	}
@@ -205,8 +294,7 @@ func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(ti
 	}
 	b := c.DB.NewBatch()
 	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
-		at, a, good := decodeCached(it.Value())
-		if !good || old(at, a) {
+		if v, good := decodeValue(it.Value()); !good || old(v) {
 			err = errors.Join(err, b.Delete(it.Key(), nil))
 		}
 	}

@@ -47,3 +47,21 @@ func TestFormatOfCache(t *testing.T) {
 		sum[0]++
 	}
 }
+
+// TestFormatOfWhatWasSaidOfAFile: the last line of the golden file.
+func TestFormatOfWhatWasSaidOfAFile(t *testing.T) {
+	at, sum := time.Unix(1795391999, 123456789), [32]byte([]byte("SHA-256 is of thirty-two bytes.."))
+	j := Judged{"ClamAV 1.4.6/27001/Mon Nov 23 10:00:00 2026", sum, scan.Answer{Verdict: scan.Malicious, Signature: "Eicar-Test-Signature", Address: "tcp:10.0.0.5:3310"}}
+	golden := strings.TrimSpace(goldenFile(t, "said.txt"))
+	if got := hex.EncodeToString(fileKey("clamav", "path 68 /srv/samples/a.exe")) + " " + hex.EncodeToString(encodeFile(at, j)); got != golden {
+		t.Errorf("%s\nwant\n%s", got, golden)
+	}
+	_, text, _ := strings.Cut(golden, " ")
+	b, err := hex.DecodeString(text)
+	if v, ok := decodeValue(b); err != nil || !ok || !v.file || !v.at.Equal(at) || !reflect.DeepEqual(Judged{v.key, v.sum, v.answer}, j) {
+		t.Errorf("%+v, %t, %v", v, ok, err)
+	}
+	if _, _, ok := decodeCached(b); ok {
+		t.Error("it is taken for a verdict of the cache")
+	}
+}

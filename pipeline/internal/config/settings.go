@@ -80,6 +80,14 @@ type Scanner struct {
 	Canary       string        // a file that this scanner calls malicious; EICAR
 }
 
+// Judges reports whether the scanner may call a sample clean at all. A hash list and
+// discard never do.
+func (s Scanner) Judges() bool { return s.Type != "hashlist" && s.Type != "discard" }
+
+// Remembers reports whether verdicts of the scanner are remembered: all of them, if Cache
+// is set, and what it said last of each file, if canaries show that it sees.
+func (s Scanner) Remembers() bool { return s.Cache > 0 || s.Judges() && s.Sight >= 0 }
+
 // Rate is a number of pushes in a span of time. The zero Rate is no limit.
 type Rate struct {
 	N   int

@@ -185,7 +185,7 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 // takeBack makes everything that an address called clean since a canary of it was good
 // be pushed again.
 func (s *sights) takeBack(ctx context.Context, e *eye, canary scan.Canary) {
-	if s.c.Cache > 0 {
+	if s.c.Remembers() {
 		s.cache.Void(ctx, e.sight.Address)
 	}
 	for {

@@ -33,7 +33,7 @@ type Config struct {
 	Dirs    *store.Folders                 // open; must be closed after the Consumer
 	Tail    func(lane string) journal.Tail // how far a lane may be read
 	Ledger  *ledger.Ledger
-	Cache   *cache.Cache  // of verdicts; needed where Scanner.Cache is set
+	Cache   *cache.Cache  // of verdicts; needed where Scanner.Remembers
 	Copies  *Copies       // shared by all consumers
 	Deep    chan struct{} // shared by all consumers: it has room for one token for each deep canary at a time; nil: one of its own
 	Source  Source        // is told what became of its samples
@@ -59,7 +59,7 @@ func New(ctx context.Context, c Config) (*Consumer, error) {
 		return nil, err
 	}
 	k := &Consumer{c: c, lines: l, workers: newWorkers(c, l), holders: newHolders(l, c.Log)}
-	if k.workers.sights.judges() && !k.workers.sights.asks {
+	if c.Scanner.Judges() && !k.workers.sights.asks {
 		c.Log.Warn(`no canary asks this scanner, so nothing is called clean: write sight = "10m", or take the line sight or canary out`)
 	}
 	if err := k.loadPause(); err != nil {

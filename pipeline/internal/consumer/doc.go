@@ -23,7 +23,7 @@
 //	  |  its turn: live-first, good-ones-go-on, paused, blind-later
 //	  v
 //	open
-//	  +-- gone, changed, taken, cached ---------------------------------> recorded
+//	  +-- gone, changed, taken, cached, touched ------------------------> recorded
 //	  +-- held ---------------------------> held ---- held-too-long ----> recorded
 //	  +-- parked -------------------------> parked -- parked-outdated --> recorded
 //	  +-- unread -------------------------> tried --- unread -----------> recorded

@@ -326,7 +326,7 @@ func answers(err error) bool {
 
 // tryCanary asks the canaries. It returns nil if an address sees, or is busy.
 func (h *health) tryCanary(ctx context.Context) error {
-	if !h.sights.asks && (!h.state().sick || !h.sights.judges()) {
+	if !h.sights.asks && (!h.state().sick || !h.c.Judges()) {
 		return nil
 	}
 	err := h.sights.ask(ctx)

@@ -119,7 +119,10 @@ func (a *actor) conclude(names, words []string, sums [][32]byte) (answers []scan
 		delete(a.open, name)
 		delete(a.has, name)
 		a.last[name] = words[i]
-		answer := scan.Answer{Verdict: scan.Verdict(words[i]), Key: "1", SHA256: sums[i]}
+		answer := scan.Answer{Verdict: scan.Verdict(words[i]), SHA256: sums[i]}
+		if a.s.keyed || a.s.scanner.Cache > 0 {
+			answer.Key = "1"
+		}
 		if failures[words[i]] != 0 {
 			answer = scan.Answer{Err: failure(words[i])}
 		}

@@ -32,6 +32,7 @@ type stage struct {
 	grace   time.Duration
 	trees   []config.Tree
 	apart   bool
+	keyed   bool
 
 	in      *told
 	actor   *actor
@@ -263,6 +264,8 @@ func (s *stage) set(all []string) (err error) {
 			s.grace, err = time.ParseDuration(value)
 		case "cache":
 			c.Cache, err = time.ParseDuration(value)
+		case "keyed": // the scanner tells by which version it judges
+			s.keyed = value == "yes"
 		case "canary":
 			c.Sight = -1
 		default:
@@ -293,7 +296,7 @@ func (s *stage) start() error {
 	if s.apart {
 		c.Source = Apart{}
 	}
-	if s.scanner.Cache > 0 {
+	if s.scanner.Remembers() {
 		var err error
 		if c.Cache, err = cache.Open(ctx, store.Disk{Pebble: vfs.NewMem()}, "/", s.scanner.Cache, slog.New(slog.DiscardHandler)); err != nil {
 			stop()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -180,14 +181,24 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 // remembered takes p's verdict from the cache, into out. It returns false if the scanner
 // must judge p.
 func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) bool {
-	if w.c.Cache == 0 || p.vague() {
+	said := w.saidOf(p)
+	if !w.c.Remembers() || p.vague() || w.c.Cache == 0 && len(said) == 0 {
 		return false
 	}
 	key := w.health.judgesBy(ctx)
 	if key == "" {
 		return false
 	}
-	a, ok := w.cache.Get(w.c.Name, key, p.file.sum, w.c.Cache)
+	a, ok := scan.Answer{}, false
+	if w.c.Cache > 0 {
+		a, ok = w.cache.Get(w.c.Name, key, p.file.sum, w.c.Cache)
+	}
+	for _, j := range said {
+		if !ok && j.Key == key {
+			a, ok = j.Answer, true
+		}
+	}
+	was := a
 	a = scan.Beyond(a, p.file.stat.Size, w.c.MaxSize) // the limit may have changed since
 	a.Version = key
 	if ok {
@@ -197,9 +208,36 @@ func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) 
 	if !ok || p.file.moved() || !p.judge(a, out) {
 		return false
 	}
+	if p.file.copied.is { // else its bytes may be others by now
+		w.cache.PutFile(w.c.Name, cache.Judged{Key: key, SHA256: p.file.sum, Answer: was}, p.names()...)
+	}
 	p.file.shut()
 	out.Cached, out.Tries = out.Outcome == sample.Done, p.trial.tries
 	return true
+}
+
+// saidOf returns what the scanner said last of p's file, by its name and by its inode, if
+// its bytes were the same. So a file that was touched, renamed, or replaced by its like
+// needs no other push. A line that somebody gave by hand is pushed whatever was said.
+func (w *workers) saidOf(p *push) (all []cache.Judged) {
+	if !w.c.Remembers() || p.sample.Via == sample.ViaManual || p.borne() {
+		return nil
+	}
+	for _, name := range p.names() {
+		if j, ok := w.cache.GetFile(w.c.Name, name); ok && j.SHA256 == p.file.sum {
+			all = append(all, j)
+		}
+	}
+	return all
+}
+
+// names returns what names p's file: its path and size; its inode, size and mtime.
+func (p *push) names() []string {
+	st := p.file.stat
+	return []string{
+		fmt.Sprintf("path %d %s", st.Size, p.sample.Path),
+		fmt.Sprintf("inode %d %d %d %d.%09d", st.Dev, st.Inode, st.Size, st.Mtime.Sec, st.Mtime.Nsec),
+	}
 }
 
 // take turns the answer of e into its outcome, and returns true. If there is no outcome
@@ -231,8 +269,11 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 	// Use the key of the answer: the scanner may have changed since it was asked for its
 	// key. Without a SHA-256 we do not know which bytes the scanner saw. What the address
 	// said is remembered; its sight bounds it anew each time.
-	if w.c.Cache > 0 && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact {
-		w.cache.Put(w.c.Name, a.Key, sum, asked)
+	if w.c.Remembers() && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact {
+		if w.c.Cache > 0 {
+			w.cache.Put(w.c.Name, a.Key, sum, asked)
+		}
+		w.cache.PutFile(w.c.Name, cache.Judged{Key: a.Key, SHA256: sum, Answer: asked}, p.names()...)
 	}
 	result := string(out.Verdict)
 	switch {

@@ -70,7 +70,7 @@ func newSights(c Config, in memory) *sights {
 	if s.deep == nil {
 		s.deep = make(chan struct{}, 1)
 	}
-	s.asks = s.judges() && s.c.Sight >= 0
+	s.asks = s.c.Judges() && s.c.Sight >= 0
 	names := []string{""}
 	addressed, is := s.base.(scan.Addressed)
 	if is {
@@ -89,10 +89,6 @@ func newSights(c Config, in memory) *sights {
 	}
 	return s
 }
-
-// judges reports whether the scanner may call a sample clean at all. A hash list and
-// discard never do, and sight does not apply to them.
-func (s *sights) judges() bool { return s.c.Type != "hashlist" && s.c.Type != "discard" }
 
 // scanner returns the scanner that asks only the addresses that see.
 func (s *sights) scanner() scan.Scanner {
@@ -157,7 +153,7 @@ func (s *sights) cover(size int64) bool {
 // stillHolds.
 func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, lost uint64, ok bool) {
 	switch {
-	case a.Err != nil || !s.judges():
+	case a.Err != nil || !s.c.Judges(): // sight does not apply to it
 		return a, 0, true
 	case !s.asks && a.Verdict == scan.Clean:
 		a.Verdict, a.Reason = scan.Unscanned, scan.ReasonNoSight

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// TestTheSameBytesAreNotPushedAgain: touch, chmod, rename, and a copy in the file's place
+// make new versions. Each has its outcome, by the verdict that the same bytes had. After a
+// new version of the scanner, and for other bytes, the scanner is asked.
+func TestTheSameBytesAreNotPushedAgain(t *testing.T) {
+	t.Parallel()
+	for _, network := range scantest.Networks() {
+		t.Run(network, func(t *testing.T) {
+			d := scantest.Start(t, network)
+			l := newLab(t, clamd(d.Addr()))
+			l.start()
+			l.swept()
+			const text = "harmless bytes"
+			path := l.write("a", text)
+			l.await(1)
+			// next waits for one more outcome of a path that the scanner has or has not seen.
+			next := func(what string, path string, cached bool) {
+				t.Helper()
+				was := len(outcomesOf(l.outcomes(), path))
+				l.until(what, func() bool { return len(outcomesOf(l.outcomes(), path)) > was })
+				if o := outcomesOf(l.outcomes(), path)[was]; o.Outcome != sample.Done || o.Verdict != scan.Clean || o.Cached != cached || o.SHA256 != sumOf(text) {
+					t.Errorf("%s: %+v", what, o)
+				}
+			}
+			does := func(what, path string, cached bool, do func() error) {
+				t.Helper()
+				l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
+				must(t, do())
+				next(what, path, cached)
+			}
+			hour := time.Now().Add(-time.Hour)
+			does("touch", path, true, func() error { return os.Chtimes(path, hour, hour) })
+			moved := filepath.Join(l.drop, "b")
+			does("rename", moved, true, func() error { return os.Rename(path, moved) })
+			other := filepath.Join(t.TempDir(), "copy")
+			must(t, os.WriteFile(other, []byte(text), 0o600))
+			does("a copy in its place", moved, true, func() error { return os.Rename(other, moved) })
+			if n := d.Count([]byte(text)); n != 1 {
+				t.Errorf("it was pushed %d times", n)
+			}
+			d.SetVersion("ClamAV 1.4.3/27009/scantest")
+			<-time.After(time.Second) // the version that the scanner told last holds so long
+			does("touch after an update", moved, false, func() error { return os.Chtimes(moved, hour, hour.Add(time.Minute)) })
+			if n := d.Count([]byte(text)); n != 2 {
+				t.Errorf("it was pushed %d times", n)
+			}
+		})
+	}
+}
+
+// TestAMarkAfterTheVerdictFeedsNothing: a script changes the mode of each file that is
+// clean. That is a new version, and its outcome sets the script off again. No byte goes to
+// the scanner for it.
+func TestAMarkAfterTheVerdictFeedsNothing(t *testing.T) {
+	t.Parallel()
+	d := scantest.Start(t, scantest.Networks()[0])
+	l := newLab(t, clamd(d.Addr()))
+	note := l.c.Outcome
+	l.c.Outcome = func(o sample.Outcome) {
+		note(o)
+		if o.Verdict == scan.Clean {
+			_ = os.Chtimes(o.Path, time.Now(), time.Now()) // the file is there, and ours
+		}
+	}
+	l.start()
+	l.swept()
+	for i := range 5 {
+		l.write(fmt.Sprint(i), fmt.Sprint("harmless ", i))
+	}
+	l.until("each has gone round a few times", func() bool { return len(l.outcomes()) > 25 })
+	for i := range 5 {
+		if n := d.Count([]byte(fmt.Sprint("harmless ", i))); n != 1 {
+			t.Errorf("%d was pushed %d times", i, n)
+		}
+	}
+}
