@@ -3,10 +3,13 @@
 package pipeline
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"maps"
@@ -74,7 +77,45 @@ type judge struct {
 
 	mu   sync.Mutex // guards the fields below
 	mood scan.Kind  // 0: it judges
+	dull bool       // it calls everything clean
 	seen map[string]int
+}
+
+// evil stands in the files that a judge must call malicious.
+const evil = "evil"
+
+// says returns the verdict on a text, as that of a scanner that sees all canaries.
+func (j *judge) says(text []byte) scan.Answer {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	bad := bytes.Contains(text, []byte(evil)) || bytes.Contains(text, []byte(eicar()))
+	if z, err := zip.NewReader(bytes.NewReader(text), int64(len(text))); err == nil {
+		for _, f := range z.File {
+			if f.Flags&1 != 0 && !j.dull {
+				return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonEncrypted}
+			}
+			if r, err := f.Open(); err == nil {
+				inside, _ := io.ReadAll(r) // of an encrypted one: nothing
+				bad = bad || bytes.Contains(inside, []byte(eicar()))
+			}
+		}
+	}
+	if bad && !j.dull {
+		return scan.Answer{Verdict: scan.Malicious, Signature: "Mix.Evil"}
+	}
+	return scan.Answer{Verdict: scan.Clean}
+}
+
+func (j *judge) turns(dull bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dull = dull
+}
+
+func (j *judge) isDull() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dull
 }
 
 func (j *judge) state() scan.Kind {
@@ -100,7 +141,7 @@ func (j *judge) Scan(_ context.Context, files iter.Seq[scan.File]) (answers []sc
 	for f := range files {
 		h := sha256.New()
 		text := make([]byte, f.Size)
-		if _, err := f.F.ReadAt(text, 0); err != nil && f.Size > 0 {
+		if _, err := f.Reader().ReadAt(text, 0); err != nil && f.Size > 0 {
 			answers = append(answers, scan.Answer{Err: &scan.Failure{Kind: scan.Unread, Err: err}})
 			continue
 		}
@@ -112,7 +153,7 @@ func (j *judge) Scan(_ context.Context, files iter.Seq[scan.File]) (answers []sc
 		j.mu.Lock()
 		j.seen[hex.EncodeToString(h.Sum(nil))]++
 		j.mu.Unlock()
-		answers = append(answers, scan.Answer{Verdict: scan.Clean})
+		answers = append(answers, j.says(text))
 	}
 	return answers
 }
@@ -148,7 +189,12 @@ func (m *mix) start() {
 		},
 	}
 	for _, j := range m.judges {
-		c.Scanners = append(c.Scanners, config.Scanner{Name: j.name, Type: "discard", Workers: 1 + m.draw.IntN(4)})
+		// The first is never asked with canaries: a sample waits for nothing but for its turn.
+		s := config.Scanner{Name: j.name, Type: "discard", Workers: 1 + m.draw.IntN(4)}
+		if j == m.judges[1] {
+			s.Type, s.Addresses, s.MaxSize = "clamd", []string{"tcp:judge:1"}, scan.Small
+		}
+		c.Scanners = append(c.Scanners, s)
 	}
 	p, err := New(c)
 	must(m.t, err)
@@ -235,7 +281,11 @@ func (m *mix) note(format string, args ...any) {
 // fresh returns what a file may hold that no other does.
 func (m *mix) fresh() []byte {
 	m.next++
-	return fmt.Appendf(nil, "text %d%s", m.next, strings.Repeat(".", m.draw.IntN(300)))
+	what := "text"
+	if m.next%3 == 0 {
+		what = evil
+	}
+	return fmt.Appendf(nil, "%s %d%s", what, m.next, strings.Repeat(".", m.draw.IntN(300)))
 }
 
 // mixed is what may happen, with how often.
@@ -359,6 +409,10 @@ var mixed = []struct {
 		m.note("%s judges", j.name)
 		j.is(0)
 	}},
+	{2, func(m *mix) {
+		m.note("%s turns blind", m.judges[1].name)
+		m.judges[1].turns(true)
+	}},
 	{10, func(m *mix) {
 		d := []time.Duration{0, time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute}[m.draw.IntN(6)]
 		m.note("%v pass", d)
@@ -408,6 +462,7 @@ func (m *mix) heal() {
 		j.is(0)
 	}
 	m.deliver(len(m.events))
+	m.enlighten()
 	for deadline := time.Now().Add(time.Hour); ; {
 		for _, j := range m.judges {
 			_ = m.p.Resume(j.name) // until it has begun
@@ -423,6 +478,25 @@ func (m *mix) heal() {
 			m.say("an hour after all worked again: %+v %v, ready: %v, status: %+v", v, err, m.p.Ready(), m.p.Status())
 			return
 		}
+	}
+}
+
+// enlighten lets a blind judge see again, after a canary has told. What is wrong between
+// two good canaries nobody can know.
+func (m *mix) enlighten() {
+	j := m.judges[1]
+	for deadline := time.Now().Add(time.Hour); j.isDull() && time.Now().Before(deadline); time.Sleep(time.Minute) {
+		_ = m.p.Resume(j.name) // until it has begun
+		for _, s := range m.p.Status().Scanners {
+			if len(s.Sights) == 1 && s.Sights[0].Plain == scan.No {
+				time.Sleep(time.Minute)
+				j.turns(false)
+			}
+		}
+	}
+	if j.isDull() {
+		m.say("an hour after it turned blind no canary has told: %+v", m.p.Status())
+		j.turns(false)
 	}
 }
 
@@ -454,6 +528,9 @@ func (m *mix) judge(v Proof) {
 			j.mu.Unlock()
 			if n == 0 && o.Outcome != sample.Dead {
 				m.say("%s is lost: %s was never handed its bytes, and the proof says nothing of it; the last outcome is %+v", path, j.name, o)
+			}
+			if j == m.judges[1] && bytes.Contains(text, []byte(evil)) && o.Verdict == scan.Clean {
+				m.say("%s is clean, and it is not: %+v", path, o)
 			}
 			// Not which of its lines ended how: of those that are pushed at one instant the
 			// scheduler says which is first.

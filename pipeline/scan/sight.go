@@ -32,9 +32,10 @@ type Sight struct {
 }
 
 // Covers reports whether enough is known of the address for a clean of a file of this
-// size in bytes.
+// size in bytes: each canary that it needs was answered.
 func (s Sight) Covers(size int64) bool {
-	return s.Plain == Yes && s.Archive != NotAsked && s.Encrypted != NotAsked && (size <= Small || s.Depth != NotAsked)
+	known := func(is Seen) bool { return is == Yes || is == No }
+	return s.Plain == Yes && known(s.Archive) && known(s.Encrypted) && (size <= max(s.Deep, Small) || known(s.Depth))
 }
 
 // Bound returns what an answer about f may be called by this sight. An answer that is

@@ -45,6 +45,12 @@ func (s *sights) note(ctx context.Context, e *eye, canary scan.Canary, shown sca
 		if *is != was {
 			e.sight.Since = now
 		}
+		if *is == scan.Yes && was == scan.No { // all that it was shown to see before is to be shown anew
+			e.sight.Archive, e.sight.Encrypted, e.sight.Depth, e.sight.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
+			clear(e.tried)
+			clear(e.heard)
+			e.tried[canary], e.heard[canary] = now, now
+		}
 	}
 	turned := *is == scan.No && was != scan.No
 	if turned {
@@ -83,8 +89,10 @@ func (s *sights) tell(address string, canary scan.Canary, was, is scan.Seen, why
 		s.log.Warn("scanner address does not see all: what it cannot see is called unscanned, not clean", "address", address, "canary", string(canary), "error", why, "hint", scan.Hint(canary))
 	case is == scan.Yes && was == scan.No:
 		s.log.Info("scanner address sees more than before", "address", address, "canary", string(canary))
-	case is == scan.NoAnswer:
-		s.log.Debug("canary was not answered", "address", address, "canary", string(canary), "error", why)
+	case is == scan.NoAnswer && canary != scan.Plain: // that it does not answer at all is logged elsewhere
+		s.log.Warn("scanner address does not answer a canary; samples that need it wait, and it is asked again: look at its log, its load and its limits of time", "address", address, "canary", string(canary), "error", why)
+	case was == scan.NoAnswer && canary != scan.Plain:
+		s.log.Info("scanner address answers the canary again", "address", address, "canary", string(canary))
 	}
 }
 

@@ -271,6 +271,12 @@ func (s *sights) askOne(ctx context.Context, e *eye, canary scan.Canary) error {
 		return s.askDepth(ctx, e, made, mark, s.depth())
 	}
 	shown, err := made.Ask(ctx, e.scanner, canary, 0)
+	if canary != scan.Plain && err == nil && !shown.Sees {
+		if !s.confirm(ctx, e, made) {
+			return scan.ErrBlind
+		}
+		shown, err = made.Ask(ctx, e.scanner, canary, 0)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -324,35 +330,56 @@ func (s *sights) askDepth(ctx context.Context, e *eye, made scan.Canaries, mark 
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	shown, err := made.Ask(ctx, e.scanner, scan.Depth, want)
-	deep := want
-	for _, size := range ladder {
-		if err == nil && shown.Sees || ctx.Err() != nil {
-			break
+	shown, deep, err := s.howDeep(ctx, e, made, want)
+	if err == nil && !shown.Sees {
+		if !s.confirm(ctx, e, made) {
+			return scan.ErrBlind
 		}
-		if size >= want {
-			continue
-		}
-		deep = size
-		less, failed := made.Ask(ctx, e.scanner, scan.Depth, size)
-		if failed == nil && less.Sees {
-			break
-		}
-		if size == scan.Small {
-			deep = 0
-		}
+		shown, deep, err = s.howDeep(ctx, e, made, want)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s.mu.Lock()
-	e.sight.Deep, e.pushed = deep, 0
-	s.mu.Unlock()
+	if err == nil {
+		s.mu.Lock()
+		e.sight.Deep, e.pushed = deep, 0
+		s.mu.Unlock()
+	}
 	s.note(ctx, e, scan.Depth, shown, err)
 	if err == nil && shown.Sees {
 		s.in.saw(e.sight.Address, scan.Depth, mark)
 	}
 	return errors.Join(err, shown.Why)
+}
+
+// howDeep asks at want bytes, and if that is not seen at less and less. deep is the
+// largest size that was seen.
+func (s *sights) howDeep(ctx context.Context, e *eye, made scan.Canaries, want int64) (shown scan.Shown, deep int64, err error) {
+	shown, err = made.Ask(ctx, e.scanner, scan.Depth, want)
+	if err == nil && shown.Sees {
+		return shown, want, nil
+	}
+	for _, size := range ladder {
+		if err != nil || size >= want {
+			continue
+		}
+		var less scan.Shown
+		if less, err = made.Ask(ctx, e.scanner, scan.Depth, size); err == nil && less.Sees {
+			return shown, size, nil
+		}
+	}
+	return shown, 0, err
+}
+
+// confirm asks the plain canary, before a wrong answer to another one is believed and that
+// one is asked again: an address that is blind does not answer wrongly about archives
+// alone, and one that just began to see may have answered in between.
+func (s *sights) confirm(ctx context.Context, e *eye, made scan.Canaries) bool {
+	shown, err := made.Ask(ctx, e.scanner, scan.Plain, 0)
+	if ctx.Err() == nil {
+		s.note(ctx, e, scan.Plain, shown, err)
+	}
+	return err == nil && shown.Sees
 }
 
 // depth returns how deep the scanner should look, in bytes: as deep as max_size, but not

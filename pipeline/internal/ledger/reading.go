@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/certpush/certpush/pipeline/journal"
@@ -40,10 +39,13 @@ func (s Story) Next(from string, most int, each func(text []byte)) (string, erro
 	if err != nil {
 		return from, fmt.Errorf("list ledger: %w", err)
 	}
-	i := slices.IndexFunc(names, func(name string) bool {
-		head, err := headOf(s.dir, name)
-		return m.head != "" && err == nil && head == m.head
-	})
+	// It is the newest one, most times, and there may be hundreds.
+	i := len(names) - 1
+	for ; i >= 0; i-- {
+		if head, err := headOf(s.dir, names[i]); m.head != "" && err == nil && head == m.head {
+			break
+		}
+	}
 	if i < 0 {
 		i, m = max(len(names)-few, 0), Mark{}
 	}
@@ -85,10 +87,18 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 		return 0, false, fmt.Errorf("read ledger: %w", err)
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() < m.offset {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, false, fmt.Errorf("read ledger: %w", err)
+	}
+	if st.Size() < m.offset {
 		m.offset = 0
 	}
-	in := bufio.NewReaderSize(io.NewSectionReader(f, m.offset, max(limit-m.offset, 0)), journal.MaxLine)
+	left := min(limit, st.Size()) - m.offset
+	if left <= 0 {
+		return 0, true, nil
+	}
+	in := bufio.NewReaderSize(io.NewSectionReader(f, m.offset, left), int(min(left, journal.MaxLine)))
 	for torn := false; n < most; n++ {
 		line, err := in.ReadSlice('\n')
 		long := errors.Is(err, bufio.ErrBufferFull)
