@@ -32,7 +32,10 @@ type reply struct {
 	text    string // found: the signature; fileError: the error; refusal: all of it
 }
 
-const timedOut = "COMMAND READ TIMED OUT"
+const (
+	timedOut     = "COMMAND READ TIMED OUT"
+	noDescriptor = "No file descriptor received. ERROR"
+)
 
 // standing reads a reply that has no subject. Such a reply is never about the content
 // of a file. With false it is not one.
@@ -44,7 +47,7 @@ func standing(body string) (reply, bool) {
 		return reply{word: streamLimit}, true
 	case timedOut:
 		return reply{word: readTimeout}, true
-	case "No file descriptor received. ERROR",
+	case noDescriptor,
 		"Error processing command. ERROR",
 		"Error writing to temporary file ERROR",
 		"Command invalid inside IDSESSION. ERROR",
@@ -181,6 +184,9 @@ func (r reply) judge(raw []byte) scan.Answer {
 	case streamLimit:
 		return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonStreamLimit}
 	case refusal:
+		if r.text == noDescriptor {
+			return scan.Answer{Err: scan.Failed(scan.Sick, "ask clamd: it got no descriptor: AppArmor or SELinux may keep the files of the tree from it: allow them in clamd's profile, or use its tcp address").About(raw)}
+		}
 		return scan.Answer{Err: scan.Failed(scan.Sick, "ask clamd: it did not carry out the command").About(raw)}
 	case readTimeout:
 		f := scan.Failed(scan.Busy, "ask clamd: it gave up waiting").About(raw)
