@@ -250,3 +250,20 @@ func TestARealClamdLosesItsTemporaryFolder(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestASilentScannerIsSaid: a clamd that loads its database takes connections and says
+// nothing for a while.
+func TestASilentScannerIsSaid(t *testing.T) {
+	t.Parallel()
+	d := scantest.Start(t, "tcp")
+	d.Set(scantest.Mute)
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout = time.Minute }))
+	l.start()
+	l.until("it is said", func() bool {
+		all := l.p.Status().Scanners
+		return strings.Contains(l.logged(), "scanner takes connections and says nothing") && len(all) == 1 && strings.HasPrefix(all[0].Why, "loading or stalled since ")
+	})
+	d.Set(scantest.Refuse) // what hangs is cut off
+	d.Set(scantest.Proper)
+	l.until("it is up", func() bool { s := l.p.Status().Scanners[0]; return s.Up && s.Why == "" })
+}

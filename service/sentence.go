@@ -120,7 +120,11 @@ func troubles(s pipeline.Status, now time.Time) (bad []string) {
 		case c.Blind:
 			bad = append(bad, fmt.Sprintf("scanner %s has been blind for %s, see certpush scanner test", printable(c.Name), span(now.Sub(c.Since))))
 		case !c.Up:
-			bad = append(bad, fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since))))
+			text := fmt.Sprintf("scanner %s has been down for %s", printable(c.Name), span(now.Sub(c.Since)))
+			if strings.HasPrefix(c.Why, "loading or stalled") {
+				text += ", " + printable(c.Why)
+			}
+			bad = append(bad, text)
 		}
 	}
 	for _, c := range s.Scanners {

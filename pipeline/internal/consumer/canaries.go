@@ -191,11 +191,8 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 }
 
 // takeBack makes everything that an address called clean since a canary of it was good
-// be pushed again.
+// be pushed again, and forgotten.
 func (s *sights) takeBack(ctx context.Context, e *eye, canary scan.Canary) {
-	if s.c.Remembers() {
-		s.cache.Void(ctx, e.sight.Address)
-	}
 	for {
 		n, err := s.in.retract(ctx, e.sight.Address, canary)
 		if err == nil {

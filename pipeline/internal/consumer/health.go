@@ -17,6 +17,7 @@ import (
 
 const (
 	pingFor   = 10 * time.Second // a ping fails after this time
+	silentFor = 5 * time.Second  // a scanner that says nothing for so long is loading or stalled
 	pingFirst = 100 * time.Millisecond
 	pingMax   = 10 * time.Second
 	pingEvery = 10 * time.Minute
@@ -53,6 +54,7 @@ type healthState struct {
 	blind   bool   // it answers, but no address of it sees: only a good canary brings it back
 	said    bool   // it was logged that it is down
 	why     string // the last error, while it is down
+	silent  bool   // it was logged that it says nothing
 }
 
 func newHealth(c config.Scanner, s scan.Scanner, sights *sights, log *slog.Logger) *health {
@@ -160,7 +162,9 @@ func (h *health) fail(err error, sick bool) {
 		h.s.up, h.s.since = false, time.Now()
 		h.up = make(chan struct{})
 	}
-	h.s.said, h.s.why = true, err.Error()
+	if h.s.said = true; !h.s.silent {
+		h.s.why = err.Error()
+	}
 	h.mu.Unlock()
 	if !said {
 		if errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm) {
@@ -231,7 +235,24 @@ func (h *health) recover(ctx context.Context) {
 func (h *health) ping(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingFor)
 	defer cancel()
+	begun := time.Now()
+	silent := time.AfterFunc(silentFor, func() { h.isSilent(begun) })
+	defer silent.Stop()
 	return h.scanner.Ping(ctx)
+}
+
+// isSilent notes that a ping has had no answer for a while, which a clamd that loads its
+// database gives none either. It logs that once, until the scanner is up.
+func (h *health) isSilent(since time.Time) {
+	h.mu.Lock()
+	said := h.s.silent
+	if !said {
+		h.s.silent, h.s.why = true, "loading or stalled since "+since.UTC().Format(time.RFC3339)
+	}
+	h.mu.Unlock()
+	if !said {
+		h.log.Warn("scanner takes connections and says nothing; it loads its database or is stalled: wait, or look at its log", "since", since.UTC().Format(time.RFC3339))
+	}
 }
 
 // asking is one question for the scanner's key. All callers that need the key wait for
@@ -312,7 +333,7 @@ func (h *health) again(ctx context.Context) {
 	}
 	h.mu.Lock()
 	if h.s.up {
-		h.s.version = version
+		h.s.version, h.s.silent, h.s.why = version, false, ""
 	}
 	h.mu.Unlock()
 }

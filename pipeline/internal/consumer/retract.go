@@ -32,6 +32,7 @@ type retraction struct {
 	log     *slog.Logger
 	led     *ledger.Ledger
 	cursors journal.Folder
+	forget  func(ctx context.Context, address string) // forgets the cleans of an address that are remembered
 
 	working sync.Mutex // held while verdicts are taken back
 
@@ -49,7 +50,10 @@ type witness struct {
 }
 
 func newRetraction(c Config) (*retraction, error) {
-	r := &retraction{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors}
+	r := &retraction{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, forget: func(context.Context, string) {}}
+	if c.Scanner.Remembers() {
+		r.forget = c.Cache.Void
+	}
 	text, err := journal.LoadText(r.cursors, r.file())
 	if err == nil {
 		for line := range strings.Lines(text) {
@@ -124,6 +128,7 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 		return 0, err
 	}
 	// A crash here: the next start takes these verdicts back.
+	r.forget(ctx, address)
 	end := r.led.End()
 	lines, n, err := r.cleans(ctx, address, since)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -33,15 +32,14 @@ var ladder = []int64{100 << 20, 25 << 20, 3 << 20, 1 << 20, scan.Small}
 // sights holds what the canaries have shown of each address of one scanner, and asks
 // them. It bounds what an answer of an address may be called.
 type sights struct {
-	c     config.Scanner
-	log   *slog.Logger
-	in    memory
-	cache *cache.Cache  // used if c.Cache is set
-	dir   string        // where deep canaries lie
-	deep  chan struct{} // a token for each deep canary that may be asked at once, by all scanners
-	asks  bool          // false: no canary is asked
-	base  scan.Scanner
-	eyes  []*eye // one for each address; the slice never changes
+	c    config.Scanner
+	log  *slog.Logger
+	in   memory
+	dir  string        // where deep canaries lie
+	deep chan struct{} // a token for each deep canary that may be asked at once, by all scanners
+	asks bool          // false: no canary is asked
+	base scan.Scanner
+	eyes []*eye // one for each address; the slice never changes
 
 	mu sync.Mutex // guards what the eyes say that it guards
 }
@@ -63,7 +61,7 @@ type eye struct {
 }
 
 func newSights(c Config, in memory) *sights {
-	s := &sights{c: c.Scanner, log: c.Log, in: in, cache: c.Cache, deep: c.Deep, base: c.Scan}
+	s := &sights{c: c.Scanner, log: c.Log, in: in, deep: c.Deep, base: c.Scan}
 	if c.Dirs != nil {
 		s.dir = c.Dirs.Cursors.Path()
 	}
