@@ -94,7 +94,7 @@ func underFaults(t *testing.T, faults []fault) (fell int64) {
 	r.scene()
 	mu.Lock()
 	defer mu.Unlock()
-	c := cut{disktest.Op{Kind: "end"}, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all(), false}
+	c := cut{disktest.Op{Kind: "end"}, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all(), false, strings.Contains(r.logged(), "built anew")}
 	for _, w := range c.check(t, drop) {
 		t.Error(w)
 	}

@@ -261,7 +261,7 @@ func killed(of string) scene {
 			}
 			if seen[op.Call+sortOf(op)]++; seen[op.Call+sortOf(op)] <= 2 || of != "" {
 				all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
-				kills = append(kills, cut{op, r.files.Kill(), r.store.CrashClone(all), nil, r.told.all(), false})
+				kills = append(kills, cut{op, r.files.Kill(), r.store.CrashClone(all), nil, r.told.all(), false, false})
 			}
 			return nil
 		})
