@@ -43,12 +43,13 @@ func whyVerb() *cobra.Command {
 }
 
 func verifyVerb() *cobra.Command {
-	fix := false
+	fix, read := false, false
 	cmd := asks(&cobra.Command{Use: "verify", Short: "prove that every file in the trees has its outcome"}, 0, "",
 		func(ctx context.Context, f service.Flags, _ []string, out io.Writer) error {
-			return service.Verify(ctx, f, fix, out)
+			return service.Verify(ctx, f, fix, read, out)
 		})
 	cmd.Flags().BoolVar(&fix, "fix", false, "journal again what is not accounted for")
+	cmd.Flags().BoolVar(&read, "read", false, "read each file too, and hold its hash against that of its verdict")
 	return cmd
 }
 

@@ -165,6 +165,17 @@ type verified struct {
 // It works in the process that watches. If p does not run, it fixes nothing, and locks
 // the state folder meanwhile. The errors are those of Why, and ErrVerifying.
 func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
+	return p.verify(ctx, fix, false)
+}
+
+// VerifyRead is Verify, and reads each file too: if its SHA-256 is not that of its last
+// verdict, it is unaccounted for, and with fix it is journaled again. It reads one file
+// after the other, until ctx ends. A file that changes meanwhile is passed over.
+func (p *Pipeline) VerifyRead(ctx context.Context, fix bool) (v Proof, err error) {
+	return p.verify(ctx, fix, true)
+}
+
+func (p *Pipeline) verify(ctx context.Context, fix, read bool) (v Proof, err error) {
 	now := p.halves()
 	switch {
 	case now.producer == nil && now.open():
@@ -178,9 +189,9 @@ func (p *Pipeline) Verify(ctx context.Context, fix bool) (v Proof, err error) {
 	defer p.verifying.Unlock()
 	err = p.look(func(a *look.Archive) error {
 		if now.open() {
-			v, err = a.Verify(ctx, now.producer, fix)
+			v, err = a.Verify(ctx, now.producer, fix, read)
 		} else {
-			v, err = a.VerifyAtRest(ctx)
+			v, err = a.VerifyAtRest(ctx, read)
 		}
 		return err
 	})

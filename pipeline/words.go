@@ -117,6 +117,8 @@ type (
 	// Proof is the result of a Verify. Its numbers count files, once for each
 	// configured scanner. Files and Excluded count each file once.
 	Proof = look.Proof
+	// Reread is what a Verify found that read the files too; otherwise it is zero.
+	Reread = look.Reread
 	// Unaccounted is a file that will not be pushed to a scanner.
 	Unaccounted = look.Unaccounted
 )

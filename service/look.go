@@ -145,24 +145,40 @@ var ErrUnproven = errors.New("not every file has its outcome")
 
 // Verify proves that each file in the trees is journaled in its present version and has
 // its outcomes, and prints the numbers. With fix it journals unaccounted files again.
-func Verify(ctx context.Context, f Flags, fix bool, out io.Writer) error {
-	v, err := look(ctx, f, fmt.Sprintf("/api/v1/verify?fix=%t", fix), func(p *pipeline.Pipeline) (pipeline.Proof, error) { return p.Verify(ctx, fix) })
+// With read it reads each file, and holds it against the hash of its verdict.
+func Verify(ctx context.Context, f Flags, fix, read bool, out io.Writer) error {
+	v, err := look(ctx, f, fmt.Sprintf("/api/v1/verify?fix=%t&read=%t", fix, read), func(p *pipeline.Pipeline) (pipeline.Proof, error) {
+		if read {
+			return p.VerifyRead(ctx, fix)
+		}
+		return p.Verify(ctx, fix)
+	})
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if _, err := io.WriteString(out, proofText(v)); err != nil {
+	if _, err := io.WriteString(out, proofText(v, read)); err != nil {
 		return err
 	}
+	return unproven(v, fix)
+}
+
+// unproven returns the error of a proof that does not hold, with the next step. With fix
+// it is enough that all unaccounted files are journaled again.
+func unproven(v pipeline.Proof, fix bool) error {
 	switch {
-	case v.Proven() || fix && v.Queued == v.Unaccounted && len(v.Unread)+len(v.Missing) == 0:
-		return nil
 	case len(v.Unread)+len(v.Missing) > 0:
 		return fmt.Errorf("verify: %w: some folders could not be read: see that they are there and that certpush may read them", ErrUnproven)
+	case v.NotRead > 0:
+		return fmt.Errorf("verify: %w that can be told: some files could not be read: see that certpush may read them, and that no program holds them", ErrUnproven)
+	case v.TakenBack > 0 && (v.Unaccounted == 0 || fix):
+		return fmt.Errorf("verify: %w: verdicts of a blind address are taken back and not all given again: certpush status tells what waits; verify again when nothing does", ErrUnproven)
+	case v.Proven() || fix && v.Queued == v.Unaccounted:
+		return nil
 	}
 	return fmt.Errorf("verify: %w: certpush verify --fix queues them", ErrUnproven)
 }
 
-func proofText(v pipeline.Proof) string {
+func proofText(v pipeline.Proof, read bool) string {
 	var b strings.Builder
 	for _, dir := range v.Missing {
 		fmt.Fprintf(&b, "tree is not there: %s\n", printable(dir))
@@ -183,17 +199,28 @@ func proofText(v pipeline.Proof) string {
 		}
 		fmt.Fprintf(&b, "unaccounted: %s: %s%s\n", printable(u.Sample.Path), name, printable(u.Why))
 	}
+	for _, bad := range v.Unreadable {
+		fmt.Fprintf(&b, "cannot be read: %s: %s\n", printable(bad.Path), printable(bad.Error))
+	}
+	if more := v.NotRead - int64(len(v.Unreadable)); more > 0 {
+		fmt.Fprintf(&b, "and %d more that cannot be read\n", more)
+	}
 	if more := v.Unaccounted - int64(len(v.List)); more > 0 {
 		fmt.Fprintf(&b, "and %d more\n", more)
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range []struct {
+	type row struct {
 		name string
 		n    int64
-	}{
+	}
+	rows := []row{
 		{"files", v.Files}, {pipeline.Done, v.Done}, {pipeline.Gone, v.Gone}, {pipeline.Skipped, v.Skipped}, {pipeline.Dead, v.Dead},
 		{"waiting", v.Waiting}, {"excluded", v.Excluded}, {"unaccounted", v.Unaccounted},
-	} {
+	}
+	if read {
+		rows = append(rows, row{"read", v.Read}, row{"differ", v.Differ})
+	}
+	for _, row := range rows {
 		fmt.Fprintf(w, "%d\t  %s\n", row.n, row.name)
 	}
 	w.Flush()
@@ -204,6 +231,12 @@ func proofText(v pipeline.Proof) string {
 		fmt.Fprintf(&b, "proven: each of %s has its outcomes, or waits for them\n", number(v.Files, "file", "files"))
 	} else {
 		fmt.Fprintf(&b, "not proven: %s unaccounted for; folders that could not be read: %d\n", number(v.Unaccounted, "file is", "files are"), len(v.Unread)+len(v.Missing))
+		if v.NotRead > 0 {
+			fmt.Fprintf(&b, "%s not be read\n", number(v.NotRead, "file could", "files could"))
+		}
+		if v.TakenBack > 0 {
+			fmt.Fprintf(&b, "of what a blind address called clean %s taken back and not all given again yet\n", number(v.TakenBack, "batch is", "batches are"))
+		}
 	}
 	return b.String()
 }

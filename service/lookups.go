@@ -26,7 +26,11 @@ func (a *admin) lookups(mux *http.ServeMux) {
 		return p.Why(r.Context(), r.URL.Query().Get("key"))
 	})
 	add("verify", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
-		return p.Verify(r.Context(), r.URL.Query().Get("fix") == "true")
+		fix := r.URL.Query().Get("fix") == "true"
+		if r.URL.Query().Get("read") == "true" {
+			return p.VerifyRead(r.Context(), fix)
+		}
+		return p.Verify(r.Context(), fix)
 	})
 	add("dead", func(p *pipeline.Pipeline, r *http.Request) (any, error) {
 		all, err := p.Dead(r.Context())

@@ -3,21 +3,21 @@
 package look
 
 import (
+	"context"
 	"slices"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
-	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // account counts a file once for each scanner. If one of them has neither an outcome
 // for it nor a line that waits, it counts nothing and returns false.
-func (c *verify) account(path string, st watch.Stat) bool {
-	if c.files.settling(path) {
+func (c *verify) account(ctx context.Context, u candidate) bool {
+	if c.files.settling(u.path) {
 		c.proof.Waiting += int64(len(c.reach))
 		return true
 	}
-	e, ok := c.files.known(path, st)
+	e, ok := c.files.known(u.path, u.stat)
 	if !ok {
 		return false
 	}
@@ -27,8 +27,16 @@ func (c *verify) account(path string, st watch.Stat) bool {
 			return false
 		}
 	}
-	for _, h := range how {
-		c.count(h)
+	differs := make([]bool, len(how))
+	if c.read {
+		differs = c.differs(ctx, u, e.At, how)
+	}
+	for i, h := range how {
+		if differs[i] {
+			c.tellUnlike(u.path, u.stat, c.reach[i].scanner)
+		} else {
+			c.count(h)
+		}
 	}
 	return true
 }

@@ -23,6 +23,11 @@ type known interface {
 	known(path string, st watch.Stat) (e index.Entry, ok bool)
 	// by reports whether path is journaled, or may be, by the line at this very place.
 	by(path string, at sample.At) bool
+	// version reports whether path is journaled, or may be, in the version that id names.
+	version(path, id string) bool
+	// hash returns the SHA-256 of path and the version that it had before and after. If
+	// it changed meanwhile, the version is the zero one.
+	hash(ctx context.Context, path string) (sum [32]byte, st watch.Stat, err error)
 	// noted returns the place in each lane up to which all lines are in the index.
 	// Later lines may be in it too.
 	noted() map[string]journal.Pos
@@ -49,6 +54,23 @@ func (r running) known(path string, st watch.Stat) (index.Entry, bool) {
 func (r running) by(path string, at sample.At) bool {
 	e, ok, err := r.p.Index().Get(path)
 	return err != nil || ok && e.At == at
+}
+
+func (r running) version(path, id string) bool {
+	e, ok, err := r.p.Index().Get(path)
+	return err != nil || ok && isOf(e, path, id)
+}
+
+// isOf reports whether id names the version of an entry of path.
+func isOf(e index.Entry, path, id string) bool {
+	return sample.OfFile(path, e.Stat.Size, e.Stat.Mtime).ID == id
+}
+
+// unpaced lets a read go on at once.
+func unpaced(int) error { return nil }
+
+func (r running) hash(ctx context.Context, path string) ([32]byte, watch.Stat, error) {
+	return producer.Hash(ctx, r.p.Watcher(), path, unpaced)
 }
 
 func (r running) noted() map[string]journal.Pos       { return r.p.Index().Noted() }
@@ -124,6 +146,18 @@ func (r *atRest) by(path string, at sample.At) bool {
 	}
 	e, ok, err := r.index.Get(path)
 	return err != nil || ok && e.At == at
+}
+
+func (r *atRest) version(path, id string) bool {
+	if e, ok := r.tail[path]; ok && isOf(e, path, id) {
+		return true
+	}
+	e, ok, err := r.index.Get(path)
+	return err != nil || ok && isOf(e, path, id)
+}
+
+func (r *atRest) hash(ctx context.Context, path string) ([32]byte, watch.Stat, error) {
+	return producer.Hash(ctx, r.watcher, path, unpaced)
 }
 
 // noted returns the end of all lanes: the whole journal was read, and no line is added.

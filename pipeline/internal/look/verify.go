@@ -42,12 +42,15 @@ type Proof struct {
 	Troubles []producer.Trouble `json:"troubles"` // Unread, with the error of each
 	TooLong  int64              `json:"too_long"` // folders that are left out, because their path is too long
 	Long     []string           `json:"long"`     // the first few of them, cut short
+
+	Reread
 }
 
 // Proven reports whether each file in the trees is journaled in its present version,
 // and has its outcomes or waits for them, and no verdict that was taken back still stands.
+// If the files were read too: no file has other bytes than its verdict was given for.
 func (v Proof) Proven() bool {
-	return v.Unaccounted == 0 && v.TakenBack == 0 && len(v.Unread) == 0 && len(v.Missing) == 0
+	return v.Unaccounted == 0 && v.TakenBack == 0 && v.NotRead == 0 && len(v.Unread) == 0 && len(v.Missing) == 0
 }
 
 // Unaccounted is a file that will not be pushed to a scanner.
@@ -69,18 +72,21 @@ const (
 // and has its outcomes or waits for them. It uses index and cursors; the ledger tells
 // the outcomes. p is the producer that runs in this process. With fix, p journals the
 // files again that are not accounted for.
-func (a *Archive) Verify(ctx context.Context, p *producer.Producer, fix bool) (Proof, error) {
-	return newVerify(a, running{p}, fix).run(ctx)
+//
+// With read it also reads each file, one after the other, and holds its SHA-256 against
+// that of its last verdict, if the ledger has one.
+func (a *Archive) Verify(ctx context.Context, p *producer.Producer, fix, read bool) (Proof, error) {
+	return newVerify(a, running{p}, fix, read).run(ctx)
 }
 
 // VerifyAtRest is Verify while no pipeline runs: it uses the index that one left. It
 // fixes nothing. The archive must hold the locks.
-func (a *Archive) VerifyAtRest(ctx context.Context) (Proof, error) {
+func (a *Archive) VerifyAtRest(ctx context.Context, read bool) (Proof, error) {
 	rest, err := newAtRest(ctx, a)
 	if err != nil {
 		return Proof{}, err
 	}
-	proof, err := newVerify(a, rest, false).run(ctx)
+	proof, err := newVerify(a, rest, false, read).run(ctx)
 	return proof, errors.Join(err, rest.close())
 }
 
@@ -89,6 +95,10 @@ type verify struct {
 	a     *Archive
 	files known
 	fix   bool
+	read  bool // the files too
+
+	hashes map[verdictOf][32]byte // of the last verdicts; only with read
+	unlike []candidate            // files whose bytes are not those of their verdicts
 
 	reach   []reach               // one for each scanner
 	ended   map[outcomeKey]string // outcomes other than done, and those of lines that are not behind a cursor
@@ -98,8 +108,8 @@ type verify struct {
 	unknown []candidate // files that were not accounted for yet
 }
 
-func newVerify(a *Archive, files known, fix bool) *verify {
-	return &verify{a: a, files: files, fix: fix, ended: map[outcomeKey]string{}, kept: map[string]kept{}}
+func newVerify(a *Archive, files known, fix, read bool) *verify {
+	return &verify{a: a, files: files, fix: fix, read: read, hashes: map[verdictOf][32]byte{}, ended: map[outcomeKey]string{}, kept: map[string]kept{}}
 }
 
 // kept says which segments of a lane are there.
@@ -124,12 +134,18 @@ type candidate struct {
 	tree int
 	path string
 	stat watch.Stat
+	at   sample.At // of its line, if it was read and its bytes differ
 }
 
 // run makes the proof. It walks each tree once.
 func (c *verify) run(ctx context.Context) (Proof, error) {
 	if err := c.prepare(ctx); err != nil {
 		return c.proof, err
+	}
+	if c.read {
+		if err := c.readHashes(ctx, c.files.noted()); err != nil {
+			return c.proof, err
+		}
 	}
 	for i, t := range c.a.c.Trees {
 		switch err := c.walk(ctx, i); {
@@ -258,11 +274,11 @@ func (c *verify) walk(ctx context.Context, tree int) error {
 				continue
 			}
 			c.proof.Files++
-			if !c.account(path, e.Stat) {
-				c.unknown = append(c.unknown, candidate{tree, path, e.Stat})
+			if u := (candidate{tree: tree, path: path, stat: e.Stat}); !c.account(ctx, u) {
+				c.unknown = append(c.unknown, u)
 			}
 		}
-		if len(c.unknown) >= maxUnknown {
+		if len(c.unknown)+len(c.unlike) >= maxUnknown {
 			return c.lookAgain(ctx)
 		}
 		return ctx.Err()
@@ -309,7 +325,7 @@ func (c *verify) lookAgain(ctx context.Context) error {
 		}
 		left := c.unknown[:0]
 		for _, u := range c.unknown {
-			if !c.again(&u) {
+			if !c.again(ctx, &u) {
 				left = append(left, u)
 			}
 		}
@@ -321,9 +337,10 @@ func (c *verify) lookAgain(ctx context.Context) error {
 	unknown := c.unknown
 	c.unknown = nil
 	if !c.fix {
+		c.unlike = nil
 		return nil
 	}
-	return c.queue(ctx, unknown)
+	return errors.Join(c.queueUnlike(ctx), c.queue(ctx, unknown))
 }
 
 // queue journals the unknown files again, except those that are accounted for by then.
@@ -344,7 +361,7 @@ func (c *verify) queue(ctx context.Context, unknown []candidate) error {
 
 // again looks at an unknown file again. It returns true if the file is accounted for
 // now, or is gone. The file may be another version by now.
-func (c *verify) again(u *candidate) bool {
+func (c *verify) again(ctx context.Context, u *candidate) bool {
 	st, err := watch.Lstat(u.path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Kind() != "" {
 		c.proof.Files--
@@ -353,7 +370,7 @@ func (c *verify) again(u *candidate) bool {
 	if err == nil {
 		u.stat = st
 	}
-	return c.account(u.path, u.stat)
+	return c.account(ctx, *u)
 }
 
 // tell counts a file at each scanner, and lists it for each scanner at which it is

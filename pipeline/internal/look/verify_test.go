@@ -66,7 +66,7 @@ func TestVerifyHoldsNoOutcomesOfWhatIsGone(t *testing.T) {
 	must(t, err)
 	rest, err := newAtRest(t.Context(), a)
 	must(t, err)
-	v := newVerify(a, rest, false)
+	v := newVerify(a, rest, false, false)
 	proof, err := v.run(t.Context())
 	if err != nil || !proof.Proven() || proof.Done != 1 {
 		t.Errorf("%+v %v", proof, err)

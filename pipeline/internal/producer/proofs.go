@@ -217,10 +217,16 @@ func (p *proofs) prove(ctx context.Context, path string) (again bool, err error)
 	return false, err
 }
 
-// hash returns the SHA-256 of the file at path, and the version that it had before and
-// after. If it changed meanwhile, the version is none that was noted.
+// hash is Hash for the trees of p.
 func (p *proofs) hash(ctx context.Context, path string, pace func(n int) error) (sum [32]byte, st watch.Stat, err error) {
-	root, rel, ok := p.watcher.Below(path)
+	return Hash(ctx, p.watcher, path, pace)
+}
+
+// Hash returns the SHA-256 of the file at path in a tree of w, and the version that it had
+// before and after. If it changed meanwhile, the version is the zero one. It calls pace
+// with the length of each piece that it has read.
+func Hash(ctx context.Context, w *watch.Watcher, path string, pace func(n int) error) (sum [32]byte, st watch.Stat, err error) {
+	root, rel, ok := w.Below(path)
 	if !ok {
 		return sum, st, fs.ErrNotExist
 	}
