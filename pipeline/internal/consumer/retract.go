@@ -72,7 +72,7 @@ func newRetraction(c Config) (*retraction, error) {
 	return r, err
 }
 
-func (r *retraction) file() string { return r.scanner + ".sight" }
+func (r *retraction) file() string { return r.scanner + store.SightSuffix }
 
 // of returns the witness of a canary at an address. The caller holds mu.
 func (r *retraction) of(address string, canary scan.Canary) *witness {

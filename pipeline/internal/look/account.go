@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -39,6 +40,27 @@ func (c *verify) account(ctx context.Context, u candidate) bool {
 		}
 	}
 	return true
+}
+
+// takenBack counts what is taken back of the verdicts of the scanners that are asked for.
+// From a wrong canary on something on disk says so, until the verdicts are given again: a
+// consumer writes what is taken back before it clears the word of the wrong canary, so
+// this reads that word first.
+func (c *verify) takenBack() error {
+	for _, r := range c.reach {
+		lost, err := store.LoadLost(c.a.cursors, r.scanner)
+		if err != nil {
+			return err
+		}
+		c.proof.TakenBack += lost
+	}
+	all, err := store.LoadTakenBack(c.a.cursors)
+	for _, t := range all {
+		if slices.ContainsFunc(c.reach, func(r reach) bool { return r.scanner == t.Scanner }) {
+			c.proof.TakenBack++
+		}
+	}
+	return err
 }
 
 // count counts one outcome; any other text counts as waiting.

@@ -172,11 +172,9 @@ func (c *verify) prepare(ctx context.Context) (err error) {
 		if c.damaged, err = store.LoadDamage(c.a.cursors); err != nil {
 			return err
 		}
-		taken, err := store.LoadTakenBack(c.a.cursors)
-		if err != nil {
+		if err := c.takenBack(); err != nil {
 			return err
 		}
-		c.proof.TakenBack = len(taken)
 	}
 	for _, lane := range sample.Lanes {
 		all, err := journal.Survey(c.a.journal, journal.Base(lane))

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,11 @@ const (
 	backSuffix  = ".back"
 	againSuffix = ".again"
 )
+
+// SightSuffix ends the name of the file in which the consumer of a scanner remembers its
+// good canaries. Each line is a JSON object; "lost" is true in it from a wrong answer on
+// until what it makes void is taken back.
+const SightSuffix = ".sight"
 
 // TakenBack is one set of verdicts that a consumer takes back.
 type TakenBack struct {
@@ -85,6 +91,22 @@ func cutTakenBack(name string) (t TakenBack, queued, ok bool) {
 	scanner, number, dotted := strings.Cut(base, ".")
 	ok = (back || queued) && dotted && scanner != "" && number != "" && !strings.Contains(number, ".")
 	return TakenBack{Scanner: scanner, Name: base}, queued, ok
+}
+
+// LoadLost returns of how many canaries of a scanner a wrong answer is on record whose
+// verdicts are not taken back yet.
+func LoadLost(dir journal.Folder, scanner string) (n int, err error) {
+	text, err := journal.LoadText(dir, scanner+SightSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for line := range strings.Lines(text) {
+		var w struct{ Lost bool }
+		if json.Unmarshal([]byte(line), &w) == nil && w.Lost {
+			n++
+		}
+	}
+	return n, err
 }
 
 // LoadTakenBack returns what is taken back and not finished, of all scanners.

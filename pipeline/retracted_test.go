@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/store"
+	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/journal/disktest"
+	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/scantest"
+)
+
+// falseCleans is how many files a blind scanner calls clean in a scene of blindness.
+const falseCleans = 3
+
+// restartsAtOnce is how many restarts run at the same time. They mostly wait.
+const restartsAtOnce = 16
+
+// turnsBlind runs a pipeline whose scanner turns blind, calls files clean, is found out,
+// and sees again. It returns the states that left leaves before each operation from the
+// false cleans on, until the files are given again and at the end.
+func (r *rig) turnsBlind(left func(*disktest.Disk) *disktest.Disk, skip func(disktest.Op) error) (all []cut) {
+	r.t.Helper()
+	var mu sync.Mutex
+	begun := false
+	before := func(op disktest.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if begun {
+			index := r.store.CrashClone(vfs.CrashCloneCfg{}) // first: it may lag behind the files
+			all = append(all, cut{op, left(r.files), index, nil, r.told.all(), false, false})
+		}
+		if skip != nil {
+			return skip(op)
+		}
+		return nil
+	}
+	r.config.Scanners[0].Sight = 300 * time.Millisecond
+	r.each(before)
+	r.run(func(p *Pipeline) {
+		waitFor(r.t, "sight", func() bool {
+			s := p.Status().Scanners
+			return len(s) > 0 && len(s[0].Sights) > 0 && s[0].Sights[0].Plain == scan.Yes && s[0].Sights[0].Encrypted != scan.NotAsked
+		})
+		r.scanner.Set(scantest.Blind)
+		for i := range falseCleans {
+			must(r.t, os.WriteFile(filepath.Join(r.drop, fmt.Sprint(i)), append(scantest.EICAR(), byte('0'+i)), 0o600))
+		}
+		waitFor(r.t, "false cleans", func() bool { return r.told.size() >= falseCleans })
+		mu.Lock()
+		begun = true
+		mu.Unlock()
+		waitFor(r.t, "they are taken back", func() bool {
+			all, err := store.LoadTakenBack(r.cursors())
+			return err == nil && len(all) > 0 && all[0].Queued && !p.Status().Scanners[0].Up
+		})
+		r.scanner.Set(scantest.Proper)
+		waitFor(r.t, "they are given again", func() bool { return !takenBack(r.t, r.files) && len(falselyClean(r.t, r.files)) == 0 })
+	})
+	r.files.Before, skip = nil, nil
+	_ = before(disktest.Op{Kind: "end"})
+	return all
+}
+
+// falselyClean returns the paths whose last verdict in the ledger on a disk is clean.
+func falselyClean(t testing.TB, d *disktest.Disk) []string {
+	t.Helper()
+	last := map[string]string{}
+	dir, err := d.OpenFolder(rigState + "/ledger")
+	must(t, err)
+	names, err := journal.Segments(dir, ledger.Base)
+	must(t, err)
+	for _, name := range names {
+		text, _ := journal.LoadText(dir, name) // missing: there is no active segment
+		for line := range strings.Lines(text) {
+			var o struct{ Path, Verdict string }
+			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &o) == nil {
+				last[o.Path] = o.Verdict
+			}
+		}
+	}
+	maps.DeleteFunc(last, func(_, verdict string) bool { return scan.Verdict(verdict) != scan.Clean })
+	return slices.Sorted(maps.Keys(last))
+}
+
+// takenBack reports whether a disk says that verdicts are taken back.
+func takenBack(t testing.TB, d *disktest.Disk) bool {
+	t.Helper()
+	dir, err := d.OpenFolder(rigState + "/cursors")
+	must(t, err)
+	lost, err := store.LoadLost(dir, "clamav")
+	must(t, err)
+	all, err := store.LoadTakenBack(dir)
+	must(t, err)
+	return lost+len(all) > 0
+}
+
+// givenAgain starts a pipeline with a scanner that sees on the state after a cut that
+// tells of a wrong canary, and returns what is wrong with it.
+func (c cut) givenAgain(t testing.TB, r *rig) (wrong []string) {
+	say := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf("cut before %s %s: ", c.op.Kind, c.op.Path)+fmt.Sprintf(format, args...))
+	}
+	clean := falselyClean(t, c.files)
+	if !takenBack(t, c.files) {
+		if len(clean) > 0 {
+			say("%q stand as clean, and nothing tells that they are taken back", clean)
+		}
+		return wrong
+	}
+	made := rigConfig(r.drop, store.Disk{Disk: c.files, Pebble: c.store}, config.Scanner{Addresses: []string{r.scanner.Addr()}}, newTold())
+	made.Scanners[0].Sight = time.Minute
+	p, err := New(made)
+	must(t, err)
+	if v, err := p.Verify(t.Context(), false); err != nil || v.Proven() || v.TakenBack == 0 {
+		say("at rest the proof is %+v %v", v, err)
+	}
+	stop := runIt(t, p)
+	early := ""
+	proven := within(10*time.Second, func() bool {
+		if s := p.Status(); len(s.Trees) == 0 || s.Trees[0].LastSweep == nil {
+			return false // a look now would take the locks that Run wants
+		}
+		v, err := p.Verify(t.Context(), false)
+		if stand := falselyClean(t, c.files); err == nil && v.Proven() && len(stand) > 0 && early == "" {
+			early = fmt.Sprintf("the proof holds while %q stand as clean: %+v", stand, v)
+		}
+		return err == nil && v.Proven() && v.Waiting == 0
+	})
+	stop()
+	if early != "" {
+		say("%s", early)
+	}
+	if stand := falselyClean(t, c.files); len(stand) > 0 || !proven {
+		say("in the end %q stand as clean, proven: %v", stand, proven)
+	}
+	return wrong
+}
+
+// within reports whether ok holds within a time.
+func within(d time.Duration, ok func() bool) bool {
+	late := time.After(d)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-late:
+			return false
+		case <-tick.C:
+			if ok() {
+				return true
+			}
+		}
+	}
+}
+
+// blinded is the scene of a scanner that turns blind. The power is cut, or the process
+// killed, at each operation from the moment on at which its wrong canary must be on
+// record: the first one on the file of what is taken back.
+func blinded(left func(*disktest.Disk) *disktest.Disk) scene {
+	return func(t *testing.T, skip func(disktest.Op) error) (wrong []string) {
+		r := newRig(t, t.TempDir())
+		all := r.turnsBlind(left, skip)
+		from := slices.IndexFunc(all, func(c cut) bool { return store.IsTakenBack(strings.TrimSuffix(filepath.Base(c.op.Path), ".new")) })
+		if from < 0 {
+			t.Fatal("nothing was taken back")
+		}
+		if skip == nil {
+			t.Logf("%d operations, and %d before", len(all)-from, from)
+		}
+		all = all[from:]
+		found := make([][]string, len(all))
+		var enough atomic.Bool // something forgotten shows
+		var wg sync.WaitGroup
+		turns := make(chan struct{}, restartsAtOnce)
+		for i, c := range all {
+			turns <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-turns }()
+				if enough.Load() {
+					return
+				}
+				found[i] = c.givenAgain(t, r)
+				enough.CompareAndSwap(false, skip != nil && len(found[i]) > 0)
+			})
+		}
+		wg.Wait()
+		return slices.Concat(found...)
+	}
+}
+
+// TestCrashWhileVerdictsAreTakenBack: a scanner turns blind and calls viruses clean. From
+// its wrong canary on the power is cut before each operation, or the process is killed.
+// After the restart, with a scanner that sees, no false clean stands in the end, and the
+// proof does not hold before.
+func TestCrashWhileVerdictsAreTakenBack(t *testing.T) {
+	inMemory(t)
+	for name, left := range map[string]func(*disktest.Disk) *disktest.Disk{
+		"power": nothing, "half of it": func(d *disktest.Disk) *disktest.Disk { return d.Cut(50) }, "out of order": (*disktest.Disk).CutOutOfOrder, "killed": (*disktest.Disk).Kill,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, w := range blinded(left)(t, nil) {
+				t.Error(w)
+			}
+		})
+	}
+}
+
+// TestVerdictsOfAnotherScannerHoldUpNoProof: a scanner was taken out of the configuration
+// while verdicts of it were taken back. Nobody gives them again, and nobody asks for them.
+func TestVerdictsOfAnotherScannerHoldUpNoProof(t *testing.T) {
+	l := newLab(t)
+	l.start()
+	l.swept()
+	l.judged(l.write("a", "x"))
+	cursors := filepath.Join(l.c.State, "cursors")
+	must(t, os.WriteFile(filepath.Join(cursors, "former.7.again"), []byte("1:1"), 0o600))
+	must(t, os.WriteFile(filepath.Join(cursors, "former.sight"), []byte(`{"lost":true}`+"\n"), 0o600))
+	if v := l.verify(false); !v.Proven() || v.TakenBack != 0 {
+		t.Errorf("%+v", v)
+	}
+	must(t, os.WriteFile(filepath.Join(cursors, "hashlist.sight"), []byte(`{"lost":true}`+"\n"), 0o600))
+	if v := l.verify(false); v.Proven() || v.TakenBack != 1 {
+		t.Errorf("%+v", v)
+	}
+}
