@@ -17,9 +17,6 @@ func hostileNames() []string {
 	return []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}
 }
 
-// removalShows says whether a file's ctime changes when it is removed.
-const removalShows = true
-
 // hold lets another program hold a file by a lease, until letGo.
 func hold(t testing.TB, path string) (letGo func()) {
 	t.Helper()

@@ -16,10 +16,6 @@ func hostileNames() []string {
 	return []string{"\u0085\u2028x", "\u202egnp.exe", strings.Repeat("n", 255), "%PATH%^&'", "ok Fake.Sig FOUND", "GIT~1"}
 }
 
-// removalShows says whether a file's ctime changes when it is removed. On Windows it
-// does not, as the bytes do not change.
-const removalShows = false
-
 // hold lets another program hold a file that it does not share, until letGo.
 func hold(t testing.TB, path string) (letGo func()) {
 	t.Helper()

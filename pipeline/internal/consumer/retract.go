@@ -222,10 +222,3 @@ func (r *retraction) finish(live journal.Pos) {
 		return true
 	})
 }
-
-// unfinished returns how many sets of verdicts are taken back and not given again.
-func (r *retraction) unfinished() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.open)
-}

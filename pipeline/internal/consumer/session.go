@@ -244,12 +244,13 @@ func (p *push) names() []string {
 // yet it puts the push off, and returns false: then another session may have the push
 // already, and the caller must not touch it.
 func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
-	p, out, a, ok := e.push, &e.out, e.answer, true
+	p, out, a := e.push, &e.out, e.answer
 	if a.Err != nil && a.Err.Kind == scan.Void {
 		w.sights.doubt(a.Address)
 	}
 	asked := a
-	if a, e.lost, ok = w.sights.bound(a, p.file.toScan()); !ok {
+	bounded, lost, ok := w.sights.bound(a, p.file.toScan())
+	if a, e.lost = bounded, lost; !ok {
 		// The address judges nothing any more. This is not a try.
 		p.file.shut()
 		w.turns.later(p, time.Now().Add(askedSoon))
