@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 )
 
 // body is the content of a canary: a few bytes, and zeros between them.
@@ -56,20 +55,6 @@ func (b *body) Write(p []byte) (int, error) {
 	}
 	b.size += int64(len(p))
 	return len(p), nil
-}
-
-// fill makes f, which is empty, a sparse file of this content.
-func (b body) fill(f *os.File) error {
-	err := f.Truncate(b.size)
-	for _, t := range b.parts {
-		if err == nil {
-			_, err = f.WriteAt(t.text, t.at)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write canary: %w", err)
-	}
-	return nil
 }
 
 func sumOf(b body) (sum [32]byte, err error) {

@@ -32,3 +32,17 @@ func written(f *os.File, text []byte) (File, error) {
 	}
 	return File{F: f}, nil
 }
+
+// fill makes f, which is empty, a sparse file of this content.
+func (b body) fill(f *os.File) error {
+	err := f.Truncate(b.size)
+	for _, t := range b.parts {
+		if err == nil {
+			_, err = f.WriteAt(t.text, t.at)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write canary: %w", err)
+	}
+	return nil
+}
