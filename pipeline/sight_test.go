@@ -267,3 +267,40 @@ func TestASilentScannerIsSaid(t *testing.T) {
 	d.Set(scantest.Proper)
 	l.until("it is up", func() bool { s := l.p.Status().Scanners[0]; return s.Up && s.Why == "" })
 }
+
+// TestAStockClamdIsNotPushedAgainAtEachStart: it does not tell what is encrypted, so nothing
+// that it called clean was said by that. A restart takes none of it back.
+func TestAStockClamdIsNotPushedAgainAtEachStart(t *testing.T) {
+	t.Parallel()
+	d := scantest.Clamd(t) // AlertEncrypted is off
+	l := newLab(t, clamd(d.UnixAddr, func(s *config.Scanner) { s.MaxSize, s.Timeout = 1<<20, time.Minute }))
+	for range 3 {
+		l.start()
+		l.swept()
+		l.until("sight", func() bool { s := l.p.Status().Scanners; return len(s) == 1 && s[0].Sights[0].Depth == scan.Yes })
+		l.write(fmt.Sprint(len(l.outcomes())), fmt.Sprint("harmless ", len(l.outcomes())))
+		l.until("nothing waits", func() bool { return len(l.outcomes()) > 0 && l.p.Status().Scanners[0].Waiting == 0 })
+		l.halt()
+	}
+	if n := len(l.outcomes()); n > 3 {
+		t.Errorf("three files have %d outcomes", n)
+	}
+}
+
+// TestACanaryOfOnesOwn: a scanner that knows only its own signatures, with a canary of
+// these that is large, one that is missing, and EICAR, which it does not know.
+func TestACanaryOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	d := scantest.ClamdOf(t, scantest.OwnOnly, "AlertEncrypted yes")
+	file := filepath.Join(t.TempDir(), "canary")
+	l := newLab(t, clamd(d.UnixAddr, func(s *config.Scanner) { s.MaxSize, s.Timeout, s.Canary = 1<<20, time.Minute, file }))
+	bad := l.write("bad", scantest.Marker)
+	long := l.write("long", strings.Repeat("harmless ", 10_000))
+	l.start()
+	l.until("it is said", func() bool { return strings.Contains(l.logged(), "canary of the scanner cannot be read") })
+	must(t, os.WriteFile(file, []byte(strings.Repeat("words ", 1000)+scantest.Marker), 0o600))
+	l.until("both outcomes", func() bool { return len(l.last()) == 2 })
+	if last := l.last(); last[bad].Verdict != scan.Malicious || last[long].Verdict != scan.Clean {
+		t.Errorf("%+v", last)
+	}
+}

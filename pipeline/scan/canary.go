@@ -138,8 +138,12 @@ func (c Canaries) askEncrypted(ctx context.Context, s Scanner) (Shown, error) {
 func (c Canaries) askDepth(ctx context.Context, s Scanner, size int64) (Shown, error) {
 	asked := false
 	shown := Shown{}
+	least := min(size, Small+int64(len(c.test())))
 	for _, form := range []func(int64) (body, error){c.padded, c.deepZip} {
-		small, err := form(min(Small, size))
+		small, err := form(least)
+		if errors.Is(err, ErrUnaskable) { // max_size is smaller than that
+			continue
+		}
 		if err != nil {
 			return Shown{}, err
 		}
@@ -150,7 +154,7 @@ func (c Canaries) askDepth(ctx context.Context, s Scanner, size int64) (Shown, e
 			continue
 		}
 		asked = true
-		if size <= Small {
+		if size <= least {
 			continue
 		}
 		deep, err := form(size)

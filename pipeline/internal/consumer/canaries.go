@@ -160,7 +160,7 @@ func (s *sights) due(e *eye, now time.Time) (scan.Canary, time.Duration) {
 	if e.sight.Plain != scan.Yes {
 		every = min(every, askAgain)
 	}
-	left := every - now.Sub(e.tried[scan.Plain])
+	left := max(every, time.Second) - now.Sub(e.tried[scan.Plain])
 	if left <= 0 {
 		return scan.Plain, 0
 	}

@@ -27,8 +27,8 @@ func TestFormatOfSight(t *testing.T) {
 	r, err := newRetraction(Config{Scanner: config.Scanner{Name: "clamav"}, Dirs: &store.Folders{Cursors: dir}, Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	want := []witness{
-		{Address: "unix:/run/clamav/clamd.ctl", Canary: scan.Plain, Mark: ledger.ParseMark("0123456789abcdef:4711").String()},
-		{Address: "tcp:10.0.0.5:3310", Canary: scan.Depth, Mark: ledger.Mark{}.String(), Lost: true},
+		{Address: "unix:/run/clamav/clamd.ctl", Canary: scan.Plain, Mark: ledger.ParseMark("0123456789abcdef:4711").String(), Seen: true},
+		{Address: "tcp:10.0.0.5:3310", Canary: scan.Depth, Mark: ledger.Mark{}.String(), Seen: true, Lost: true},
 	}
 	if !slices.Equal(r.witnesses, want) {
 		t.Errorf("%+v", r.witnesses)

@@ -167,7 +167,10 @@ func (h *health) fail(err error, sick bool) {
 	}
 	h.mu.Unlock()
 	if !said {
-		if errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm) {
+		var f *scan.Failure
+		if errors.As(err, &f) && f.Kind == scan.Unread {
+			h.log.Error("canary of the scanner cannot be read; pushing to it waits, journaling goes on: correct canary = FILE, or let the user that certpush runs as read it", "error", err)
+		} else if errors.Is(err, scan.ErrBlind) || errors.Is(err, scan.ErrAlarm) {
 			h.log.Error("scanner is blind at every address; pushing to it waits, journaling goes on: see the messages about its addresses", "addresses", h.c.Addresses, "error", err)
 		} else if sick {
 			h.log.Error("scanner is sick; pushing to it pauses, journaling goes on: look at its log, its disk and its memory", "addresses", h.c.Addresses, "error", err)

@@ -46,6 +46,7 @@ type witness struct {
 	Address string      `json:"address"`
 	Canary  scan.Canary `json:"canary"`
 	Mark    string      `json:"mark"` // of the ledger: cleans behind it are not confirmed
+	Seen    bool        `json:"seen"` // it was good when it was answered last
 	Lost    bool        `json:"lost"` // the canary was answered wrongly since, and the cleans are not taken back yet
 }
 
@@ -106,7 +107,7 @@ func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark) {
 	if w.Lost {
 		return // these cleans are taken back first
 	}
-	w.Mark = m.String()
+	w.Mark, w.Seen = m.String(), true
 	if err := r.save(); err != nil {
 		r.log.Debug("a good canary is not on record; after a crash more verdicts are taken back than need be", "address", address, "error", err)
 	}
@@ -121,6 +122,10 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 	defer r.working.Unlock()
 	r.mu.Lock()
 	w := r.of(address, canary)
+	if canary != scan.Plain && !w.Seen && !w.Lost {
+		r.mu.Unlock()
+		return 0, nil // it was not seen before either: clean was said by what is known without it
+	}
 	w.Lost = true
 	since, err := ledger.ParseMark(w.Mark), r.save()
 	r.mu.Unlock()
@@ -147,7 +152,7 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 		r.open = append(r.open, taken)
 	}
 	w = r.of(address, canary)
-	w.Mark, w.Lost = end.String(), false
+	w.Mark, w.Seen, w.Lost = end.String(), false, false
 	return n, r.save()
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -291,12 +292,33 @@ func (s *sights) canaries() (scan.Canaries, error) {
 	if s.c.Canary == "" {
 		return made, nil
 	}
-	test, err := os.ReadFile(s.c.Canary)
+	test, err := readCanary(s.c.Canary)
 	if err != nil {
-		return made, &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary: %w", err)}
+		return made, &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary %s: %w", s.c.Canary, err)}
 	}
 	made.Test = test
 	return made, nil
+}
+
+// maxCanary is how large, in bytes, the file may be that a scanner must call malicious.
+const maxCanary = 1 << 20
+
+func readCanary(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	test, err := io.ReadAll(io.LimitReader(f, maxCanary+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(test) == 0:
+		return nil, errors.New("it is empty")
+	case len(test) > maxCanary:
+		return nil, errors.New("it has over 1 MiB")
+	}
+	return test, nil
 }
 
 // reach asks whether an address looks as deep as size bytes, unless that is known. It is
