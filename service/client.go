@@ -110,7 +110,7 @@ func (c *client) unheard(silent []error) error {
 	if errors.Is(why, fs.ErrPermission) {
 		return &coded{ExitPermission, fmt.Errorf("ask service: %w: run as root or as the user of the service, and name its file with -c", why)}
 	}
-	return silence{fmt.Errorf("ask service: nothing answers for the state %s (%w): start it with systemctl start certpush or certpush run, or name its file with -c", printable(c.state), why)}
+	return silence{fmt.Errorf("ask service: nothing answers for the state %s (%w): start it with certpush service start or certpush run, or name its file with -c", printable(c.state), why)}
 }
 
 // askHalf asks one half of the service, which a process with both halves answers as the
