@@ -19,6 +19,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -239,5 +240,71 @@ func TestVerdictsOfAnotherScannerHoldUpNoProof(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(cursors, "hashlist.sight"), []byte(`{"lost":true}`+"\n"), 0o600))
 	if v := l.verify(false); v.Proven() || v.TakenBack != 1 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestWhyTellsThatACleanIsTakenBack, by each key, from the wrong canary on until the
+// sample has its new outcome.
+func TestWhyTellsThatACleanIsTakenBack(t *testing.T) {
+	d := scantest.Start(t, scantest.Networks()[0])
+	l := newLab(t, clamd(d.Addr(), sees(300*time.Millisecond)))
+	l.start()
+	l.swept()
+	l.until("sight", func() bool {
+		s := l.p.Status().Scanners[0].Sights
+		return len(s) > 0 && s[0].Plain == scan.Yes && s[0].Encrypted != scan.NotAsked
+	})
+	d.Set(scantest.Blind)
+	bad := l.write("bad", eicar()+"x")
+	o := l.await(1)[0]
+	keys := []string{bad, o.ID, o.SHA256, o.At.String()}
+	told := func(s Story) string {
+		if len(s.Withdrawn) != 1 || s.Withdrawn[0].Scanner != o.Scanner || s.Withdrawn[0].Of != o.At.String() {
+			return fmt.Sprintf("%+v", s.Withdrawn)
+		}
+		return s.Withdrawn[0].At
+	}
+	var again string
+	l.until("its line", func() bool {
+		lines := l.why(bad).Lines
+		again = lines[len(lines)-1].At
+		return len(lines) == 2 && told(l.why(bad)) == again
+	})
+	for _, key := range keys {
+		if got := told(l.why(key)); got != again {
+			t.Errorf("%s: %s, want %s", key, got, again)
+		}
+	}
+
+	// At rest, and as if the producer had not journaled it yet.
+	line := l.lines(journal.Live)
+	l.halt()
+	p, err := New(l.c)
+	must(t, err)
+	queued, err := filepath.Glob(filepath.Join(l.c.State, "cursors", "clamav.*.again"))
+	must(t, err)
+	if len(queued) != 1 {
+		t.Fatal(queued)
+	}
+	back := strings.TrimSuffix(queued[0], ".again") + ".back"
+	must(t, os.WriteFile(back, sample.AppendLine(nil, line[len(line)-1]), 0o600))
+	must(t, os.Rename(queued[0], queued[0]+".kept"))
+	for _, key := range keys {
+		s, err := p.Why(t.Context(), key)
+		must(t, err)
+		if got := told(s); got != "" {
+			t.Errorf("%s, not journaled: %s", key, got)
+		}
+	}
+	must(t, os.Rename(queued[0]+".kept", queued[0]))
+	must(t, os.Remove(back))
+	l.start()
+	l.swept()
+	d.Set(scantest.Proper)
+	l.until("it is malicious", func() bool { return l.last()[bad].Verdict == scan.Malicious })
+	for _, key := range keys {
+		if s := l.why(key); len(s.Withdrawn) > 0 {
+			t.Errorf("%s: %+v", key, s.Withdrawn)
+		}
 	}
 }

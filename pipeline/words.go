@@ -112,6 +112,9 @@ type (
 	Journaled = look.Journaled
 	// Pending is a line that has no outcome of a configured scanner yet.
 	Pending = look.Pending
+	// Withdrawn is a clean that is taken back, because its address turned out blind. The
+	// sample has no new outcome yet.
+	Withdrawn = look.Withdrawn
 	// DeadLetter is a sample that the consumer of one scanner gave up.
 	DeadLetter = look.DeadLetter
 	// Proof is the result of a Verify. Its numbers count files, once for each

@@ -51,6 +51,14 @@ func storyText(s pipeline.Story) string {
 	for _, o := range s.Outcomes {
 		add(o.ID, o.Path, o.Time, "%s", outcomeText(o))
 	}
+	for _, w := range s.Withdrawn {
+		for _, o := range s.Outcomes {
+			if o.Scanner != w.Scanner || o.At.String() != w.Of {
+				continue
+			}
+			add(o.ID, o.Path, time.Now(), "taken back   %s: %s", printable(w.Scanner), withdrawnText(o, w))
+		}
+	}
 	for _, w := range s.Waiting {
 		l := ids[w.At]
 		add(l.ID, l.Path, time.Now(), "waits        %s: no outcome yet, at %s", printable(w.Scanner), w.At)
@@ -80,6 +88,15 @@ func storyText(s pipeline.Story) string {
 		b.WriteString("\nThere is more; the newest are told.\n")
 	}
 	return b.String()
+}
+
+// withdrawnText says why a clean does not count any more, and what comes next.
+func withdrawnText(o pipeline.Outcome, w pipeline.Withdrawn) string {
+	text := fmt.Sprintf("the clean of the line at %s does not count, for its address %s turned out blind; ", printable(w.Of), printable(o.Address))
+	if w.At == "" {
+		return text + "it is journaled again in a moment"
+	}
+	return text + "it is pushed again by the line at " + printable(w.At)
 }
 
 // outcomeText returns one outcome of a story as text.

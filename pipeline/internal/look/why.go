@@ -30,6 +30,8 @@ type Story struct {
 	More     bool             `json:"more"` // older ones were left out
 	Now      []string         `json:"now"`  // of a path: what lies there now, and what keeps it from its scanners
 
+	Withdrawn []Withdrawn `json:"withdrawn"` // the cleans that are taken back
+
 	cut struct{ lines, tries, outcomes bool } // the lists from which older ones were left out
 }
 
@@ -73,6 +75,9 @@ func (a *Archive) Why(ctx context.Context, key string) (s Story, err error) {
 	}
 	s.order()
 	s.pending(a)
+	if err := s.withdrawn(ctx, a); err != nil {
+		return s, err
+	}
 	s.shorten()
 	return s, nil
 }
