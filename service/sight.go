@@ -65,6 +65,9 @@ func (c *CopyOf) set(v any) error {
 // sight sets what a scanner's table says of canaries and copies.
 func (t scannerTable) sight(s *pipeline.Scanner, b *binder, key string) {
 	s.Sight, s.SightDepth, s.Copy = time.Duration(t.Sight), int64(t.Depth), t.Copy == "always"
+	if t.Sight > 0 && t.Sight < Duration(time.Second) {
+		b.wrong(join(key, "sight"), "%v is too short, canaries would never rest: write for example \"10m\"", time.Duration(t.Sight))
+	}
 	if t.Sight == 0 || t.Canary.off {
 		s.Sight = -1
 	}

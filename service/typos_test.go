@@ -50,6 +50,7 @@ func TestTypos(t *testing.T) {
 		{clamd("backoff = '1s'"), "4:11", "scanner.c.backoff", `write { first = "1s", max = "5m" }`},
 		{clamd("canary = 'no'"), "4:10", "scanner.c.canary", "not an absolute path"},
 		{clamd("canary = 1"), "4:10", "scanner.c.canary", "a path is expected"},
+		{clamd("sight = '1ms'"), "4:9", "scanner.c.sight", "too short"},
 		{clamd("copy = 'big'"), "4:8", "scanner.c.copy", "write \"small\" or \"always\""},
 		{clamd("sight_depth = '0'"), "4:15", "scanner.c.sight_depth", "\"full\""},
 		{"[scanner.c]\ntype = 'discard'\nsight = '5m'", "3:1", "scanner.c.sight", "take the line out"},

@@ -27,6 +27,8 @@ const (
 //	pdf          /Encrypt is in its bytes
 //	OLE          a stream EncryptedPackage, or a mark of Word, Excel or PowerPoint
 //	7z, rar      always: their lists of members may be encrypted too
+//	others       always: gzip, bzip2, xz, zstd, tar, cab, disc images and mails may hold
+//	             an archive that is encrypted
 //
 // In doubt, and if r cannot be read, it returns true.
 func MayBeEncrypted(r io.ReaderAt, size int64) bool {
@@ -37,6 +39,10 @@ func MayBeEncrypted(r io.ReaderAt, size int64) bool {
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
 	switch {
 	case has("7z\xbc\xaf\x27\x1c"), has("Rar!\x1a\x07"), has("RE\x7e\x5e"), has("\x60\xea"), bytes.Contains(head[:min(len(head), 64)], []byte("**ACE**")):
+		return true
+	case has("\x1f\x8b"), has("BZh"), has("\xfd7zXZ\x00"), has("\x28\xb5\x2f\xfd"), has("MSCF"), has("ISc("), len(head) > 262 && string(head[257:262]) == "ustar":
+		return true // an archive that is not encrypted itself, and may hold one that is
+	case bytes.Contains(head, []byte("MIME-Version:")), bytes.Contains(head, []byte("\nContent-Transfer-Encoding:")), discImage(r, size):
 		return true
 	case has("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
 		return oleEncrypted(r, size)
@@ -52,6 +58,17 @@ func MayBeEncrypted(r io.ReaderAt, size int64) bool {
 	return has("MZ") && (bytes.Contains(head, []byte("Rar!\x1a\x07")) || contains(r, size, [][]byte{[]byte("Rar!\x1a\x07"), []byte("7z\xbc\xaf\x27\x1c")}))
 }
 
+// discImage reports whether r is an image of a disc by ISO 9660, or cannot be read.
+func discImage(r io.ReaderAt, size int64) bool {
+	const at = 32769
+	if size < at+5 {
+		return false
+	}
+	mark := make([]byte, 5)
+	_, err := r.ReadAt(mark, at)
+	return err != nil || string(mark) == "CD001"
+}
+
 // zipEnds reports whether a zip's end record is in the tail of r, or the tail cannot be
 // read.
 func zipEnds(r io.ReaderAt, size int64) bool {
@@ -62,7 +79,25 @@ func zipEnds(r io.ReaderAt, size int64) bool {
 	return bytes.Contains(tail, []byte("PK\x05\x06"))
 }
 
+// maxDirectory is how many bytes of a zip are read to tell its members. One that needs
+// more counts as encrypted: 100,000 members take less, and a hostile one memory.
+const maxDirectory = 16 << 20
+
+// bounded reads at most so many bytes of r.
+type bounded struct {
+	r    io.ReaderAt
+	left int
+}
+
+func (b *bounded) ReadAt(p []byte, off int64) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errors.New("the directory is too large")
+	}
+	return b.r.ReadAt(p, off)
+}
+
 func zipMayBe(r io.ReaderAt, size int64) bool {
+	r = &bounded{r, maxDirectory}
 	z, err := zip.NewReader(r, size)
 	if err != nil || len(z.File) > maxMember {
 		return true

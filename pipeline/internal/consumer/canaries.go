@@ -8,13 +8,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // note notes what a canary has shown of an address, or that there was no answer. It logs
-// what changed. If the address does not see any more what it saw, its cleans are taken
-// back.
-func (s *sights) note(ctx context.Context, e *eye, canary scan.Canary, shown scan.Shown, err error) {
+// what changed. deep is of scan.Depth: into how large a file the address looks, in bytes.
+// fell says that the address does not see any more what it saw; e.fell says so until
+// takeBack has dealt with it.
+func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, err error) (fell bool) {
 	now := time.Now()
 	s.mu.Lock()
 	is := e.seen(canary)
@@ -35,7 +37,15 @@ func (s *sights) note(ctx context.Context, e *eye, canary scan.Canary, shown sca
 		why = err.Error()
 	}
 	if err == nil {
+		if shown.Version == "" { // nobody was asked: this canary cannot be made
+			shown.Version = e.sight.Version
+		}
 		e.heard[canary], e.shown[canary] = now, shown.Version
+	}
+	turned := *is == scan.No && was != scan.No
+	if canary == scan.Depth && err == nil {
+		turned = turned || deep < e.sight.Deep
+		e.sight.Deep, e.pushed = deep, 0
 	}
 	if canary == scan.Plain {
 		e.sight.Why = why
@@ -45,23 +55,23 @@ func (s *sights) note(ctx context.Context, e *eye, canary scan.Canary, shown sca
 		if *is != was {
 			e.sight.Since = now
 		}
-		if *is == scan.Yes && was == scan.No { // all that it was shown to see before is to be shown anew
+		e.blind = e.blind || *is == scan.No
+		if *is == scan.Yes && e.blind { // all that it was shown to see before is to be shown anew
 			e.sight.Archive, e.sight.Encrypted, e.sight.Depth, e.sight.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
+			e.blind = false
 			clear(e.tried)
 			clear(e.heard)
 			e.tried[canary], e.heard[canary] = now, now
 		}
 	}
-	turned := *is == scan.No && was != scan.No
 	if turned {
 		e.lost++
+		e.fell = append(e.fell, canary)
 	}
 	is2, address := *is, e.sight.Address
 	s.mu.Unlock()
 	s.tell(address, canary, was, is2, why)
-	if turned {
-		s.takeBack(ctx, e, canary)
-	}
+	return turned
 }
 
 // seen returns where the answer of a canary stands. The caller holds sights.mu.
@@ -131,8 +141,11 @@ func (s *sights) tend(ctx context.Context, e *eye, h *health) error {
 // err: no address sees, or the only one does not answer and is not busy.
 func (s *sights) hopeless(err error) bool {
 	var f *scan.Failure
-	if errors.As(err, &f) {
-		return len(s.eyes) == 1 && f.Kind != scan.Busy
+	if errors.As(err, &f) && f.Kind == scan.Busy {
+		return false
+	}
+	if f != nil && len(s.eyes) == 1 {
+		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,20 +203,34 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 	}
 }
 
-// takeBack makes everything that an address called clean since a canary of it was good
-// be pushed again, and forgotten.
-func (s *sights) takeBack(ctx context.Context, e *eye, canary scan.Canary) {
-	for {
-		n, err := s.in.retract(ctx, e.sight.Address, canary)
-		if err == nil {
-			if n > 0 {
+// takeBack makes everything be pushed again, and forgotten, that an address called clean
+// since each canary was good that it does not see any more, and behind also. The caller
+// holds no turn: it may take long.
+func (s *sights) takeBack(ctx context.Context, e *eye, also ...ledger.Mark) {
+	s.mu.Lock()
+	fell, deep := e.fell, e.sight.Deep
+	e.fell = nil
+	s.mu.Unlock()
+	if len(fell) == 0 && len(also) > 0 {
+		fell = []scan.Canary{scan.Plain}
+	}
+	for _, canary := range fell {
+		for {
+			is := int64(0)
+			if canary == scan.Depth {
+				is = deep
+			}
+			n, err := s.in.retract(ctx, e.sight.Address, canary, is, also...)
+			if n > 0 && err == nil {
 				s.log.Warn("verdicts are taken back: these samples are pushed again", "address", e.sight.Address, "canary", string(canary), "samples", n)
 			}
-			return
-		}
-		s.log.Error("verdicts cannot be taken back; it is tried again: look at the disk", "address", e.sight.Address, "error", err)
-		if !wait(ctx, recordAgain) {
-			return // at the next start the canary is asked again, and the mark is still the old one
+			if err == nil {
+				break
+			}
+			s.log.Error("verdicts cannot be taken back; it is tried again: look at the disk", "address", e.sight.Address, "error", err)
+			if !wait(ctx, recordAgain) {
+				return // the next start takes them back, if it was noted that they are lost
+			}
 		}
 	}
 }

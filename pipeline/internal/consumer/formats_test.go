@@ -28,7 +28,7 @@ func TestFormatOfSight(t *testing.T) {
 	must(t, err)
 	want := []witness{
 		{Address: "unix:/run/clamav/clamd.ctl", Canary: scan.Plain, Mark: ledger.ParseMark("0123456789abcdef:4711").String(), Seen: true},
-		{Address: "tcp:10.0.0.5:3310", Canary: scan.Depth, Mark: ledger.Mark{}.String(), Seen: true, Lost: true},
+		{Address: "tcp:10.0.0.5:3310", Canary: scan.Depth, Mark: ledger.Mark{}.String(), Seen: true, Deep: 25 << 20, Lost: true},
 	}
 	if !slices.Equal(r.witnesses, want) {
 		t.Errorf("%+v", r.witnesses)

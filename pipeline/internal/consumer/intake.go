@@ -42,20 +42,25 @@ type memory interface {
 	// mark returns the place behind all outcomes that are recorded now.
 	mark() ledger.Mark
 	// saw notes that a canary was good at an address: what the address called clean before
-	// m is confirmed. If that is not noted durably, more is taken back than need be.
-	saw(address string, canary scan.Canary, m ledger.Mark)
+	// m is confirmed. deep is of scan.Depth: into how large a file the address looks, in
+	// bytes. If that is not noted durably, more is taken back than need be.
+	saw(address string, canary scan.Canary, m ledger.Mark, deep int64)
 	// retract makes each sample be pushed again that the address called clean since the
-	// canary was good. It returns how many, when that is durable.
-	retract(ctx context.Context, address string, canary scan.Canary) (int, error)
+	// canary was good, if it ever was; of scan.Depth, since the address looked deeper than
+	// deep. Outcomes behind a mark in also are taken back too, whatever the canary. It
+	// returns how many there are, when that is durable.
+	retract(ctx context.Context, address string, canary scan.Canary, deep int64, also ...ledger.Mark) (int, error)
 }
 
 // forgetful is the memory of one who records no outcome.
 type forgetful struct{}
 
-func (forgetful) mark() ledger.Mark                    { return ledger.Mark{} }
-func (forgetful) saw(string, scan.Canary, ledger.Mark) {}
+func (forgetful) mark() ledger.Mark                           { return ledger.Mark{} }
+func (forgetful) saw(string, scan.Canary, ledger.Mark, int64) {}
 
-func (forgetful) retract(context.Context, string, scan.Canary) (int, error) { return 0, nil }
+func (forgetful) retract(context.Context, string, scan.Canary, int64, ...ledger.Mark) (int, error) {
+	return 0, nil
+}
 
 // ended is a push with its outcome.
 type ended struct {

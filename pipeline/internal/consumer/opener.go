@@ -185,9 +185,12 @@ func (p *push) unread(err error) way {
 }
 
 // changed reports whether st is another version than the line's. It is never so for a
-// bare path, which has no version, nor for a file that never settled, which is pushed as
-// found.
+// bare path, which has no version, for a line of a verdict that was taken back while its
+// file could not be looked at, nor for a file that never settled: they are pushed as found.
 func changed(s sample.Sample, st watch.Stat) bool {
+	if s.Via == sample.ViaManual && s.Mtime == (watch.Time{}) {
+		return false
+	}
 	return !s.Bare() && s.Via != sample.ViaLimit && (st.Size != s.Size || st.Mtime != s.Mtime)
 }
 

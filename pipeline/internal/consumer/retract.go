@@ -5,14 +5,11 @@ package consumer
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/ledger"
@@ -28,11 +25,12 @@ import (
 //
 // Its file SCANNER.sight lies beside the cursors. Each line is the JSON of a witness.
 type retraction struct {
-	scanner string
-	log     *slog.Logger
-	led     *ledger.Ledger
-	cursors journal.Folder
-	forget  func(ctx context.Context, address string) // forgets the cleans of an address that are remembered
+	scanner   string
+	log       *slog.Logger
+	led       *ledger.Ledger
+	cursors   journal.Folder
+	addresses []string                                  // of the scanner; empty if it has none that are told apart
+	forget    func(ctx context.Context, address string) // forgets the cleans of an address that are remembered
 
 	working sync.Mutex // held while verdicts are taken back
 
@@ -47,6 +45,7 @@ type witness struct {
 	Canary  scan.Canary `json:"canary"`
 	Mark    string      `json:"mark"` // of the ledger: cleans behind it are not confirmed
 	Seen    bool        `json:"seen"` // it was good when it was answered last
+	Deep    int64       `json:"deep"` // of depth: the largest file, in bytes, into which the address was seen to look
 	Lost    bool        `json:"lost"` // the canary was answered wrongly since, and the cleans are not taken back yet
 }
 
@@ -55,11 +54,15 @@ func newRetraction(c Config) (*retraction, error) {
 	if c.Scanner.Remembers() {
 		r.forget = c.Cache.Void
 	}
+	if addressed, is := c.Scan.(scan.Addressed); is {
+		r.addresses = addressed.Addresses()
+	}
 	text, err := journal.LoadText(r.cursors, r.file())
 	if err == nil {
 		for line := range strings.Lines(text) {
 			var w witness
 			if json.Unmarshal([]byte(line), &w) == nil {
+				w.Lost = w.Lost || !r.configured(w.Address)
 				r.witnesses = append(r.witnesses, w)
 			}
 		}
@@ -100,14 +103,14 @@ func (r *retraction) save() error {
 }
 
 // saw implements intake.
-func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark) {
+func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark, deep int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.of(address, canary)
 	if w.Lost {
 		return // these cleans are taken back first
 	}
-	w.Mark, w.Seen = m.String(), true
+	w.Mark, w.Seen, w.Deep = m.String(), true, deep
 	if err := r.save(); err != nil {
 		r.log.Debug("a good canary is not on record; after a crash more verdicts are taken back than need be", "address", address, "error", err)
 	}
@@ -117,17 +120,23 @@ func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark) {
 func (r *retraction) mark() ledger.Mark { return r.led.End() }
 
 // retract implements intake.
-func (r *retraction) retract(ctx context.Context, address string, canary scan.Canary) (int, error) {
+func (r *retraction) retract(ctx context.Context, address string, canary scan.Canary, deep int64, also ...ledger.Mark) (int, error) {
 	r.working.Lock()
 	defer r.working.Unlock()
 	r.mu.Lock()
 	w := r.of(address, canary)
-	if canary != scan.Plain && !w.Seen && !w.Lost {
+	known := canary == scan.Plain || w.Lost || len(also) > 0 || w.Seen && (canary != scan.Depth || deep < w.Deep)
+	if !known {
 		r.mu.Unlock()
 		return 0, nil // it was not seen before either: clean was said by what is known without it
 	}
 	w.Lost = true
 	since, err := ledger.ParseMark(w.Mark), r.save()
+	for _, m := range also {
+		if r.led.Before(m, since) {
+			since = m
+		}
+	}
 	r.mu.Unlock()
 	if err != nil {
 		return 0, err
@@ -152,16 +161,18 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 		r.open = append(r.open, taken)
 	}
 	w = r.of(address, canary)
-	w.Mark, w.Seen, w.Lost = end.String(), false, false
+	w.Mark, w.Seen, w.Deep, w.Lost = end.String(), deep > 0, deep, false
 	return n, r.save()
 }
 
 // cleans returns the journal lines by which each sample is pushed once more that an
-// address called clean since a mark, and how many these are. A file that has changed or
-// is gone has no line: its present version has one of its own.
+// address called clean since a mark, and how many these are. A file that has changed has
+// no line: its present version has one of its own. One that cannot be looked at now, for
+// example because its tree is away, has one without a time: it is pushed as found.
 func (r *retraction) cleans(ctx context.Context, address string, since ledger.Mark) (lines []byte, n int, err error) {
-	seen := map[string]bool{}
-	err = r.led.ReadBack(ctx, since, func(scanner string, _ sample.At, text []byte) {
+	var seen map[string]bool
+	begin := func() { lines, n, seen = nil, 0, map[string]bool{} }
+	err = r.led.ReadAll(ctx, since, begin, func(scanner string, _ sample.At, text []byte) {
 		if scanner != r.scanner {
 			return
 		}
@@ -170,12 +181,9 @@ func (r *retraction) cleans(ctx context.Context, address string, since ledger.Ma
 			return
 		}
 		s := sample.OfFile(o.Path, o.Size, watch.Time{})
-		switch st, err := watch.Lstat(o.Path); {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), err == nil && st.Kind() != "":
-			return
-		case err == nil:
+		if st, err := watch.Lstat(o.Path); err == nil {
 			s = sample.OfFile(o.Path, st.Size, st.Mtime)
-			if o.ID != "" && s.ID != o.ID {
+			if st.Kind() != "" || o.ID != "" && s.ID != o.ID {
 				return
 			}
 		}
@@ -194,12 +202,21 @@ func (r *retraction) resume(ctx context.Context) {
 	r.mu.Unlock()
 	for _, w := range lost {
 		for {
-			_, err := r.retract(ctx, w.Address, w.Canary)
+			_, err := r.retract(ctx, w.Address, w.Canary, 0)
 			if err == nil || !wait(ctx, recordAgain) {
 				break
 			}
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.witnesses = slices.DeleteFunc(r.witnesses, func(w witness) bool { return !w.Lost && !r.configured(w.Address) })
+}
+
+// configured reports whether the scanner has an address now. What one that was taken out
+// called clean since its last good canary nobody will confirm: it is taken back.
+func (r *retraction) configured(address string) bool {
+	return len(r.addresses) == 0 || slices.Contains(r.addresses, address)
 }
 
 // finish removes the word of what is taken back and has its outcomes: the cursor of the

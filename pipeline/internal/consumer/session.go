@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -63,9 +64,10 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 			done = append(done, e.ended)
 		}
 	}
+	mark := w.in.mark() // these outcomes lie behind it
 	if w.in.end(ctx, done) {
 		w.restless.note(done)
-		w.stillHold(ctx, all)
+		w.stillHold(ctx, all, mark)
 	}
 	w.flying.Add(-int64(len(all)))
 	for range all {
@@ -116,6 +118,10 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 		p.trial.began = time.Now()
 	}
 	e := entry{ended: ended{p, p.outcome(w.c.Name), p.trial.began}}
+	if !p.sample.Bare() && !w.sights.cover(p.sample.Size) { // before it is read
+		e.way = unasked
+		return e
+	}
 	p.file.restless = w.restless.is(p.sample)
 	gives, asFound := w.in.givesWay(p)
 	if p.file.asFound = p.file.asFound || asFound; gives && !p.file.asFound {
@@ -133,7 +139,7 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 		case !w.sights.cover(p.file.stat.Size):
 			p.file.shut()
 			e.way = unasked
-		case w.remembered(hand, p, &e.out):
+		case w.remembered(hand, &e):
 			e.way = concluded
 		}
 	}
@@ -178,9 +184,10 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 	return p
 }
 
-// remembered takes p's verdict from the cache, into out. It returns false if the scanner
-// must judge p.
-func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) bool {
+// remembered takes the verdict of e's push from what is remembered, into its outcome. It
+// returns false if the scanner must judge it.
+func (w *workers) remembered(ctx context.Context, e *entry) bool {
+	p, out := e.push, &e.out
 	said := w.saidOf(p)
 	if !w.c.Remembers() || p.vague() || w.c.Cache == 0 && len(said) == 0 {
 		return false
@@ -202,7 +209,7 @@ func (w *workers) remembered(ctx context.Context, p *push, out *sample.Outcome) 
 	a = scan.Beyond(a, p.file.stat.Size, w.c.MaxSize) // the limit may have changed since
 	a.Version = key
 	if ok {
-		a, _, ok = w.sights.bound(a, p.file.toScan()) // and so may what the address sees
+		a, e.lost, ok = w.sights.bound(a, p.file.toScan()) // and so may what the address sees
 	}
 	// If the file has changed since it was hashed, the verdict is not of its bytes.
 	if !ok || p.file.moved() || !p.judge(a, out) {
@@ -269,8 +276,8 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 	}
 	// Use the key of the answer: the scanner may have changed since it was asked for its
 	// key. Without a SHA-256 we do not know which bytes the scanner saw. What the address
-	// said is remembered; its sight bounds it anew each time.
-	if w.c.Remembers() && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact {
+	// said is remembered if its sight lets it say so; later its sight bounds it anew.
+	if w.c.Remembers() && out.Outcome == sample.Done && a.Err == nil && a.Key != "" && exact && a.Verdict == asked.Verdict {
 		if w.c.Cache > 0 {
 			w.cache.Put(w.c.Name, a.Key, sum, asked)
 		}
@@ -324,10 +331,10 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 
 // stillHold takes back each recorded clean whose address turned out blind while it was
 // recorded.
-func (w *workers) stillHold(ctx context.Context, all []entry) {
+func (w *workers) stillHold(ctx context.Context, all []entry, mark ledger.Mark) {
 	for i := range all {
-		if e := &all[i]; e.way == ready && e.out.Verdict == scan.Clean {
-			w.sights.stillHolds(ctx, e.out.Address, e.lost)
+		if e := &all[i]; (e.way == ready || e.out.Cached) && e.out.Verdict == scan.Clean {
+			w.sights.stillHolds(ctx, e.out.Address, e.lost, mark)
 		}
 	}
 }

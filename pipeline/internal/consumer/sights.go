@@ -54,6 +54,8 @@ type eye struct {
 	// sights.mu guards the fields below.
 	sight  scan.Sight
 	lost   uint64                    // how often a canary that was seen is seen no more
+	fell   []scan.Canary             // those that are seen no more, whose cleans are not taken back yet
+	blind  bool                      // it was blind, and was not shown anew since what it sees beside the plain canary
 	tried  map[scan.Canary]time.Time // when it was asked last
 	heard  map[scan.Canary]time.Time // when it was answered last
 	shown  map[scan.Canary]string    // by which version it was answered
@@ -109,14 +111,11 @@ func (s *sights) scanner() scan.Scanner {
 	return addressed.At(seeing)
 }
 
-// of returns what is known of an address. An answer of a scanner with one address is
-// that one's.
+// of returns what is known of an address, or nil if the scanner does not have it now. A
+// scanner whose addresses are not told apart has one without a name.
 func (s *sights) of(address string) *eye {
-	if len(s.eyes) == 1 {
-		return s.eyes[0]
-	}
 	for _, e := range s.eyes {
-		if e.sight.Address == address {
+		if e.sight.Address == address || e.sight.Address == "" {
 			return e
 		}
 	}
@@ -171,9 +170,9 @@ func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, lost uint64
 	return out, lost, ok
 }
 
-// stillHolds is called when a clean of an address was recorded; lost is what bound gave.
-// If the address turned out blind in between, the clean is taken back too.
-func (s *sights) stillHolds(ctx context.Context, address string, lost uint64) {
+// stillHolds is called when a clean of an address was recorded behind m; lost is what
+// bound gave. If the address turned out blind in between, the clean is taken back too.
+func (s *sights) stillHolds(ctx context.Context, address string, lost uint64, m ledger.Mark) {
 	e := s.of(address)
 	if !s.asks || e == nil {
 		return
@@ -182,7 +181,7 @@ func (s *sights) stillHolds(ctx context.Context, address string, lost uint64) {
 	same := e.lost == lost
 	s.mu.Unlock()
 	if !same {
-		s.takeBack(ctx, e, scan.Plain)
+		s.takeBack(ctx, e, m)
 	}
 }
 
@@ -251,37 +250,61 @@ func (s *sights) answered(e *eye, canary scan.Canary) time.Time {
 	return e.heard[canary]
 }
 
-// askOne asks one canary at one address and notes the answer. It returns nil if the
-// address sees it, why it does not, or that there was no answer.
+// askOne asks one canary at one address, notes the answer, and takes back what it takes
+// back. It returns nil if the address sees it, why it does not, or that there was no
+// answer.
 func (s *sights) askOne(ctx context.Context, e *eye, canary scan.Canary) error {
-	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	err := s.inTurn(ctx, e, canary)
+	s.takeBack(ctx, e)
+	return err
+}
+
+// inTurn asks one canary at one address, when nobody else does.
+func (s *sights) inTurn(ctx context.Context, e *eye, canary scan.Canary) error {
+	turns := []chan struct{}{e.turn}
+	if canary == scan.Depth { // first: who waits for a deep one keeps nobody from asking a plain one
+		turns = []chan struct{}{s.deep, e.turn}
+	}
+	for _, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	made, err := s.canaries()
 	if err != nil {
-		s.note(ctx, e, canary, scan.Shown{}, err)
+		s.note(e, canary, 0, scan.Shown{}, err)
 		return err
 	}
+	return s.askMade(ctx, e, made, canary, s.depth())
+}
+
+// askMade asks one canary. A wrong answer counts if the plain one is right and the answer
+// is the same again. want is of scan.Depth, in bytes.
+func (s *sights) askMade(ctx context.Context, e *eye, made scan.Canaries, canary scan.Canary, want int64) error {
 	mark := s.in.mark() // before the question: what was called clean before is confirmed by a good answer
-	if canary == scan.Depth {
-		return s.askDepth(ctx, e, made, mark, s.depth())
+	ask := func() (shown scan.Shown, deep int64, err error) {
+		if canary == scan.Depth {
+			return s.howDeep(ctx, e, made, want)
+		}
+		shown, err = made.Ask(ctx, e.scanner, canary, 0)
+		return shown, 0, err
 	}
-	shown, err := made.Ask(ctx, e.scanner, canary, 0)
+	shown, deep, err := ask()
 	if canary != scan.Plain && err == nil && !shown.Sees {
 		if !s.confirm(ctx, e, made) {
 			return scan.ErrBlind
 		}
-		shown, err = made.Ask(ctx, e.scanner, canary, 0)
+		shown, deep, err = ask()
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s.note(ctx, e, canary, shown, err)
-	if err == nil && shown.Sees {
-		s.in.saw(e.sight.Address, canary, mark)
+	fell := s.note(e, canary, deep, shown, err)
+	if err == nil && !fell && (shown.Sees || deep > 0) {
+		s.in.saw(e.sight.Address, canary, mark, deep)
 	}
 	return errors.Join(err, shown.Why)
 }
@@ -337,39 +360,8 @@ func (s *sights) reach(ctx context.Context, address string, size int64) {
 	}
 	made, err := s.canaries()
 	if err == nil {
-		_ = s.askDepth(ctx, e, made, s.in.mark(), min(size, s.depth())) // noted
+		_ = s.askMade(ctx, e, made, scan.Depth, min(size, s.depth())) // noted
 	}
-}
-
-// askDepth asks whether an address looks as deep as want bytes, and if it does not,
-// step by step less.
-func (s *sights) askDepth(ctx context.Context, e *eye, made scan.Canaries, mark ledger.Mark, want int64) error {
-	select {
-	case s.deep <- struct{}{}:
-		defer func() { <-s.deep }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	shown, deep, err := s.howDeep(ctx, e, made, want)
-	if err == nil && !shown.Sees {
-		if !s.confirm(ctx, e, made) {
-			return scan.ErrBlind
-		}
-		shown, deep, err = s.howDeep(ctx, e, made, want)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err == nil {
-		s.mu.Lock()
-		e.sight.Deep, e.pushed = deep, 0
-		s.mu.Unlock()
-	}
-	s.note(ctx, e, scan.Depth, shown, err)
-	if err == nil && shown.Sees {
-		s.in.saw(e.sight.Address, scan.Depth, mark)
-	}
-	return errors.Join(err, shown.Why)
 }
 
 // howDeep asks at want bytes, and if that is not seen at less and less. deep is the
@@ -397,7 +389,7 @@ func (s *sights) howDeep(ctx context.Context, e *eye, made scan.Canaries, want i
 func (s *sights) confirm(ctx context.Context, e *eye, made scan.Canaries) bool {
 	shown, err := made.Ask(ctx, e.scanner, scan.Plain, 0)
 	if ctx.Err() == nil {
-		s.note(ctx, e, scan.Plain, shown, err)
+		s.note(e, scan.Plain, 0, shown, err)
 	}
 	return err == nil && shown.Sees
 }

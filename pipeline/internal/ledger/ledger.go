@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"slices"
@@ -166,6 +167,32 @@ func (l *Ledger) Before(a, b Mark) bool {
 // are pushed again.
 func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At, text []byte)) error {
 	return readBack(ctx, l.Dir, []Mark{m}, l.log, each)
+}
+
+// ReadAll is ReadBack for one who must know all: a segment that may not be read is an
+// error, and if the ledger is cut meanwhile it begins again. Before each time it calls
+// begin.
+func (l *Ledger) ReadAll(ctx context.Context, m Mark, begin func(), each func(scanner string, at sample.At, text []byte)) error {
+	for {
+		was, err := journal.Segments(l.Dir, Base)
+		if err != nil {
+			return fmt.Errorf("list ledger: %w", err)
+		}
+		for _, name := range was {
+			if _, err := headOf(l.Dir, name); errors.Is(err, fs.ErrPermission) {
+				return fmt.Errorf("read ledger: %w", err)
+			}
+		}
+		begin()
+		if err := readBack(ctx, l.Dir, []Mark{m}, l.log, each); err != nil {
+			return err
+		}
+		// A segment that was sealed meanwhile may not have been read. One that was pruned
+		// changes the names too, and costs another turn.
+		if now, err := journal.Segments(l.Dir, Base); err == nil && slices.Equal(now, was) {
+			return nil
+		}
+	}
 }
 
 // Run cuts and prunes the ledger once a minute, until ctx ends. marks returns the marks

@@ -133,13 +133,16 @@ func (c *clamd) answers(a *address) {
 // failed a short while ago come last. If none can be reached it returns the first
 // failure, but one that is Busy before all others.
 func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
+	if len(c.addresses) == 0 { // those that it had are blind
+		return nil, nil, scan.Failed(scan.Down, "connect to clamd: no address is asked")
+	}
 	start := int((c.next.Add(1) - 1) % uint64(len(c.addresses)))
 	order := append(slices.Clone(c.addresses[start:]), c.addresses[:start]...)
 	now := time.Now().UnixNano()
 	slices.SortStableFunc(order, func(a, b *address) int {
 		return a.shunned(now) - b.shunned(now)
 	})
-	first := scan.Failed(scan.Down, "connect to clamd: no address is asked")
+	var first *scan.Failure
 	for i, a := range order {
 		conn, f := c.dialOne(ctx, a)
 		if f == nil {

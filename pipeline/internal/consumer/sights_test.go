@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
+	"github.com/certpush/certpush/pipeline/scan"
+)
+
+// shallow is a scanner that detects whatever a canary is, up to a size.
+type shallow struct{ limit int64 }
+
+func (*shallow) Ping(context.Context) (string, error) { return "v", nil }
+func (*shallow) Key(context.Context) string           { return "v" }
+
+func (s *shallow) Scan(_ context.Context, files iter.Seq[scan.File]) (all []scan.Answer) {
+	for f := range files {
+		head := make([]byte, min(f.Size, 64))
+		_, err := f.Reader().ReadAt(head, 0)
+		a := scan.Answer{Verdict: scan.Clean, Version: "v"}
+		if err == nil && f.Size <= s.limit && !bytes.Contains(head, []byte("certpush asks")) {
+			a.Verdict = scan.Malicious
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// losses counts what is taken back, by canary.
+type losses struct {
+	forgetful
+	of map[scan.Canary]int
+}
+
+func (l *losses) retract(_ context.Context, _ string, c scan.Canary, _ int64, _ ...ledger.Mark) (int, error) {
+	l.of[c]++
+	return 0, nil
+}
+
+// TestDepthThatShrinksIsTakenBack, also where it was less than it should be before.
+func TestDepthThatShrinksIsTakenBack(t *testing.T) {
+	c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Minute, SightDepth: 64 << 20, MaxSize: 30 << 20}
+	d, m := &shallow{26 << 20}, &losses{of: map[scan.Canary]int{}}
+	s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, m)
+	e := s.eyes[0]
+	for _, want := range []struct {
+		limit, deep int64
+		lost        int
+	}{{26 << 20, 25 << 20, 1}, {26 << 20, 25 << 20, 1}, {2 << 20, 1 << 20, 2}, {64 << 20, 30 << 20, 2}, {5000, scan.Small, 3}} {
+		d.limit = want.limit
+		_ = s.askOne(t.Context(), e, scan.Plain) // noted
+		_ = s.askOne(t.Context(), e, scan.Depth) // noted
+		if e.sight.Deep != want.deep || m.of[scan.Depth] != want.lost || m.of[scan.Plain] > 0 {
+			t.Errorf("limit %d: deep %d, want %d; taken back %v, want %d", want.limit, e.sight.Deep, want.deep, m.of, want.lost)
+		}
+	}
+}
+
+// TestAPlainCanaryWaitsForNoDeepOne of another scanner.
+func TestAPlainCanaryWaitsForNoDeepOne(t *testing.T) {
+	c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Minute, SightDepth: 64 << 20, MaxSize: 1 << 20}
+	deep := make(chan struct{}, 1)
+	s := newSights(Config{Scanner: c, Scan: &shallow{1 << 40}, Log: slog.New(slog.DiscardHandler), Deep: deep}, forgetful{})
+	deep <- struct{}{} // it is under way
+	ctx, stop := context.WithCancel(t.Context())
+	waits := make(chan error, 1)
+	go func() { waits <- s.askOne(ctx, s.eyes[0], scan.Depth) }()
+	if err := s.askOne(t.Context(), s.eyes[0], scan.Plain); err != nil {
+		t.Error(err)
+	}
+	stop()
+	<-waits
+}
+
+// TestACanaryThatCannotBeMadeIsNotWantedAllTheTime.
+func TestACanaryThatCannotBeMadeIsNotWantedAllTheTime(t *testing.T) {
+	c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Hour, SightDepth: 64 << 20, MaxSize: 1 << 20}
+	s := newSights(Config{Scanner: c, Scan: &shallow{1 << 40}, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+	e := s.eyes[0]
+	_ = s.askOne(t.Context(), e, scan.Plain) // noted
+	s.note(e, scan.Archive, 0, scan.Shown{Why: scan.ErrUnaskable}, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wants(e, scan.Archive, time.Now().Add(time.Minute)) {
+		t.Error("it is wanted again after a minute")
+	}
+}
+
+// TestNoAddressSees: a session then has an answer that is no verdict.
+func TestNoAddressSees(t *testing.T) {
+	c := config.Scanner{Name: "clamav", Type: "clamd", Addresses: []string{"tcp:127.0.0.1:1", "tcp:127.0.0.1:2"}, Sight: time.Hour}
+	d, err := Scanner(c, slog.New(slog.DiscardHandler))
+	must(t, err)
+	s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+	path := filepath.Join(t.TempDir(), "x")
+	must(t, os.WriteFile(path, []byte("x"), 0o600))
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	all := s.scanner().Scan(t.Context(), slices.Values([]scan.File{{F: f, Size: 1}}))
+	if len(all) != 1 || all[0].Err == nil || all[0].Err.Kind != scan.Down {
+		t.Errorf("%+v", all)
+	}
+}
