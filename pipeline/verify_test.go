@@ -249,6 +249,7 @@ func TestVerifyTakesTheLedgersWordForADamagedLine(t *testing.T) {
 	cursors, err := p.c.disk.OpenFolder(filepath.Join(l.c.State, "cursors"))
 	must(t, err)
 	must(t, store.SaveDamage(cursors, sample.Damage{At: at, After: pos(at.Segment, at.Offset+1)}))
+	must(t, cursors.Close()) // Windows removes no open folder
 	proof := func() Proof {
 		v, err := p.Verify(t.Context(), false)
 		must(t, err)

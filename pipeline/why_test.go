@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -134,10 +135,10 @@ func TestLooksAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock := filepath.Join(l.c.State, "index", "LOCK")
-	if err := os.Remove(lock); err != nil {
+	if err := os.Remove(lock); err != nil && !errors.Is(err, fs.ErrNotExist) { // Windows removes it at its close
 		t.Fatal(err)
 	}
-	planted := os.Symlink(victim, lock) == nil // Wine makes none
+	planted := symlink(victim, lock)
 	before := owned(t, l.c.State)
 	p, err := New(l.c)
 	if err != nil {
