@@ -234,7 +234,8 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 // whole path below the tree, a folder that is in the tree, or the same in any folder.
 func belowTree(glob, tree string) string {
 	glob = path.Clean(glob)
-	if rest, is := strings.CutPrefix(glob, strings.TrimRight(filepath.ToSlash(tree), "/")+"/"); is && tree != "" {
+	below := filepath.ToSlash(tree[len(filepath.VolumeName(tree)):]) // without C:, for the glob has none
+	if rest, is := strings.CutPrefix(glob, strings.TrimRight(below, "/")+"/"); is && tree != "" {
 		return rest
 	}
 	glob = strings.TrimLeft(glob, "/")
