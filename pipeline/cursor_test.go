@@ -53,7 +53,7 @@ func (l *lab) started(cursor string, paths []string) int {
 
 func (l *lab) cursor() string {
 	l.t.Helper()
-	text, err := os.ReadFile(filepath.Join(l.c.State, "cursors", "hashlist.live"))
+	text, err := read(filepath.Join(l.c.State, "cursors", "hashlist.live"))
 	must(l.t, err)
 	return string(text)
 }

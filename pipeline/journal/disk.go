@@ -286,7 +286,7 @@ func replace(d Folder, name string, write func(io.Writer) error) error {
 		return err
 	}
 	// A crash here leaves the old file.
-	if err := d.Rename(tmp, name); err != nil {
+	if err := renameOver(d, tmp, name); err != nil {
 		return err
 	}
 	// A crash here leaves the old file or the new one.
