@@ -196,7 +196,7 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 		return since >= askAgain
 	case e.shown[canary] != e.sight.Version:
 		return since >= doubtEvery
-	case canary == scan.Depth && e.pushed < deepShare*s.depth():
+	case canary == scan.Depth && e.pushed < deepShare*depthOf(s.c):
 		return false
 	default:
 		return now.Sub(heard) >= othersEvery && since >= askAgain

@@ -273,12 +273,12 @@ func (s *sights) inTurn(ctx context.Context, e *eye, canary scan.Canary) error {
 			return context.Cause(ctx)
 		}
 	}
-	made, err := s.canaries()
+	made, err := canariesOf(s.c, s.dir)
 	if err != nil {
 		s.note(e, canary, 0, scan.Shown{}, err)
 		return err
 	}
-	return s.askMade(ctx, e, made, canary, s.depth())
+	return s.askMade(ctx, e, made, canary, depthOf(s.c))
 }
 
 // askMade asks one canary. A wrong answer counts if the plain one is right and the answer
@@ -309,15 +309,15 @@ func (s *sights) askMade(ctx context.Context, e *eye, made scan.Canaries, canary
 	return errors.Join(err, shown.Why)
 }
 
-// canaries returns what makes the canaries of the scanner.
-func (s *sights) canaries() (scan.Canaries, error) {
-	made := scan.Canaries{Dir: s.dir}
-	if s.c.Canary == "" {
+// canariesOf returns what makes the canaries of a scanner, those of depth in dir.
+func canariesOf(c config.Scanner, dir string) (scan.Canaries, error) {
+	made := scan.Canaries{Dir: dir}
+	if c.Canary == "" {
 		return made, nil
 	}
-	test, err := readCanary(s.c.Canary)
+	test, err := readCanary(c.Canary)
 	if err != nil {
-		return made, &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary %s: %w", s.c.Canary, err)}
+		return made, &scan.Failure{Kind: scan.Unread, Err: fmt.Errorf("read canary %s: %w", c.Canary, err)}
 	}
 	made.Test = test
 	return made, nil
@@ -352,15 +352,15 @@ func (s *sights) reach(ctx context.Context, address string, size int64) {
 		return
 	}
 	s.mu.Lock()
-	known := e.sight.Plain != scan.Yes || size <= e.sight.Deep || size > s.depth()
+	known := e.sight.Plain != scan.Yes || size <= e.sight.Deep || size > depthOf(s.c)
 	asked := e.sight.Depth != scan.NotAsked
 	s.mu.Unlock()
 	if known && asked {
 		return
 	}
-	made, err := s.canaries()
+	made, err := canariesOf(s.c, s.dir)
 	if err == nil {
-		_ = s.askMade(ctx, e, made, scan.Depth, min(size, s.depth())) // noted
+		_ = s.askMade(ctx, e, made, scan.Depth, min(size, depthOf(s.c))) // noted
 	}
 }
 
@@ -394,18 +394,18 @@ func (s *sights) confirm(ctx context.Context, e *eye, made scan.Canaries) bool {
 	return err == nil && shown.Sees
 }
 
-// depth returns how deep the scanner should look, in bytes: as deep as max_size, but not
+// depthOf returns how deep the scanner should look, in bytes: as deep as max_size, but not
 // over sight_depth. Without max_size it is the largest size that is asked for.
-func (s *sights) depth() int64 {
-	most := s.c.SightDepth
+func depthOf(c config.Scanner) int64 {
+	most := c.SightDepth
 	if most < 0 {
-		most = s.c.MaxSize
+		most = c.MaxSize
 	}
 	switch {
-	case s.c.MaxSize > 0 && most > 0:
-		return min(s.c.MaxSize, most)
-	case s.c.MaxSize > 0:
-		return s.c.MaxSize
+	case c.MaxSize > 0 && most > 0:
+		return min(c.MaxSize, most)
+	case c.MaxSize > 0:
+		return c.MaxSize
 	}
 	return ladder[0]
 }
