@@ -301,10 +301,6 @@ func unreadable(cause func(text []byte) []byte, finds config.Half, left func(*di
 		r := newRig(t, drop)
 		r.drops(0, 5)
 		names := hashes(t, drop)
-		// Files that are noted within a grain of their ctime are hashed after it, and those
-		// without an outcome journaled again: that would hide what the index must forget.
-		dropped := time.Now()
-		waitFor(t, "the files to be old enough", func() bool { return time.Since(dropped) > 50*time.Millisecond })
 		r.config.Half = config.ProducerOnly
 		r.run(func(p *Pipeline) {
 			waitFor(t, "all journaled", func() bool { return taken(p, names) })

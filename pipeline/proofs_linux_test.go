@@ -49,15 +49,16 @@ func shaOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// pushed reports whether the newest outcome of path that was judged is of these bytes.
+// pushed reports whether the outcome of path's newest line that was judged is of these
+// bytes. Two lines of a path may be pushed at once, and end in any order.
 func (l *lab) pushed(path, text string) bool {
-	last := ""
+	var last sample.Outcome
 	for _, o := range outcomesOf(l.outcomes(), path) {
-		if o.Outcome == sample.Done {
-			last = o.SHA256
+		if o.Outcome == sample.Done && !o.At.Pos.Before(last.At.Pos) {
+			last = o
 		}
 	}
-	return last == shaOf(text)
+	return last.SHA256 == shaOf(text)
 }
 
 // TestRewriteWithinOneGrainIsPushed: a file that is written again before the clock of its
