@@ -8,10 +8,11 @@ GOLANGCI := golangci-lint@v2.5.0
 DEADCODE := deadcode@v0.49.0
 GOVULNCHECK := govulncheck@v1.9.0
 # The packages that the targets install on Debian. DEBIAN_PACKAGES is what the tests run: a
-# C compiler for -race, the real scanner and its client, shells that complete our verbs.
+# C compiler for -race, the real scanner and its client, shells that complete our verbs,
+# the real logrotate, and what makes file systems.
 INSTALL_PACKAGES := systemd-container mmdebstrap dpkg-dev apt-utils gnupg createrepo-c lintian
 SOAK_PACKAGES := qemu-system-x86 busybox-static cpio e2fsprogs
-DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd zsh fish
+DEBIAN_PACKAGES := gcc libc6-dev clamav-daemon clamdscan systemd zsh fish logrotate e2fsprogs
 MSI_PACKAGES := wixl msitools osslsigncode zip
 WINDOWS_PACKAGES := wine64 gcc-mingw-w64-x86-64-win32 $(MSI_PACKAGES) clamav-daemon
 CONFIG := packaging/certpush.toml
