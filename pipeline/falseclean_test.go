@@ -85,7 +85,7 @@ func TestACachedCleanInASessionThatLasts(t *testing.T) {
 	l.write("slow", strings.Repeat("s", slow))
 	l.until("their lines", func() bool { return l.p.Status().Scanners[0].Waiting == 7 })
 	must(t, l.p.Resume("clamav"))
-	<-in
+	l.until("the slow one is at the scanner", func() bool { return len(in) > 0 })
 	l.until("it is taken back", func() bool { return strings.Contains(l.logged(), "verdicts are taken back") })
 	close(hold)
 	l.until("blind", func() bool { return !l.p.Status().Scanners[0].Up })

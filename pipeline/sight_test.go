@@ -29,10 +29,11 @@ func (l *lab) last() map[string]sample.Outcome {
 	return last
 }
 
-// sees sets how often a scanner's canaries are asked.
+// sees sets how often a scanner's canaries are asked. The deep one is small: a busy machine
+// needs longer than the timeout of a test's scanner for a large one.
 func sees(every time.Duration, more ...string) func(*config.Scanner) {
 	return func(s *config.Scanner) {
-		s.Sight, s.Addresses = every, append(s.Addresses, more...)
+		s.Sight, s.MaxSize, s.Addresses = every, 64<<10, append(s.Addresses, more...)
 	}
 }
 
