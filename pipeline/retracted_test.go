@@ -52,7 +52,7 @@ func (r *rig) turnsBlind(left func(*disktest.Disk) *disktest.Disk, skip func(dis
 		}
 		return nil
 	}
-	r.config.Scanners[0].Sight = 300 * time.Millisecond
+	r.config.Scanners[0].Sight, r.config.Scanners[0].MaxSize = 300*time.Millisecond, 64<<10 // a small deep canary
 	r.each(before)
 	r.run(func(p *Pipeline) {
 		waitFor(r.t, "sight", func() bool {
@@ -126,7 +126,7 @@ func (c cut) givenAgain(t testing.TB, r *rig) (wrong []string) {
 		return wrong
 	}
 	made := rigConfig(r.drop, store.Disk{Disk: c.files, Pebble: c.store}, config.Scanner{Addresses: []string{r.scanner.Addr()}}, newTold())
-	made.Scanners[0].Sight = time.Minute
+	made.Scanners[0].Sight, made.Scanners[0].MaxSize = time.Minute, 64<<10
 	p, err := New(made)
 	must(t, err)
 	if v, err := p.Verify(t.Context(), false); err != nil || v.Proven() || v.TakenBack == 0 {
