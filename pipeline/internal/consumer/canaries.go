@@ -58,7 +58,7 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		e.blind = e.blind || *is == scan.No
 		if *is == scan.Yes && e.blind { // all that it was shown to see before is to be shown anew
 			e.sight.Archive, e.sight.Encrypted, e.sight.Depth, e.sight.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
-			e.blind = false
+			e.blind, was = false, scan.No // it may have been silent in between
 			clear(e.tried)
 			clear(e.heard)
 			e.tried[canary], e.heard[canary] = now, now
@@ -68,9 +68,9 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		e.lost++
 		e.fell = append(e.fell, canary)
 	}
-	is2, address := *is, e.sight.Address
+	after := *is
 	s.mu.Unlock()
-	s.tell(address, canary, was, is2, why)
+	s.tell(e.sight.Address, canary, was, after, why)
 	return turned
 }
 

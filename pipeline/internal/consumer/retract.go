@@ -102,7 +102,7 @@ func (r *retraction) save() error {
 	return journal.SaveText(r.cursors, r.file(), string(text))
 }
 
-// saw implements intake.
+// saw implements memory.
 func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark, deep int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,10 +116,10 @@ func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark, deep
 	}
 }
 
-// mark implements intake.
+// mark implements memory.
 func (r *retraction) mark() ledger.Mark { return r.led.End() }
 
-// retract implements intake.
+// retract implements memory.
 func (r *retraction) retract(ctx context.Context, address string, canary scan.Canary, deep int64, also ...ledger.Mark) (int, error) {
 	r.working.Lock()
 	defer r.working.Unlock()

@@ -215,7 +215,7 @@ func (w *workers) remembered(ctx context.Context, e *entry) bool {
 	if !ok || p.file.moved() || !p.judge(a, out) {
 		return false
 	}
-	if p.file.copied.is { // else its bytes may be others by now
+	if p.file.copied.is && a.Verdict == was.Verdict { // else its bytes may be others by now
 		w.cache.PutFile(w.c.Name, cache.Judged{Key: key, SHA256: p.file.sum, Answer: was}, p.names()...)
 	}
 	p.file.shut()

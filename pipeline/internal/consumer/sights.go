@@ -250,9 +250,9 @@ func (s *sights) answered(e *eye, canary scan.Canary) time.Time {
 	return e.heard[canary]
 }
 
-// askOne asks one canary at one address, notes the answer, and takes back what it takes
-// back. It returns nil if the address sees it, why it does not, or that there was no
-// answer.
+// askOne asks one canary at one address, notes the answer, and takes back the verdicts that
+// do not hold any more. It returns nil if the address sees the canary. Otherwise the error
+// says why it does not, or why there was no answer.
 func (s *sights) askOne(ctx context.Context, e *eye, canary scan.Canary) error {
 	err := s.inTurn(ctx, e, canary)
 	s.takeBack(ctx, e)
