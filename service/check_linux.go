@@ -5,7 +5,6 @@ package service
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -17,26 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mayWrite returns nil if we may write in dir, or may make it. It writes nothing.
+// mayWrite returns nil if we may write in dir, a folder that is there.
 func mayWrite(dir string) error {
-	for at := dir; ; at = filepath.Dir(at) {
-		st, err := os.Stat(at)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
-			continue
-		case err != nil:
-			return fmt.Errorf("%w: look what is at that path, or name another folder", err)
-		case !st.IsDir():
-			return fmt.Errorf("%s is no folder: look what is at that path, or name another folder", printable(at))
-		}
-		switch err := unix.Faccessat(unix.AT_FDCWD, at, unix.W_OK|unix.X_OK, unix.AT_EACCESS); {
-		case errors.Is(err, unix.EROFS):
-			return fmt.Errorf("%s is on a disk that may only be read: name another folder, or mount it to write", printable(at))
-		case err != nil:
-			return fmt.Errorf("write in %s: %w: let the user that certpush runs as in there, or name another folder", printable(at), err)
-		}
-		return nil
+	switch err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%s is on a disk that may only be read: name another folder, or mount it to write", printable(dir))
+	case err != nil:
+		return fmt.Errorf("write in %s: %w: let the user that certpush runs as in there, or name another folder", printable(dir), err)
 	}
+	return nil
 }
 
 // room returns how many bytes the disk of dir has, and how many of them are free. Where dir

@@ -63,11 +63,11 @@ func (r *report) folders(s Settings, running bool) {
 	if err := rootMayWrite(s); err != nil {
 		r.result("state", printable(c.State), err)
 	} else {
-		r.result("state", printable(c.State), mayWrite(c.State))
+		r.result("state", printable(c.State), mayMake(c.State))
 	}
-	r.result("journal", printable(c.Journal.Dir), mayWrite(c.Journal.Dir))
+	r.result("journal", printable(c.Journal.Dir), mayMake(c.Journal.Dir))
 	if filepath.IsAbs(s.Log.To) {
-		r.result("log", printable(s.Log.To), mayWrite(filepath.Dir(s.Log.To)))
+		r.result("log", printable(s.Log.To), mayMake(filepath.Dir(s.Log.To)))
 	}
 	all, free, err := room(c.Journal.Dir)
 	const mib = 1 << 20
@@ -89,7 +89,7 @@ func (r *report) endpoint(ctx context.Context, s Settings, running bool) {
 		return
 	}
 	if e.network == "unix" {
-		r.result("admin", printable(e.String()), mayWrite(filepath.Dir(e.address)))
+		r.result("admin", printable(e.String()), mayMake(filepath.Dir(e.address)))
 		return
 	}
 	l, err := e.listen(ctx)
@@ -163,4 +163,21 @@ func (r *report) tree(ctx context.Context, file string, t pipeline.Tree) (folder
 		r.ok(name, text)
 	}
 	return folders
+}
+
+// mayMake returns nil if we may write in dir, or may make it: in the first folder above it
+// that is there. It writes nothing.
+func mayMake(dir string) error {
+	for at := dir; ; at = filepath.Dir(at) {
+		st, err := os.Stat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
+			continue
+		case err != nil:
+			return fmt.Errorf("%w: look what is at that path, or name another folder", err)
+		case !st.IsDir():
+			return fmt.Errorf("%s is not a directory: look what is at that path, or name another folder", printable(at))
+		}
+		return mayWrite(at)
+	}
 }
