@@ -589,6 +589,8 @@ const mixLength = 60
 var failedOnce = map[uint64]string{
 	1:   "a push that went alone and was called void was tried again at once, without end (testdata/push/void-alone.txt)",
 	74:  "a failed try waited for a proof that could not come (testdata/push/unproven.txt)",
+	9:   "verdicts that were taken back at the same moment were one set in the place of another (TestTheSameMomentTakesNothingAway)",
+	150: "the same",
 	249: "a folder moved away and back around a kill was not pushed (TestMutationsAreFound, the scene away)",
 }
 

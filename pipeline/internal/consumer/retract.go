@@ -150,7 +150,7 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 	}
 	var taken store.TakenBack
 	if n > 0 {
-		if taken, err = store.TakeBack(r.cursors, r.scanner, time.Now().UnixNano(), lines); err != nil {
+		if taken, err = store.TakeBack(r.cursors, r.scanner, time.Now(), lines); err != nil {
 			return 0, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
 )
@@ -23,7 +24,7 @@ func TestFormatOfTakenBack(t *testing.T) {
 	}
 	defer dir.Close()
 	lines := []byte("one\ntwo\n")
-	taken, err := TakeBack(dir, "clamav", 7, lines)
+	taken, err := TakeBack(dir, "clamav", time.Unix(0, 7), lines)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,5 +53,38 @@ func TestFormatOfTakenBack(t *testing.T) {
 		if IsTakenBack(name) != want {
 			t.Errorf("%s: %v", name, !want)
 		}
+	}
+}
+
+// TestTheSameMomentTakesNothingAway: verdicts are taken back twice while the clock stands
+// still, once more after the first are journaled, and for another scanner.
+func TestTheSameMomentTakesNothingAway(t *testing.T) {
+	dir, err := journal.OS.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	take := func(scanner, line string) TakenBack {
+		t.Helper()
+		taken, err := TakeBack(dir, scanner, time.Unix(0, 7), []byte(line+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return taken
+	}
+	first := take("clamav", "one")
+	take("clamav", "two")
+	if err := first.Queue(dir, journal.Pos{Segment: 1}); err != nil {
+		t.Fatal(err)
+	}
+	take("clamav", "three")
+	take("other", "four")
+	for name, line := range map[string]string{"clamav.8.back": "two\n", "clamav.9.back": "three\n", "other.7.back": "four\n"} {
+		if text, err := journal.LoadText(dir, name); err != nil || text != line {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+	if all, err := LoadTakenBack(dir); err != nil || len(all) != 4 {
+		t.Errorf("%+v, %v", all, err)
 	}
 }

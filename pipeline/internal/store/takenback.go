@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
 )
@@ -35,10 +37,21 @@ type TakenBack struct {
 	Until   journal.Pos // behind them in the live lane; set if Queued
 }
 
-// TakeBack writes the lines that are to be journaled, durably.
-func TakeBack(dir journal.Folder, scanner string, number int64, lines []byte) (TakenBack, error) {
-	t := TakenBack{Scanner: scanner, Name: fmt.Sprintf("%s.%d", scanner, number)}
-	return t, journal.SaveText(dir, t.Name+backSuffix, string(lines))
+// TakeBack writes the lines that are to be journaled, durably. Its number is the time, or
+// the next one that is free: a clock may stand still, or go back. One goroutine at a time
+// may take back verdicts of a scanner.
+func TakeBack(dir journal.Folder, scanner string, now time.Time, lines []byte) (TakenBack, error) {
+	all, err := LoadTakenBack(dir)
+	if err != nil {
+		return TakenBack{}, err
+	}
+	t := TakenBack{Scanner: scanner}
+	for number := now.UnixNano(); ; number++ {
+		t.Name = fmt.Sprintf("%s.%d", scanner, number)
+		if !slices.ContainsFunc(all, func(o TakenBack) bool { return o.Name == t.Name }) {
+			return t, journal.SaveText(dir, t.Name+backSuffix, string(lines))
+		}
+	}
 }
 
 // Lines returns the lines that are to be journaled, each with its newline.
