@@ -267,6 +267,7 @@ func pos(segment uint64, offset int64) journal.Pos {
 // file that tells damage; it is written later, after cursors were saved.
 func TestDamageIsToldBeforeTheCursorPasses(t *testing.T) {
 	inMemory(t)
+	t.Parallel()
 	for _, cause := range []func(text []byte) []byte{badPath, badBytes} {
 		refused := false
 		for _, w := range unreadable(cause, config.Both, nothing)(t, func(op disktest.Op) error {
@@ -322,7 +323,7 @@ func unreadable(cause func(text []byte) []byte, finds config.Half, left func(*di
 				waitFor(t, "each file's outcome", func() bool { return haveEnded(names, r.told.all()) })
 			})
 		}, left, skip)
-		return firstWrong(t, drop, all, skip)
+		return firstUnkept(t, drop, all, skip)
 	}
 }
 

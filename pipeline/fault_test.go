@@ -95,7 +95,7 @@ func underFaults(t *testing.T, faults []fault) (fell int64) {
 	mu.Lock()
 	defer mu.Unlock()
 	c := cut{disktest.Op{Kind: "end"}, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all(), false, strings.Contains(r.logged(), "built anew")}
-	for _, w := range c.check(t, drop) {
+	for _, w := range c.check(t, drop, patience) {
 		t.Error(w)
 	}
 	return fell

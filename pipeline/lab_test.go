@@ -98,7 +98,7 @@ func (l *lab) halt() {
 		if err != nil {
 			l.t.Errorf("run: %v", err)
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		l.t.Error("the pipeline did not stop")
 	}
 	if l.t.Failed() {
@@ -128,6 +128,9 @@ func symlink(to, path string) bool {
 	return err == nil
 }
 
+// patience is how long a test waits for what must come. Other programs may be at work.
+const patience = 90 * time.Second
+
 // until waits until ok returns true.
 func (l *lab) until(what string, ok func() bool) {
 	l.t.Helper()
@@ -138,12 +141,12 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(90 * time.Second)
+	late := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("waited 90 s for: %s", what)
+			t.Fatalf("waited %v for: %s", patience, what)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,16 +225,40 @@ func syncsIn(t *testing.T, path string, have map[string]int) {
 	}
 }
 
-// firstWrong checks all cuts and returns what is wrong. If something is forgotten, it
-// stops at the first cut that is wrong.
-func firstWrong(t *testing.T, drop string, all []cut, skip func(disktest.Op) error) (wrong []string) {
-	t.Helper()
-	for _, c := range all {
-		if wrong = append(wrong, c.check(t, drop)...); len(wrong) > 0 && skip != nil {
+// restartsAtOnce is how many restarts of a scene run at the same time. They mostly wait.
+const restartsAtOnce = 4
+
+// firstWrong restarts after all cuts and returns what is wrong. If something is
+// forgotten, it stops at the first cuts that are wrong: what is forgotten often shows as
+// something that never comes, so a restart then waits not for long.
+func firstWrong(all []cut, skip func(disktest.Op) error, restart func(c cut, wait time.Duration) []string) []string {
+	wait := patience
+	if skip != nil {
+		wait = 5 * time.Second
+	}
+	wrong := make([][]string, len(all))
+	var enough atomic.Bool // something forgotten shows
+	var running sync.WaitGroup
+	turns := make(chan struct{}, restartsAtOnce)
+	for i, c := range all {
+		turns <- struct{}{}
+		if enough.Load() {
 			break
 		}
+		running.Go(func() {
+			defer func() { <-turns }()
+			wrong[i] = restart(c, wait)
+			enough.CompareAndSwap(false, skip != nil && len(wrong[i]) > 0)
+		})
 	}
-	return wrong
+	running.Wait()
+	return slices.Concat(wrong...)
+}
+
+// firstUnkept is firstWrong for what check says.
+func firstUnkept(t *testing.T, drop string, all []cut, skip func(disktest.Op) error) []string {
+	t.Helper()
+	return firstWrong(all, skip, func(c cut, wait time.Duration) []string { return c.check(t, drop, wait) })
 }
 
 // waves is the scene of TestCrashAtEveryOperation.
@@ -241,7 +266,7 @@ func waves(left func(*disktest.Disk) *disktest.Disk) scene {
 	return func(t *testing.T, skip func(disktest.Op) error) []string {
 		drop := t.TempDir()
 		r := newRig(t, drop)
-		return firstWrong(t, drop, r.cuts(r.scene, left, skip), skip)
+		return firstUnkept(t, drop, r.cuts(r.scene, left, skip), skip)
 	}
 }
 
@@ -275,11 +300,11 @@ func killed(of string) scene {
 			if skip == nil { // check every fourth cut, and the last one
 				last := len(all) - 1
 				for n := i % 4; n < last; n += 4 {
-					wrong = append(wrong, all[n].check(t, drop)...)
+					wrong = append(wrong, all[n].check(t, drop, patience)...)
 				}
 				all = all[last:]
 			}
-			for _, w := range firstWrong(t, drop, all, skip) {
+			for _, w := range firstUnkept(t, drop, all, skip) {
 				wrong = append(wrong, fmt.Sprintf("killed before %s %s, %s", k.op.Kind, k.op.Path, w))
 			}
 			if len(wrong) > 0 && skip != nil {
@@ -346,7 +371,7 @@ func byOthers(take func(*journal.Series) error) scene {
 				waitFor(t, "the next one's", func() bool { return r.told.size() == 4 })
 			})
 		}, nothing, skip)
-		return firstWrong(t, drop, all, skip)
+		return firstUnkept(t, drop, all, skip)
 	}
 }
 
@@ -463,7 +488,7 @@ func held(t *testing.T, skip func(disktest.Op) error) []string {
 	for i := range all {
 		all[i].again = true // the index forgets the file before its line ends
 	}
-	return firstWrong(t, drop, all, skip)
+	return firstUnkept(t, drop, all, skip)
 }
 
 // away is a scene in which a tree is moved away while its file is to be pushed, and is
@@ -494,7 +519,7 @@ func away(t *testing.T, skip func(disktest.Op) error) []string {
 	for i := range all {
 		all[i].again = true // it is journaled again when it is back
 	}
-	return firstWrong(t, drop, all, skip)
+	return firstUnkept(t, drop, all, skip)
 }
 
 // known is a scene that prunes the journal up to the index's mark.
@@ -519,7 +544,7 @@ func known(t *testing.T, skip func(disktest.Op) error) []string {
 			r.put(p, 7, 1)
 		})
 	}, nothing, skip)
-	return firstWrong(t, drop, all, skip)
+	return firstUnkept(t, drop, all, skip)
 }
 
 // cursorIn reports whether the saved cursor of the live lane is in segment n or a later

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,9 +28,6 @@ import (
 
 // falseCleans is how many files a blind scanner calls clean in a scene of blindness.
 const falseCleans = 3
-
-// restartsAtOnce is how many restarts run at the same time. They mostly wait.
-const restartsAtOnce = 16
 
 // turnsBlind runs a pipeline whose scanner turns blind, calls files clean, is found out,
 // and sees again. It returns the states that left leaves before each operation from the
@@ -83,7 +79,7 @@ func (r *rig) turnsBlind(left func(*disktest.Disk) *disktest.Disk, skip func(dis
 func falselyClean(t testing.TB, d *disktest.Disk) []string {
 	t.Helper()
 	last := map[string]string{}
-	dir, err := d.OpenFolder(rigState + "/ledger")
+	dir, err := d.FindFolder(rigState + "/ledger")
 	must(t, err)
 	names, err := journal.Segments(dir, ledger.Base)
 	must(t, err)
@@ -103,7 +99,7 @@ func falselyClean(t testing.TB, d *disktest.Disk) []string {
 // takenBack reports whether a disk says that verdicts are taken back.
 func takenBack(t testing.TB, d *disktest.Disk) bool {
 	t.Helper()
-	dir, err := d.OpenFolder(rigState + "/cursors")
+	dir, err := d.FindFolder(rigState + "/cursors")
 	must(t, err)
 	lost, err := store.LoadLost(dir, "clamav")
 	must(t, err)
@@ -114,7 +110,7 @@ func takenBack(t testing.TB, d *disktest.Disk) bool {
 
 // givenAgain starts a pipeline with a scanner that sees on the state after a cut that
 // tells of a wrong canary, and returns what is wrong with it.
-func (c cut) givenAgain(t testing.TB, r *rig) (wrong []string) {
+func (c cut) givenAgain(t testing.TB, r *rig, wait time.Duration) (wrong []string) {
 	say := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Sprintf("cut before %s %s: ", c.op.Kind, c.op.Path)+fmt.Sprintf(format, args...))
 	}
@@ -134,7 +130,7 @@ func (c cut) givenAgain(t testing.TB, r *rig) (wrong []string) {
 	}
 	stop := runIt(t, p)
 	early := ""
-	proven := within(10*time.Second, func() bool {
+	proven := within(wait, func() bool {
 		if s := p.Status(); len(s.Trees) == 0 || s.Trees[0].LastSweep == nil {
 			return false // a look now would take the locks that Run wants
 		}
@@ -185,24 +181,7 @@ func blinded(left func(*disktest.Disk) *disktest.Disk) scene {
 		if skip == nil {
 			t.Logf("%d operations, and %d before", len(all)-from, from)
 		}
-		all = all[from:]
-		found := make([][]string, len(all))
-		var enough atomic.Bool // something forgotten shows
-		var wg sync.WaitGroup
-		turns := make(chan struct{}, restartsAtOnce)
-		for i, c := range all {
-			turns <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-turns }()
-				if enough.Load() {
-					return
-				}
-				found[i] = c.givenAgain(t, r)
-				enough.CompareAndSwap(false, skip != nil && len(found[i]) > 0)
-			})
-		}
-		wg.Wait()
-		return slices.Concat(found...)
+		return firstWrong(all[from:], skip, func(c cut, wait time.Duration) []string { return c.givenAgain(t, r, wait) })
 	}
 }
 

@@ -126,7 +126,7 @@ func (l *lab) stopWith(refusal error) {
 		if err != nil && !errors.Is(err, refusal) {
 			l.t.Errorf("stop: %v", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		l.t.Fatal("the pipeline did not stop")
 	}
 }

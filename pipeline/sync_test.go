@@ -71,7 +71,7 @@ func TestSyncFails(t *testing.T) {
 				t.Errorf("the segment was not sealed: %q", names)
 			}
 			left := cut{op: disktest.Op{Kind: "end"}, files: r.files.Cut(0), store: r.store.CrashClone(vfs.CrashCloneCfg{}), recorded: r.told.all()}
-			for _, w := range left.check(t, r.drop) {
+			for _, w := range left.check(t, r.drop, patience) {
 				t.Error(w)
 			}
 		})
@@ -101,7 +101,7 @@ func TestAStopDoesNotWaitForTheDisk(t *testing.T) {
 		if !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("closed on a disk that refuses: %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the stop waits for the disk")
 	}
 	if _, err := store.Open(t.Context(), d, "store", log, false); !errors.Is(err, store.ErrHeld) {
