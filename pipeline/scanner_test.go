@@ -130,13 +130,13 @@ func TestScannerMisbehaves(t *testing.T) {
 
 func misbehave(t *testing.T, b scantest.Behaviour, network string) {
 	d := scantest.Start(t, network)
-	n, padding, timeout := 12, "", 200*time.Millisecond
+	n, padding, timeout, maxSize := 12, "", 200*time.Millisecond, int64(64<<10) // its canaries are small
 	if b == scantest.Early && network == "tcp" {
 		// This is more than a socket takes unread. So the answer comes to a sample that
 		// was not sent whole.
-		n, padding, timeout = 3, strings.Repeat("0123456789abcdef", 1<<20), 10*time.Second
+		n, padding, timeout, maxSize = 3, strings.Repeat("0123456789abcdef", 1<<20), 10*time.Second, 32<<20
 	}
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Timeout = 4, timeout }))
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers, s.Timeout, s.MaxSize = 4, timeout, maxSize }))
 	l.start()
 	l.until("the scanner", func() bool { return l.p.Ready() == nil })
 	d.Set(b)

@@ -31,20 +31,16 @@ func TestTheSameBytesAreNotPushedAgain(t *testing.T) {
 			const text = "harmless bytes"
 			path := l.write("a", text)
 			l.await(1)
-			// next waits for one more outcome of a path that the scanner has or has not seen.
-			next := func(what string, path string, cached bool) {
+			// does waits for one more outcome of a path that the scanner has or has not seen.
+			does := func(what, path string, cached bool, do func() error) {
 				t.Helper()
+				l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
 				was := len(outcomesOf(l.outcomes(), path))
+				must(t, do())
 				l.until(what, func() bool { return len(outcomesOf(l.outcomes(), path)) > was })
 				if o := outcomesOf(l.outcomes(), path)[was]; o.Outcome != sample.Done || o.Verdict != scan.Clean || o.Cached != cached || o.SHA256 != sumOf(text) {
 					t.Errorf("%s: %+v", what, o)
 				}
-			}
-			does := func(what, path string, cached bool, do func() error) {
-				t.Helper()
-				l.until("nothing waits", func() bool { return l.p.Status().Scanners[0].Waiting == 0 })
-				must(t, do())
-				next(what, path, cached)
 			}
 			hour := time.Now().Add(-time.Hour)
 			does("touch", path, true, func() error { return os.Chtimes(path, hour, hour) })

@@ -303,10 +303,19 @@ func (s *sights) askMade(ctx context.Context, e *eye, made scan.Canaries, canary
 		return context.Cause(ctx)
 	}
 	fell := s.note(e, canary, deep, shown, err)
+	if canary != scan.Plain && unanswered(err) {
+		s.hasten(e) // it may answer nothing any more
+	}
 	if err == nil && !fell && (shown.Sees || deep > 0) {
 		s.in.saw(e.sight.Address, canary, mark, deep)
 	}
 	return errors.Join(err, shown.Why)
+}
+
+// unanswered reports whether err is that of a canary that was made and not answered.
+func unanswered(err error) bool {
+	var f *scan.Failure
+	return errors.As(err, &f) && f.Kind != scan.Unread
 }
 
 // canariesOf returns what makes the canaries of a scanner, those of depth in dir.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
@@ -95,6 +96,45 @@ func TestACanaryThatCannotBeMadeIsNotWantedAllTheTime(t *testing.T) {
 	if s.wants(e, scan.Archive, time.Now().Add(time.Minute)) {
 		t.Error("it is wanted again after a minute")
 	}
+}
+
+// mute is a shallow that stops answering.
+type mute struct {
+	shallow
+	silent bool
+}
+
+func (m *mute) Scan(ctx context.Context, files iter.Seq[scan.File]) (all []scan.Answer) {
+	if !m.silent {
+		return m.shallow.Scan(ctx, files)
+	}
+	for range files {
+		all = append(all, scan.Answer{Err: &scan.Failure{Kind: scan.Down, Err: context.DeadlineExceeded}})
+	}
+	return all
+}
+
+// TestASilentCanaryBringsAPlainOne: so an address that stops answering is found out by the
+// next canary of any kind.
+func TestASilentCanaryBringsAPlainOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Hour, SightDepth: 64 << 20, MaxSize: 1 << 20}
+		d := &mute{shallow: shallow{1 << 40}}
+		s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+		e := s.eyes[0]
+		if err := s.askOne(t.Context(), e, scan.Plain); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(doubtEvery)
+		if due, _ := s.due(e, time.Now()); due != scan.Archive {
+			t.Errorf("%q is due", due)
+		}
+		d.silent = true
+		_ = s.askOne(t.Context(), e, scan.Archive) // noted
+		if due, _ := s.due(e, time.Now()); due != scan.Plain {
+			t.Errorf("%q is due", due)
+		}
+	})
 }
 
 // TestNoAddressSees: a session then has an answer that is no verdict.
