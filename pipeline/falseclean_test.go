@@ -60,8 +60,8 @@ func TestAnOKUnderALesserSightIsNotRemembered(t *testing.T) {
 }
 
 // TestACachedCleanInASessionThatLasts: a clean comes from the cache into a session that
-// lasts. Meanwhile its address turns out blind, and the verdicts are taken back. The one
-// that is recorded after that is taken back too.
+// lasts. Meanwhile its address turns out blind, and the verdicts are taken back. That one
+// is not recorded.
 func TestACachedCleanInASessionThatLasts(t *testing.T) {
 	t.Parallel()
 	d := scantest.Start(t, scantest.Networks()[0])

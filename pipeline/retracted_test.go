@@ -203,6 +203,78 @@ func TestCrashWhileVerdictsAreTakenBack(t *testing.T) {
 	}
 }
 
+// TestCrashAfterAFalseCleanThatWasLate: a clean is on its way to the ledger while the
+// scanner is found to be blind. Nothing is taken back before it is durable. From then on
+// the power is cut before each operation.
+func TestCrashAfterAFalseCleanThatWasLate(t *testing.T) {
+	inMemory(t)
+	t.Parallel()
+	r := newRig(t, t.TempDir())
+	r.config.Scanners[0].Sight, r.config.Scanners[0].MaxSize = 300*time.Millisecond, 64<<10
+	var mu sync.Mutex
+	var all []cut
+	holding := false
+	held, release := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(release) })
+	defer letGo()
+	r.each(func(op disktest.Op) error {
+		mu.Lock()
+		late := holding && op.Kind == "sync" && filepath.Base(op.Path) == ledger.Base
+		if late {
+			holding = false
+			close(held)
+		}
+		select {
+		case <-release:
+			all = append(all, cut{op, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all(), false, false})
+		default:
+		}
+		mu.Unlock()
+		if late {
+			<-release
+		}
+		return nil
+	})
+	r.run(func(p *Pipeline) {
+		waitFor(t, "sight", func() bool {
+			s := p.Status().Scanners
+			return len(s) > 0 && len(s[0].Sights) > 0 && s[0].Sights[0].Plain == scan.Yes && s[0].Sights[0].Encrypted != scan.NotAsked
+		})
+		mu.Lock()
+		holding = true
+		mu.Unlock()
+		r.scanner.Set(scantest.Blind)
+		must(t, os.WriteFile(filepath.Join(r.drop, "0"), scantest.EICAR(), 0o600))
+		<-held
+		waitFor(t, "the word of a wrong canary", func() bool { return takenBack(t, r.files) })
+		lost, err := store.LoadLost(r.cursors(), "clamav")
+		must(t, err)
+		if lost == 0 {
+			t.Error("all is taken back, and a clean is on its way")
+		}
+		letGo()
+		waitFor(t, "it is taken back", func() bool {
+			all, err := store.LoadTakenBack(r.cursors())
+			return err == nil && len(all) > 0
+		})
+		r.scanner.Set(scantest.Proper)
+		waitFor(t, "it is given again", func() bool { return !takenBack(t, r.files) && len(falselyClean(t, r.files)) == 0 })
+	})
+	r.files.Before = nil
+	late := 0
+	for _, c := range all {
+		if len(falselyClean(t, c.files)) > 0 {
+			late++
+			for _, w := range c.givenAgain(t, r, patience) {
+				t.Error(w)
+			}
+		}
+	}
+	if late == 0 {
+		t.Error("no cut has the late clean in the ledger")
+	}
+}
+
 // TestVerdictsOfAnotherScannerHoldUpNoProof: a scanner was taken out of the configuration
 // while verdicts of it were taken back. Nobody gives them again, and nobody asks for them.
 func TestVerdictsOfAnotherScannerHoldUpNoProof(t *testing.T) {

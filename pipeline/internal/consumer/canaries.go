@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -65,8 +64,7 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		}
 	}
 	if turned {
-		e.lost++
-		e.fell = append(e.fell, canary)
+		e.falls(canary)
 	}
 	after := *is
 	s.mu.Unlock()
@@ -204,15 +202,22 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 }
 
 // takeBack makes everything be pushed again, and forgotten, that an address called clean
-// since each canary was good that it does not see any more, and behind also. The caller
-// holds no turn: it may take long.
-func (s *sights) takeBack(ctx context.Context, e *eye, also ...ledger.Mark) {
+// since each canary was good that it does not see any more. It waits until what was said
+// by that sight is recorded. The caller holds no turn: it may take long.
+func (s *sights) takeBack(ctx context.Context, e *eye) {
 	s.mu.Lock()
-	fell, deep := e.fell, e.sight.Deep
-	e.fell = nil
+	fell, before, deep := e.fell, e.before, e.sight.Deep
+	e.fell, e.before = nil, nil
 	s.mu.Unlock()
-	if len(fell) == 0 && len(also) > 0 {
-		fell = []scan.Canary{scan.Plain}
+	recorded := func() error {
+		for _, by := range before {
+			select {
+			case <-by.recorded:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
 	}
 	for _, canary := range fell {
 		for {
@@ -220,7 +225,7 @@ func (s *sights) takeBack(ctx context.Context, e *eye, also ...ledger.Mark) {
 			if canary == scan.Depth {
 				is = deep
 			}
-			n, err := s.in.retract(ctx, e.sight.Address, canary, is, also...)
+			n, err := s.in.retract(ctx, e.sight.Address, canary, is, recorded)
 			if n > 0 && err == nil {
 				s.log.Warn("verdicts are taken back: these samples are pushed again", "address", e.sight.Address, "canary", string(canary), "samples", n)
 			}

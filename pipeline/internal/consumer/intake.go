@@ -47,9 +47,9 @@ type memory interface {
 	saw(address string, canary scan.Canary, m ledger.Mark, deep int64)
 	// retract makes each sample be pushed again that the address called clean since the
 	// canary was good, if it ever was; of scan.Depth, since the address looked deeper than
-	// deep. Outcomes behind a mark in also are taken back too, whatever the canary. It
-	// returns how many there are, when that is durable.
-	retract(ctx context.Context, address string, canary scan.Canary, deep int64, also ...ledger.Mark) (int, error)
+	// deep. When it is on record that these are lost, it calls recorded, which waits until
+	// all of them are in the ledger. It returns how many there are, when that is durable.
+	retract(ctx context.Context, address string, canary scan.Canary, deep int64, recorded func() error) (int, error)
 }
 
 // forgetful is the memory of one who records no outcome.
@@ -58,7 +58,7 @@ type forgetful struct{}
 func (forgetful) mark() ledger.Mark                           { return ledger.Mark{} }
 func (forgetful) saw(string, scan.Canary, ledger.Mark, int64) {}
 
-func (forgetful) retract(context.Context, string, scan.Canary, int64, ...ledger.Mark) (int, error) {
+func (forgetful) retract(context.Context, string, scan.Canary, int64, func() error) (int, error) {
 	return 0, nil
 }
 

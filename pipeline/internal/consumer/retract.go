@@ -120,31 +120,25 @@ func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark, deep
 func (r *retraction) mark() ledger.Mark { return r.led.End() }
 
 // retract implements memory.
-func (r *retraction) retract(ctx context.Context, address string, canary scan.Canary, deep int64, also ...ledger.Mark) (int, error) {
+func (r *retraction) retract(ctx context.Context, address string, canary scan.Canary, deep int64, recorded func() error) (int, error) {
+	if known, err := r.lose(address, canary, deep); !known || err != nil {
+		return 0, err
+	}
+	// A crash here, until the end: the next start takes these verdicts back.
+	if err := recorded(); err != nil {
+		return 0, err
+	}
 	r.working.Lock()
 	defer r.working.Unlock()
 	r.mu.Lock()
-	w := r.of(address, canary)
-	known := canary == scan.Plain || w.Lost || len(also) > 0 || w.Seen && (canary != scan.Depth || deep < w.Deep)
-	if !known {
-		r.mu.Unlock()
-		return 0, nil // it was not seen before either: clean was said by what is known without it
-	}
-	w.Lost = true
-	since, err := ledger.ParseMark(w.Mark), r.save()
-	for _, m := range also {
-		if r.led.Before(m, since) {
-			since = m
-		}
-	}
+	was := *r.of(address, canary)
 	r.mu.Unlock()
-	if err != nil {
-		return 0, err
+	if !was.Lost {
+		return 0, nil // somebody else took them back
 	}
-	// A crash here: the next start takes these verdicts back.
 	r.forget(ctx, address)
 	end := r.led.End()
-	lines, n, err := r.cleans(ctx, address, since)
+	lines, n, err := r.cleans(ctx, address, ledger.ParseMark(was.Mark))
 	if err != nil {
 		return 0, err
 	}
@@ -160,9 +154,23 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 	if n > 0 {
 		r.open = append(r.open, taken)
 	}
-	w = r.of(address, canary)
+	w := r.of(address, canary)
 	w.Mark, w.Seen, w.Deep, w.Lost = end.String(), deep > 0, deep, false
 	return n, r.save()
+}
+
+// lose puts on record that a canary is answered wrongly, and that what the address called
+// clean since it was right does not hold. known is false if it was not seen before either:
+// clean was said by what is known without it.
+func (r *retraction) lose(address string, canary scan.Canary, deep int64) (known bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.of(address, canary)
+	if canary != scan.Plain && !w.Lost && (!w.Seen || canary == scan.Depth && deep >= w.Deep) {
+		return false, nil
+	}
+	w.Lost = true
+	return true, r.save()
 }
 
 // cleans returns the journal lines by which each sample is pushed once more that an
@@ -202,7 +210,7 @@ func (r *retraction) resume(ctx context.Context) {
 	r.mu.Unlock()
 	for _, w := range lost {
 		for {
-			_, err := r.retract(ctx, w.Address, w.Canary, 0)
+			_, err := r.retract(ctx, w.Address, w.Canary, 0, func() error { return nil }) // what was said before is there, or comes again
 			if err == nil || !wait(ctx, recordAgain) {
 				break
 			}

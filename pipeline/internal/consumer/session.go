@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
-	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -23,7 +22,7 @@ type entry struct {
 	ended
 	way    way         // how opening it ended
 	answer scan.Answer // set if way is ready
-	lost   uint64      // of the sight by which the answer was bounded
+	by     *said       // of the sight that let the answer be clean; nil: it is not
 }
 
 // session pushes first, and other pushes that are ready, in one session of the scanner:
@@ -45,10 +44,15 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 	var done []ended
 	for i := range all {
 		e := &all[i]
-		is := e.way == concluded
+		is := false
 		switch e.way {
 		case ready:
 			is = w.take(hand, e, inside == 1)
+		case concluded:
+			if is = w.sights.hold(e.by); !is { // it was called clean by what the address sees no more
+				e.by = nil
+				w.turns.later(e.push, time.Now().Add(askedSoon))
+			}
 		case unread:
 			w.trials.notRead(e.push)
 		case unasked:
@@ -64,10 +68,11 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 			done = append(done, e.ended)
 		}
 	}
-	mark := w.in.mark() // these outcomes lie behind it
 	if w.in.end(ctx, done) {
 		w.restless.note(done)
-		w.stillHold(ctx, all, mark)
+	}
+	for i := range all {
+		w.sights.letGo(all[i].by)
 	}
 	w.flying.Add(-int64(len(all)))
 	for range all {
@@ -209,12 +214,15 @@ func (w *workers) remembered(ctx context.Context, e *entry) bool {
 	a = scan.Beyond(a, p.file.stat.Size, w.c.MaxSize) // the limit may have changed since
 	a.Version = key
 	if ok {
-		a, e.lost, ok = w.sights.bound(a, p.file.toScan()) // and so may what the address sees
+		a, e.by, ok = w.sights.bound(a, p.file.toScan()) // and so may what the address sees
 	}
 	// If the file has changed since it was hashed, the verdict is not of its bytes.
 	if !ok || p.file.moved() || !p.judge(a, out) {
+		w.sights.letGo(e.by)
+		e.by = nil
 		return false
 	}
+	defer w.sights.letGo(e.by)                        // the session may last: at its end the sight is asked for once more
 	if p.file.copied.is && a.Verdict == was.Verdict { // else its bytes may be others by now
 		w.cache.PutFile(w.c.Name, cache.Judged{Key: key, SHA256: p.file.sum, Answer: was}, p.names()...)
 	}
@@ -256,8 +264,8 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 		w.sights.doubt(a.Address)
 	}
 	asked := a
-	bounded, lost, ok := w.sights.bound(a, p.file.toScan())
-	if a, e.lost = bounded, lost; !ok {
+	bounded, by, ok := w.sights.bound(a, p.file.toScan())
+	if a, e.by = bounded, by; !ok {
 		// The address judges nothing any more. This is not a try.
 		p.file.shut()
 		w.turns.later(p, time.Now().Add(askedSoon))
@@ -327,16 +335,6 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 	out.Outcome, out.Verdict, out.Signature, out.Reason = sample.Done, a.Verdict, sample.Short(a.Signature), a.Reason
 	out.Version, out.Address = a.Version, a.Address
 	return true
-}
-
-// stillHold takes back each recorded clean whose address turned out blind while it was
-// recorded.
-func (w *workers) stillHold(ctx context.Context, all []entry, mark ledger.Mark) {
-	for i := range all {
-		if e := &all[i]; (e.way == ready || e.out.Cached) && e.out.Verdict == scan.Clean {
-			w.sights.stillHolds(ctx, e.out.Address, e.lost, mark)
-		}
-	}
 }
 
 // outdated returns the outcome of a parked push whose path has a newer line.

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
-	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -53,8 +52,9 @@ type eye struct {
 
 	// sights.mu guards the fields below.
 	sight  scan.Sight
-	lost   uint64                    // how often a canary that was seen is seen no more
 	fell   []scan.Canary             // those that are seen no more, whose cleans are not taken back yet
+	says   *said                     // what it calls clean by what it sees now
+	before []*said                   // what it called clean by what it saw before it fell, not taken back yet
 	blind  bool                      // it was blind, and was not shown anew since what it sees beside the plain canary
 	tried  map[scan.Canary]time.Time // when it was asked last
 	heard  map[scan.Canary]time.Time // when it was answered last
@@ -62,6 +62,16 @@ type eye struct {
 	pushes int                       // since the last plain canary
 	pushed int64                     // bytes since the last deep canary
 }
+
+// said counts the cleans of an address that were said by one state of its sight and are
+// not recorded yet. sights.mu guards it.
+type said struct {
+	n        int
+	over     bool          // the sight is another one by now
+	recorded chan struct{} // closed when it is over and n is 0
+}
+
+func newSaid() *said { return &said{recorded: make(chan struct{})} }
 
 func newSights(c Config, in memory) *sights {
 	s := &sights{c: c.Scanner, log: c.Log, in: in, deep: c.Deep, base: c.Scan}
@@ -79,7 +89,7 @@ func newSights(c Config, in memory) *sights {
 	}
 	for _, name := range names {
 		e := &eye{
-			scanner: s.base, soon: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+			scanner: s.base, soon: make(chan struct{}, 1), turn: make(chan struct{}, 1), says: newSaid(),
 			sight: scan.Sight{Address: name, Plain: scan.NotAsked, Archive: scan.NotAsked, Encrypted: scan.NotAsked, Depth: scan.NotAsked, Since: time.Now()},
 			tried: map[scan.Canary]time.Time{}, heard: map[scan.Canary]time.Time{}, shown: map[scan.Canary]string{},
 		}
@@ -147,42 +157,66 @@ func (s *sights) cover(size int64) bool {
 }
 
 // bound returns what an answer about f may be called, by the sight of its address. ok is
-// false if the answer does not count: the address judges nothing now. lost is for
-// stillHolds.
-func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, lost uint64, ok bool) {
+// false if the answer does not count: the address judges nothing now. The caller hands by
+// to let go when the outcome is recorded, or is not to be: until then no clean that was
+// said by the same sight is taken back, so none is forgotten.
+func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, by *said, ok bool) {
 	switch {
 	case a.Err != nil || !s.c.Judges(): // sight does not apply to it
-		return a, 0, true
+		return a, nil, true
 	case !s.asks && a.Verdict == scan.Clean:
 		a.Verdict, a.Reason = scan.Unscanned, scan.ReasonNoSight
-		return a, 0, true
+		return a, nil, true
 	case !s.asks:
-		return a, 0, true
+		return a, nil, true
 	}
 	e := s.of(a.Address)
 	if e == nil {
-		return a, 0, false
+		return a, nil, false
 	}
 	s.mu.Lock()
-	sight, lost := e.sight, e.lost
-	s.mu.Unlock()
-	out, ok = sight.Bound(a, f)
-	return out, lost, ok
+	defer s.mu.Unlock()
+	if out, ok = e.sight.Bound(a, f); ok && out.Verdict == scan.Clean {
+		by = e.says
+		by.n++
+	}
+	return out, by, ok
 }
 
-// stillHolds is called when a clean of an address was recorded behind m; lost is what
-// bound gave. If the address turned out blind in between, the clean is taken back too.
-func (s *sights) stillHolds(ctx context.Context, address string, lost uint64, m ledger.Mark) {
-	e := s.of(address)
-	if !s.asks || e == nil {
+// hold begins once more what letGo ended, unless the sight is another one by now: then it
+// returns false. by may be nil.
+func (s *sights) hold(by *said) bool {
+	if by == nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !by.over {
+		by.n++
+	}
+	return !by.over
+}
+
+// letGo ends what bound or hold began. by may be nil.
+func (s *sights) letGo(by *said) {
+	if by == nil {
 		return
 	}
 	s.mu.Lock()
-	same := e.lost == lost
-	s.mu.Unlock()
-	if !same {
-		s.takeBack(ctx, e, m)
+	defer s.mu.Unlock()
+	if by.n--; by.over && by.n == 0 {
+		close(by.recorded)
 	}
+}
+
+// falls notes that an address sees a canary no more. The caller holds mu.
+func (e *eye) falls(canary scan.Canary) {
+	e.fell = append(e.fell, canary)
+	if e.says.over = true; e.says.n == 0 {
+		close(e.says.recorded)
+	}
+	e.before = append(e.before, e.says)
+	e.says = newSaid()
 }
 
 // flows notes that an address judged a sample of this size in bytes, and by which

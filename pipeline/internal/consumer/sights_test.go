@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
-	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -44,7 +43,7 @@ type losses struct {
 	of map[scan.Canary]int
 }
 
-func (l *losses) retract(_ context.Context, _ string, c scan.Canary, _ int64, _ ...ledger.Mark) (int, error) {
+func (l *losses) retract(_ context.Context, _ string, c scan.Canary, _ int64, _ func() error) (int, error) {
 	l.of[c]++
 	return 0, nil
 }
