@@ -45,6 +45,8 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 	if canary == scan.Depth && err == nil {
 		turned = turned || deep < e.sight.Deep
 		e.sight.Deep, e.pushed = deep, 0
+	} else if canary == scan.Depth {
+		e.sight.Deep = max(e.sight.Deep, deep) // for larger ones the last answer stays, if there was one
 	}
 	if canary == scan.Plain {
 		e.sight.Why = why
@@ -190,6 +192,8 @@ func (s *sights) due(e *eye, now time.Time) (scan.Canary, time.Duration) {
 func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 	since := now.Sub(e.tried[canary])
 	switch heard := e.heard[canary]; {
+	case heard.IsZero() && canary == scan.Depth && e.sight.Deep > 0: // it is too slow for more
+		return since >= plainEvery
 	case heard.IsZero():
 		return since >= askAgain
 	case e.shown[canary] != e.sight.Version:

@@ -107,8 +107,8 @@ func (r *retraction) saw(address string, canary scan.Canary, m ledger.Mark, deep
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.of(address, canary)
-	if w.Lost {
-		return // these cleans are taken back first
+	if w.Lost || w.Seen && deep < w.Deep {
+		return // these cleans are taken back first, or were said by what was not asked now
 	}
 	w.Mark, w.Seen, w.Deep = m.String(), true, deep
 	if err := r.save(); err != nil {

@@ -61,6 +61,7 @@ type eye struct {
 	shown  map[scan.Canary]string    // by which version it was answered
 	pushes int                       // since the last plain canary
 	pushed int64                     // bytes since the last deep canary
+	step   int64                     // bytes: deeper canaries than this were not answered; 0: none was asked in vain
 }
 
 // said counts the cleans of an address that were said by one state of its sight and are
@@ -321,7 +322,7 @@ func (s *sights) askMade(ctx context.Context, e *eye, made scan.Canaries, canary
 	mark := s.in.mark() // before the question: what was called clean before is confirmed by a good answer
 	ask := func() (shown scan.Shown, deep int64, err error) {
 		if canary == scan.Depth {
-			return s.howDeep(ctx, e, made, want)
+			return s.stepwise(ctx, e, made, want)
 		}
 		shown, err = made.Ask(ctx, e.scanner, canary, 0)
 		return shown, 0, err
@@ -340,7 +341,7 @@ func (s *sights) askMade(ctx context.Context, e *eye, made scan.Canaries, canary
 	if canary != scan.Plain && unanswered(err) {
 		s.hasten(e) // it may answer nothing any more
 	}
-	if err == nil && !fell && (shown.Sees || deep > 0) {
+	if (err == nil && shown.Sees || deep > 0) && !fell {
 		s.in.saw(e.sight.Address, canary, mark, deep)
 	}
 	return errors.Join(err, shown.Why)
@@ -405,6 +406,39 @@ func (s *sights) reach(ctx context.Context, address string, size int64) {
 	if err == nil {
 		_ = s.askMade(ctx, e, made, scan.Depth, min(size, depthOf(s.c))) // noted
 	}
+}
+
+// errShallow says that a deep canary was answered, and deeper ones were not.
+var errShallow = errors.New("deeper canaries were not answered in time")
+
+// stepwise is howDeep at want bytes, or at less if a deep canary was not answered before:
+// a scanner that is too slow for the largest sample may be quick enough for most.
+func (s *sights) stepwise(ctx context.Context, e *eye, made scan.Canaries, want int64) (shown scan.Shown, deep int64, err error) {
+	s.mu.Lock()
+	asked := want
+	if e.step > 0 {
+		asked = min(want, e.step)
+	}
+	s.mu.Unlock()
+	shown, deep, err = s.howDeep(ctx, e, made, asked)
+	next := int64(0)
+	switch {
+	case ctx.Err() != nil:
+		return shown, deep, err
+	case unanswered(err):
+		next = scan.Small
+		for _, size := range slices.Backward(ladder) {
+			if size < asked {
+				next = size
+			}
+		}
+	case err == nil && shown.Sees && asked < want:
+		err = errShallow
+	}
+	s.mu.Lock()
+	e.step = next
+	s.mu.Unlock()
+	return shown, deep, err
 }
 
 // howDeep asks at want bytes, and if that is not seen at less and less. deep is the

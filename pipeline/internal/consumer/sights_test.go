@@ -136,6 +136,49 @@ func TestASilentCanaryBringsAPlainOne(t *testing.T) {
 	})
 }
 
+// slow is a shallow that answers nothing about files that are larger than most bytes.
+type slow struct {
+	shallow
+	most int64
+}
+
+func (s *slow) Scan(ctx context.Context, files iter.Seq[scan.File]) (all []scan.Answer) {
+	for f := range files {
+		if f.Size > s.most {
+			all = append(all, scan.Answer{Err: &scan.Failure{Kind: scan.Refused, Err: context.DeadlineExceeded}})
+			continue
+		}
+		all = append(all, s.shallow.Scan(ctx, slices.Values([]scan.File{f}))...)
+	}
+	return all
+}
+
+// TestWhatIsAnsweredInTimeIsNotKeptWaiting: a scanner is too slow for the deepest canary.
+// Samples up to the size that it answers need not wait. When it is quicker, the others
+// need not either.
+func TestWhatIsAnsweredInTimeIsNotKeptWaiting(t *testing.T) {
+	c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Minute, SightDepth: 64 << 20, MaxSize: 30 << 20}
+	d, m := &slow{shallow{1 << 40}, 4 << 20}, &losses{of: map[scan.Canary]int{}}
+	s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, m)
+	e := s.eyes[0]
+	for _, canary := range []scan.Canary{scan.Plain, scan.Archive, scan.Encrypted} {
+		_ = s.askOne(t.Context(), e, canary) // noted
+	}
+	for i, want := range []int64{0, 0, 3 << 20, 3 << 20, 3 << 20} {
+		_ = s.askOne(t.Context(), e, scan.Depth) // noted
+		if e.sight.Deep != want || e.sight.Depth != scan.NoAnswer || e.sight.Covers(3<<20) != (want > 0) || e.sight.Covers(4<<20) {
+			t.Errorf("%d: %+v", i, e.sight)
+		}
+	}
+	d.most = 1 << 40
+	for range 3 { // it was asked in vain before, and begins with less
+		_ = s.askOne(t.Context(), e, scan.Depth) // noted
+	}
+	if e.sight.Deep != c.MaxSize || e.sight.Depth != scan.Yes || m.of[scan.Depth] > 0 {
+		t.Errorf("%+v, taken back %v", e.sight, m.of)
+	}
+}
+
 // TestNoAddressSees: a session then has an answer that is no verdict.
 func TestNoAddressSees(t *testing.T) {
 	c := config.Scanner{Name: "clamav", Type: "clamd", Addresses: []string{"tcp:127.0.0.1:1", "tcp:127.0.0.1:2"}, Sight: time.Hour}
