@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
+	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -246,4 +248,29 @@ func TestMissingSegment(t *testing.T) {
 		}
 		return len(seen) == 80
 	})
+}
+
+// TestWhatASweepFindsIsPushedMeanwhile: a sweep of many folders finds a file here and
+// there. The first of them is judged before the last is found.
+func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.c.Trees[0].Engine = "sweep"
+	const folders, every = 10_000, 500
+	for i := range folders {
+		name := fmt.Sprint(i)
+		if i%every == 0 {
+			l.write(filepath.Join(name, "f"), name)
+			continue
+		}
+		must(t, os.Mkdir(filepath.Join(l.drop, name), 0o755))
+	}
+	l.start()
+	outs := l.await(folders / every)
+	lines := l.lines(journal.Backlog)
+	first := slices.MinFunc(outs, func(a, b sample.Outcome) int { return a.Time.Compare(b.Time) })
+	last := slices.MaxFunc(lines, func(a, b sample.Sample) int { return a.Seen.Compare(b.Seen) })
+	if len(lines) != folders/every || !first.Time.Before(last.Seen) {
+		t.Errorf("%d lines; the first verdict was given at %v, the last file was found at %v", len(lines), first.Time, last.Seen)
+	}
 }

@@ -59,6 +59,10 @@ func (p *Producer) sweeps(ctx context.Context) error {
 	}
 }
 
+// batchWaits is how long what a sweep found waits for more. A sweep of a large tree that is
+// known takes seconds, and may find one file.
+const batchWaits = 50 * time.Millisecond
+
 // excluded is the reason for a file that include or exclude leaves out.
 const excluded = "excluded"
 
@@ -196,9 +200,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 		s.sound = false
 		p.log.Error("index cannot be read; the folder is swept again", "folder", f.Path, "error", err)
 	}
-	if len(s.batch) >= takeAtOnce {
-		s.flush(ctx)
-	}
+	s.flushOld(ctx)
 	if !f.Last {
 		return ctx.Err()
 	}
@@ -236,7 +238,12 @@ func (s *sweep) take(ctx context.Context, tree int, path, via string, known func
 		return
 	}
 	s.batch = append(s.batch, found{tree, path, now, via, time.Now()})
-	if len(s.batch) >= takeAtOnce {
+	s.flushOld(ctx)
+}
+
+// flushOld journals the batch if it is full, or has waited long enough.
+func (s *sweep) flushOld(ctx context.Context) {
+	if n := len(s.batch); n >= takeAtOnce || n > 0 && time.Since(s.batch[0].at) > batchWaits {
 		s.flush(ctx)
 	}
 }
