@@ -241,7 +241,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 func (d *direct) take(ctx context.Context, e *entry, a scan.Answer, last bool) (again bool, err error) {
 	d.sights.reach(ctx, a.Address, e.push.file.stat.Size)
 	a, by, ok := d.sights.bound(a, e.push.file.toScan())
-	d.sights.letGo(by) // nothing is recorded
+	by.end() // nothing is recorded
 	if !ok {
 		a = scan.Answer{Err: scan.Failed(scan.Unclear, "the address that judged it is blind")}
 	}

@@ -49,7 +49,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 		case ready:
 			is = w.take(hand, e, inside == 1)
 		case concluded:
-			if is = w.sights.hold(e.by); !is { // it was called clean by what the address sees no more
+			if is = e.by.begin(); !is { // it was called clean by what the address sees no more
 				e.by = nil
 				w.turns.later(e.push, time.Now().Add(askedSoon))
 			}
@@ -72,7 +72,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 		w.restless.note(done)
 	}
 	for i := range all {
-		w.sights.letGo(all[i].by)
+		all[i].by.end()
 	}
 	w.flying.Add(-int64(len(all)))
 	for range all {
@@ -218,11 +218,11 @@ func (w *workers) remembered(ctx context.Context, e *entry) bool {
 	}
 	// If the file has changed since it was hashed, the verdict is not of its bytes.
 	if !ok || p.file.moved() || !p.judge(a, out) {
-		w.sights.letGo(e.by)
+		e.by.end()
 		e.by = nil
 		return false
 	}
-	defer w.sights.letGo(e.by)                        // the session may last: at its end the sight is asked for once more
+	defer e.by.end()                                  // the session may last: at its end the sight is asked for once more
 	if p.file.copied.is && a.Verdict == was.Verdict { // else its bytes may be others by now
 		w.cache.PutFile(w.c.Name, cache.Judged{Key: key, SHA256: p.file.sum, Answer: was}, p.names()...)
 	}

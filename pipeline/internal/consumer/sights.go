@@ -64,16 +64,6 @@ type eye struct {
 	step   int64                     // bytes: deeper canaries than this were not answered; 0: none was asked in vain
 }
 
-// said counts the cleans of an address that were said by one state of its sight and are
-// not recorded yet. sights.mu guards it.
-type said struct {
-	n        int
-	over     bool          // the sight is another one by now
-	recorded chan struct{} // closed when it is over and n is 0
-}
-
-func newSaid() *said { return &said{recorded: make(chan struct{})} }
-
 func newSights(c Config, in memory) *sights {
 	s := &sights{c: c.Scanner, log: c.Log, in: in, deep: c.Deep, base: c.Scan}
 	if c.Dirs != nil {
@@ -158,9 +148,9 @@ func (s *sights) cover(size int64) bool {
 }
 
 // bound returns what an answer about f may be called, by the sight of its address. ok is
-// false if the answer does not count: the address judges nothing now. The caller hands by
-// to let go when the outcome is recorded, or is not to be: until then no clean that was
-// said by the same sight is taken back, so none is forgotten.
+// false if the answer does not count: the address judges nothing now. The caller
+// ends by when the outcome is recorded, or is not to be: until then no clean that was said
+// by the same sight is taken back, so none is forgotten.
 func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, by *said, ok bool) {
 	switch {
 	case a.Err != nil || !s.c.Judges(): // sight does not apply to it
@@ -179,43 +169,15 @@ func (s *sights) bound(a scan.Answer, f scan.File) (out scan.Answer, by *said, o
 	defer s.mu.Unlock()
 	if out, ok = e.sight.Bound(a, f); ok && out.Verdict == scan.Clean {
 		by = e.says
-		by.n++
+		by.begin()
 	}
 	return out, by, ok
-}
-
-// hold begins once more what letGo ended, unless the sight is another one by now: then it
-// returns false. by may be nil.
-func (s *sights) hold(by *said) bool {
-	if by == nil {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !by.over {
-		by.n++
-	}
-	return !by.over
-}
-
-// letGo ends what bound or hold began. by may be nil.
-func (s *sights) letGo(by *said) {
-	if by == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if by.n--; by.over && by.n == 0 {
-		close(by.recorded)
-	}
 }
 
 // falls notes that an address sees a canary no more. The caller holds mu.
 func (e *eye) falls(canary scan.Canary) {
 	e.fell = append(e.fell, canary)
-	if e.says.over = true; e.says.n == 0 {
-		close(e.says.recorded)
-	}
+	e.says.finish()
 	e.before = append(e.before, e.says)
 	e.says = newSaid()
 }
