@@ -51,7 +51,7 @@ func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	}
 	descriptors := uint64(mostGuests + 4*mostOrders + 300) // stores, segments and watchers
 	for _, c := range scanners {
-		descriptors += 3 * uint64(max(c.Workers, 1)) // a file, a connection, and one to spare
+		descriptors += 3 * uint64(c.MostWorkers()) // a file, a connection, and one to spare
 	}
 	checkLimits(r, len(s.Pipeline.Trees), folders, descriptors, running)
 	if len(s.Pipeline.Scanners) == 0 {

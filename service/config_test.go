@@ -70,7 +70,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 			}},
 			Journal: pipeline.Journal{Dir: "journal", CutEvery: time.Minute, CutSize: 64 << 20, Keep: 1440, Max: 20 << 30, MinFree: 256 << 20},
 			Scanners: []pipeline.Scanner{{
-				Name: "clamav", Type: "clamd", Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Workers: 2, Queue: 1000, Timeout: 5 * time.Minute,
+				Name: "clamav", Type: "clamd", Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Queue: 1000, Timeout: 5 * time.Minute,
 				Tries: 8, BackoffFirst: time.Second, BackoffMax: 5 * time.Minute, MaxSize: 25 << 20, Sight: 10 * time.Minute, SightDepth: 64 << 20,
 			}},
 		},

@@ -62,7 +62,7 @@ type scannerTable struct {
 	Address   Address      `toml:"address"`
 	Addresses []Address    `toml:"addresses"`
 	Lists     []Path       `toml:"lists"`
-	Workers   Count        `toml:"workers"`
+	Workers   Workers      `toml:"workers"`
 	Queue     Count        `toml:"queue"`
 	Timeout   Duration     `toml:"timeout"`
 	Tries     Count        `toml:"tries"`
@@ -127,7 +127,7 @@ func (t *journalTable) fill() {
 
 func (t *scannerTable) fill() {
 	d := defaults().Scanners[0]
-	*t = scannerTable{Workers: Count(d.Workers), Queue: Count(d.Queue), Timeout: Duration(d.Timeout), Tries: Count(d.Tries), Copy: "small", Sight: Duration(d.Sight), Depth: Depth(d.SightDepth)}
+	*t = scannerTable{Workers: Workers(d.Workers), Queue: Count(d.Queue), Timeout: Duration(d.Timeout), Tries: Count(d.Tries), Copy: "small", Sight: Duration(d.Sight), Depth: Depth(d.SightDepth)}
 	t.Backoff.fill()
 }
 

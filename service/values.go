@@ -224,6 +224,23 @@ func (c *Count) set(v any) error {
 	return nil
 }
 
+// Workers is how many samples are in flight at once: a number above 0, or "auto", which is
+// 0 here.
+type Workers int
+
+func (w *Workers) set(v any) error {
+	if v == "auto" {
+		*w = 0
+		return nil
+	}
+	var n Count
+	if err := n.set(v); err != nil {
+		return fmt.Errorf(`%w, or write "auto"`, err)
+	}
+	*w = Workers(n)
+	return nil
+}
+
 // Address is where a clamd listens: "unix:/path" or "tcp:host:port".
 type Address string
 

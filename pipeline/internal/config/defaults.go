@@ -91,7 +91,6 @@ func FillScanners(in []Scanner) ([]Scanner, error) {
 			return nil, fmt.Errorf("scanner name %q is used twice: give one of them another name", s.Name)
 		}
 		seen[s.Name] = true
-		or(&s.Workers, 2)
 		or(&s.Queue, 1000)
 		or(&s.Timeout, 5*time.Minute)
 		or(&s.Tries, 8)

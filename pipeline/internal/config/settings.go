@@ -65,7 +65,7 @@ type Scanner struct {
 	Type         string        // clamd, hashlist or discard; clamd
 	Addresses    []string      // "unix:/path" or "tcp:host:port"
 	Lists        []string      // hashlist: files with SHA-256 sums
-	Workers      int           // how many samples may be in flight at once; 2
+	Workers      int           // how many samples may be in flight at once; 0: it finds the number itself, between 2 and 64
 	Queue        int           // how many lines are read ahead; 1000
 	Timeout      time.Duration // of one try; 5m
 	Tries        int           // a sample is dead after this many; 8
@@ -78,6 +78,18 @@ type Scanner struct {
 	SightDepth   int64         // bytes; the largest canary; negative: as large as MaxSize; 64 MiB
 	Copy         bool          // hash and hand over a copy of each sample whatever its size, not of small ones alone
 	Canary       string        // a file that this scanner calls malicious; EICAR
+}
+
+// mostWorkers is how many workers a scanner has at most that finds their number itself:
+// clamd stands so many samples without an answer, also over one connection.
+const mostWorkers = 64
+
+// MostWorkers returns how many samples may ever be in flight at once.
+func (s Scanner) MostWorkers() int {
+	if s.Workers == 0 {
+		return mostWorkers
+	}
+	return s.Workers
 }
 
 // Judges reports whether the scanner may call a sample clean at all. A hash list and

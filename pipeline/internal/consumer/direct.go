@@ -151,10 +151,10 @@ func scanBelow(ctx context.Context, arg string, trees []config.Tree, to []reache
 }
 
 // add puts a file into the batch, and pushes the batch if it is full: as many files as
-// the scanner has workers.
+// the scanner has workers at most.
 func (d *direct) add(ctx context.Context, path string) error {
 	d.batch = append(d.batch, &push{line: line{sample: sample.Sample{Path: path, Via: sample.ViaManual}}})
-	if len(d.batch) < d.c.Workers {
+	if len(d.batch) < d.c.MostWorkers() {
 		return nil
 	}
 	return d.flush(ctx)

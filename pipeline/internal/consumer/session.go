@@ -31,7 +31,7 @@ type entry struct {
 // interrupted.
 func (w *workers) session(ctx, hand context.Context, first *push) {
 	if first.trial.proof.by != nothing && !w.trials.count(hand, first) {
-		<-w.places
+		w.pace.give()
 		return
 	}
 	all := w.scan(ctx, hand, first)
@@ -47,6 +47,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 		is := false
 		switch e.way {
 		case ready:
+			w.paced(e)
 			is = w.take(hand, e, inside == 1)
 		case concluded:
 			if is = e.by.begin(); !is { // it was called clean by what the address sees no more
@@ -76,7 +77,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 	}
 	w.flying.Add(-int64(len(all)))
 	for range all {
-		<-w.places
+		w.pace.give()
 	}
 }
 
@@ -162,7 +163,7 @@ func (w *workers) enough(ctx context.Context, p *push, joined bool) func() bool 
 	begun := time.Now()
 	return func() bool {
 		w.moves() // it still reads: it is not stuck
-		wanted := func() bool { return len(w.places) == cap(w.places) && w.turns.ready() }
+		wanted := func() bool { return w.pace.full() && w.turns.ready() }
 		return time.Since(begun) > turnFor && (joined || ctx.Err() != nil || wanted())
 	}
 }
@@ -170,24 +171,38 @@ func (w *workers) enough(ctx context.Context, p *push, joined bool) func() bool 
 // join returns the next push for a session that began at begun and has n pushes. It
 // returns nil if the session takes in no more.
 func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int) *push {
-	if first.trial.alone || n >= w.share || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
+	if first.trial.alone || n >= w.share() || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
 		return nil
 	}
-	select {
-	case w.places <- struct{}{}:
-	default:
+	if !w.pace.tryTake() {
+		if w.turns.ready() {
+			w.pace.want()
+		}
 		return nil
 	}
 	if !w.limit.Allow() {
-		<-w.places
+		w.pace.give()
 		return nil
 	}
 	p := w.turns.fresh()
 	if p == nil {
-		<-w.places
+		w.pace.give()
 	}
 	return p
 }
+
+// paced lets the pace know of an answer.
+func (w *workers) paced(e *entry) {
+	switch err := e.answer.Err; {
+	case err == nil:
+		w.pace.answered(e.push.file.stat.Size)
+	case err.Kind == scan.Busy || err.Kind == scan.Down:
+		w.pace.busy()
+	}
+}
+
+// share returns how many pushes share a session, at most.
+func (w *workers) share() int { return max(1, w.pace.places()/cap(w.sessions)) }
 
 // remembered takes the verdict of e's push from what is remembered, into its outcome. It
 // returns false if the scanner must judge it.

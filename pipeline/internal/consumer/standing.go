@@ -27,6 +27,7 @@ type Status struct {
 	Dead          int64     `json:"dead"`
 	Waiting       int64     `json:"waiting"`
 	InFlight      int64     `json:"in_flight"`
+	Workers       int       `json:"workers"`    // so many may be in flight at once, now
 	Held          int64     `json:"held"`       // of Waiting: other programs hold their files, so that they cannot be opened
 	GivenBack     int64     `json:"given_back"` // so many were given back to settle, because too many were held
 	Crowded       bool      `json:"crowded"`    // that goes on
@@ -43,7 +44,7 @@ func (k *Consumer) Status() Status {
 	h := k.workers.health.state()
 	s := Status{
 		Name: k.Name(), Type: k.c.Scanner.Type, Up: h.up, Paused: h.paused, Since: h.since, Version: h.version,
-		InFlight: k.workers.flying.Load(), Blind: h.blind, Why: h.why, Sights: k.workers.sights.all(),
+		InFlight: k.workers.flying.Load(), Workers: k.workers.pace.places(), Blind: h.blind, Why: h.why, Sights: k.workers.sights.all(),
 	}
 	s.Held, s.GivenBack, s.Crowded = k.workers.trials.crowd.state()
 	k.lines.mu.Lock()

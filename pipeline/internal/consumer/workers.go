@@ -38,9 +38,8 @@ type workers struct {
 	restless *restless
 	limit    *rate.Limiter
 
-	places   chan struct{} // one token for each worker that is taken
+	pace     *pace         // a place for each push in a session
 	sessions chan struct{} // one token for each session that is not slow
-	share    int           // at most this many pushes share a session
 
 	flying atomic.Int64 // pushes in sessions
 	moved  atomic.Int64 // when something moved last, in Unix nanoseconds
@@ -51,15 +50,14 @@ func newWorkers(c Config, in intake) *workers {
 	w := &workers{
 		c: s, in: in, scanner: c.Scan, cache: c.Cache, m: c.Metrics, grace: c.Grace,
 		opener: newOpener(c.Trees, s.Cache > 0 || s.Copy, c.Copies, c.Metrics.uncopied.WithLabelValues(s.Name)), turns: newTurns(in, c.Trees), restless: &restless{changes: map[string]int{}},
-		limit: rate.NewLimiter(rate.Inf, 1), places: make(chan struct{}, s.Workers),
+		limit: rate.NewLimiter(rate.Inf, 1), pace: newPace(s),
 		// Few sessions with many pushes, because a session costs the scanner a connection.
 		// Two, so that the scanner has work while one of them ends and is recorded.
-		sessions: make(chan struct{}, min(s.Workers, sessionsAtOnce)),
+		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)),
 	}
 	w.sights = newSights(c, in)
 	w.health = newHealth(s, c.Scan, w.sights, c.Log)
 	w.trials = newTrials(c, in, w.health, w.turns)
-	w.share = max(1, s.Workers/cap(w.sessions))
 	if s.Rate.N > 0 {
 		w.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
 	}
@@ -81,11 +79,7 @@ func (w *workers) dispatch(ctx context.Context) error {
 	defer drop()
 	var sessions sync.WaitGroup
 	for {
-		select {
-		case w.places <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil || w.health.wait(ctx) != nil {
+		if !w.pace.take(ctx, w.turns.ready) || ctx.Err() != nil || w.health.wait(ctx) != nil {
 			break
 		}
 		select {
