@@ -91,7 +91,7 @@ func pushAll(b *testing.B, c Config, addr string, n, workers int) (took, cpu tim
 			close(all)
 		}
 	}
-	c.Scanners = []config.Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{addr}, Workers: workers, MaxSize: -1}}
+	c.Scanners = []config.Scanner{{Name: "clamav", Type: "clamd", Addresses: []string{addr}, Workers: workers}}
 	p, err := New(c)
 	if err != nil {
 		b.Fatal(err)
@@ -184,8 +184,12 @@ func BenchmarkClamd(b *testing.B) {
 		tcp  bool
 		args []string
 	}{{"unix-fdpass", false, []string{"--multiscan", "--fdpass"}}, {"tcp-stream", true, []string{"--multiscan", "--stream"}}} {
-		for _, workers := range []int{2, 16} {
-			b.Run(fmt.Sprintf("%s/workers=%d", way.name, workers), func(b *testing.B) {
+		for _, workers := range []int{0, 2, 16} {
+			as := fmt.Sprint(workers)
+			if workers == 0 {
+				as = "auto"
+			}
+			b.Run(fmt.Sprintf("%s/workers=%s", way.name, as), func(b *testing.B) {
 				dir := fill(b, manyFiles, manySize)
 				d := scantest.Clamd(b)
 				var peer, plain, ours []time.Duration
