@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/journal"
@@ -36,7 +37,7 @@ func (c Config) rooms() []Room {
 		{"ledger", c.sizeOf(led, ledger.Base), c.Ledger.Max},
 		{"tries", c.sizeOf(led, ledger.TriesBase), c.Ledger.Max},
 		{"index", c.sizeOfStore("index"), -1},
-		{"cache", c.sizeOfStore("cache"), -1},
+		{"cache", c.sizeOfStore("cache"), cache.Most},
 	}
 	if c.Half == config.ConsumerOnly { // the other process has the bounds of the journal
 		all[0].Max, all[1].Max = -1, -1

@@ -16,7 +16,12 @@ func checkRooms(r *report, c pipeline.Config) {
 	}
 	for _, room := range rooms {
 		text := inUnits(room.Bytes)
-		if room.Max >= 0 {
+		switch {
+		case room.Part == "index":
+			text += ", it grows with the files in the trees"
+		case room.Part == "cache":
+			text += ", at most " + inUnits(room.Max)
+		case room.Max >= 0:
 			text += ", finished segments at most " + inUnits(room.Max)
 		}
 		r.ok("room "+room.Part, text)

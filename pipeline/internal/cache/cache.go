@@ -3,6 +3,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +43,7 @@ type Cache struct {
 	*store.Store
 	log     *slog.Logger
 	longest time.Duration // the longest of the scanners' cache settings
+	most    int64         // bytes on disk
 	puts    chan cached   // verdicts that Run writes
 	voids   chan void     // what Run deletes
 }
@@ -59,8 +63,14 @@ type cached struct {
 const (
 	putsAtOnce  = 1024 // so many verdicts can wait to be written; more are not remembered
 	expireEvery = time.Hour
+	boundEvery  = time.Minute
+	dropAtOnce  = 1 << 20             // bytes of a batch that deletes
 	filesFor    = 30 * 24 * time.Hour // so long it is known what was said of a file
 )
+
+// Most is how many bytes the cache may have on disk. Beyond it the older half of the
+// verdicts is forgotten.
+const Most = 2 << 30
 
 // Open opens the cache in the state folder. Verdicts older than longest are deleted. If
 // the cache cannot be opened, Open begins an empty one. If something hinders that
@@ -87,7 +97,7 @@ func Open(ctx context.Context, d store.Disk, state string, longest time.Duration
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	return &Cache{Store: s, log: log, longest: longest, puts: make(chan cached, putsAtOnce), voids: make(chan void)}, nil
+	return &Cache{Store: s, log: log, longest: longest, most: Most, puts: make(chan cached, putsAtOnce), voids: make(chan void)}, nil
 }
 
 func cacheKey(scanner, key string, sum [32]byte) []byte {
@@ -224,15 +234,19 @@ func (c *Cache) PutFile(scanner string, j Judged, names ...string) {
 
 // Run writes the verdicts of Put, and deletes old ones each hour, until ctx ends.
 func (c *Cache) Run(ctx context.Context) error {
-	every := time.NewTicker(expireEvery)
+	every, room := time.NewTicker(expireEvery), time.NewTicker(boundEvery)
 	defer every.Stop()
+	defer room.Stop()
 	c.expire(ctx)
+	c.bound(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-every.C:
 			c.expire(ctx)
+		case <-room.C:
+			c.bound(ctx)
 		case v := <-c.voids:
 			c.void(ctx, v)
 		case p := <-c.puts:
@@ -283,6 +297,41 @@ func (c *Cache) expire(ctx context.Context) {
 	})
 }
 
+// bound forgets the older half of the verdicts if the cache has more bytes than it may.
+func (c *Cache) bound(ctx context.Context) {
+	if c.Damage() != nil || c.size() <= c.most {
+		return
+	}
+	ages, all := map[int64]int64{}, int64(0) // by the minute: bytes
+	minute := func(v value) int64 { return v.at.Unix() / 60 }
+	c.drop(ctx, pebble.NoSync, func(v value) bool {
+		n := int64(len(v.key) + len(v.answer.Signature) + len(v.answer.Address) + 100)
+		ages[minute(v)] += n
+		all += n
+		return false
+	})
+	from, left := int64(0), all
+	for _, m := range slices.Sorted(maps.Keys(ages)) {
+		if left <= all/2 {
+			break
+		}
+		left -= ages[m]
+		from = m + 1
+	}
+	c.drop(ctx, pebble.NoSync, func(v value) bool { return minute(v) < from })
+	if err := c.Do(ctx, func() error { return c.DB.Compact(ctx, nil, bytes.Repeat([]byte{0xff}, 64), true) }); err != nil && ctx.Err() == nil {
+		c.log.Warn("the cache of verdicts has more bytes than it may, and cannot be made smaller; it is tried again each minute: look at its disk", "error", err)
+		return
+	}
+	c.log.Info("the cache of verdicts had more bytes than it may; the older half is forgotten", "most", c.most)
+}
+
+// size returns how many bytes the tables of the cache have. The log beside them is small.
+func (c *Cache) size() int64 {
+	all := c.DB.Metrics().Total()
+	return all.TablesSize
+}
+
 // drop deletes the verdicts for which old returns true, and those that cannot be read.
 func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(value) bool) {
 	if c.Damage() != nil {
@@ -293,9 +342,13 @@ func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(va
 		return // the store logs it
 	}
 	b := c.DB.NewBatch()
-	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
-		if v, good := decodeValue(it.Value()); !good || old(v) {
-			err = errors.Join(err, b.Delete(it.Key(), nil))
+	for ok := it.First(); ok && ctx.Err() == nil && err == nil; ok = it.Next() {
+		if v, good := decodeValue(it.Value()); good && !old(v) {
+			continue
+		}
+		if err = b.Delete(it.Key(), nil); err == nil && b.Len() > dropAtOnce {
+			err = c.Do(ctx, func() error { return b.Commit(pebble.NoSync) }) // the last one syncs them all
+			b = c.DB.NewBatch()
 		}
 	}
 	if err = errors.Join(err, it.Close()); err == nil {

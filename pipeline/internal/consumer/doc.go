@@ -66,8 +66,8 @@
 //  1. Workers get durable lines only.
 //  2. An outcome is durable in the ledger before the cursor passes its line. At start
 //     the ledger's tail tells which lines ahead of a cursor are finished.
-//  3. At most `workers` pushes are in sessions and not yet recorded, so a crash
-//     repeats at most that many.
+//  3. At most `workers` pushes (64, if it finds the number itself) are in sessions and
+//     not yet recorded, so a crash repeats at most that many.
 //  4. A failed try counts only with a proof. If the scanner gave no verdict, the sample
 //     was alone, and the scanner has judged something since. If the file could not be
 //     read, another sample of its tree was read since, or the file itself is the cause.
