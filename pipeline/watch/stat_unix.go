@@ -101,3 +101,12 @@ func fromMode(m uint32) fs.FileMode {
 	}
 	return mode
 }
+
+// Names returns how many names the file at path has: its hard links.
+func Names(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return 0, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return uint64(st.Nlink), nil
+}

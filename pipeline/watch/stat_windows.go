@@ -194,3 +194,17 @@ func fromTicks(ticks int64) Time {
 	}
 	return Time{sec - since1601, int32(rest * 100)}
 }
+
+// Names returns how many names the file at path has: its hard links.
+func Names(path string) (uint64, error) {
+	h, err := openHandle(path, windows.FILE_READ_ATTRIBUTES, shareAll, windows.FILE_FLAG_BACKUP_SEMANTICS|windows.FILE_FLAG_OPEN_REPARSE_POINT)
+	if err != nil {
+		return 0, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	defer windows.CloseHandle(h)
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(h, &info); err != nil {
+		return 0, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return uint64(info.NumberOfLinks), nil
+}

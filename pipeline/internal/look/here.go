@@ -88,7 +88,22 @@ func (a *Archive) Here(path string, s Story, p *producer.Producer) []string {
 		}
 		return []string{fmt.Sprintf("its %d bytes are below min_size of the tree, %d bytes", st.Size, t.MinSize)}
 	}
-	return append(journaled(path, st, t, s, p), readable(t.Path, rel)...)
+	return slices.Concat(journaled(path, st, t, s, p), readable(t.Path, rel), unheard(path, t))
+}
+
+// unheard says what writes to a file raise no event, and how late they are found.
+func unheard(path string, t config.Tree) (all []string) {
+	found := "the next sweep finds it"
+	if t.Sweep > 0 {
+		found += ", at most " + t.Sweep.String() + " later"
+	}
+	if n, err := watch.Names(path); err == nil && n > 1 {
+		all = append(all, fmt.Sprintf("it has %d names (hard links): what is written by a name elsewhere raises no event, and %s", n, found))
+	}
+	if m, err := watch.MediumOf(filepath.Dir(path)); err == nil && m.Elsewhere {
+		all = append(all, fmt.Sprintf("it lies on %s: what is written on its far side raises no event, and %s", m.Kind, found))
+	}
+	return all
 }
 
 // outside says that a path lies in no tree, and names the trees.
