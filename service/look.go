@@ -230,13 +230,24 @@ func proofText(v pipeline.Proof, read bool) string {
 	if v.Proven() {
 		fmt.Fprintf(&b, "proven: each of %s has its outcomes, or waits for them\n", number(v.Files, "file", "files"))
 	} else {
-		fmt.Fprintf(&b, "not proven: %s unaccounted for; folders that could not be read: %d\n", number(v.Unaccounted, "file is", "files are"), len(v.Unread)+len(v.Missing))
-		if v.NotRead > 0 {
-			fmt.Fprintf(&b, "%s not be read\n", number(v.NotRead, "file could", "files could"))
-		}
-		if v.TakenBack > 0 {
-			fmt.Fprintf(&b, "of what a blind address called clean %s taken back and not all given again yet\n", number(v.TakenBack, "batch is", "batches are"))
-		}
+		fmt.Fprintf(&b, "not proven: %s\n", strings.Join(lacking(v), "; "))
 	}
 	return b.String()
+}
+
+// lacking says what keeps a proof from holding.
+func lacking(v pipeline.Proof) (all []string) {
+	if v.Unaccounted > 0 {
+		all = append(all, number(v.Unaccounted, "file is", "files are")+" unaccounted for")
+	}
+	if n := len(v.Unread) + len(v.Missing); n > 0 {
+		all = append(all, number(n, "folder", "folders")+" could not be read")
+	}
+	if v.NotRead > 0 {
+		all = append(all, number(v.NotRead, "file", "files")+" could not be read")
+	}
+	if v.TakenBack > 0 {
+		all = append(all, "of what a blind address called clean "+number(v.TakenBack, "batch is", "batches are")+" taken back and not all given again yet")
+	}
+	return all
 }

@@ -27,7 +27,7 @@ func TestAProofThatDoesNotHoldSaysWhatToDo(t *testing.T) {
 		{pipeline.Proof{TakenBack: 2}, true, "verify again when nothing does", "2 batches are taken back"},
 		{pipeline.Proof{TakenBack: 1, Unaccounted: 1}, false, "certpush verify --fix queues them", "1 batch is taken back"},
 		{pipeline.Proof{Reread: pipeline.Reread{NotRead: 1}}, true, "see that certpush may read them", "1 file could not be read"},
-		{pipeline.Proof{Unread: []string{"/a"}}, true, "some folders could not be read", "folders that could not be read: 1"},
+		{pipeline.Proof{Unread: []string{"/a"}}, true, "some folders could not be read", "not proven: 1 folder could not be read"},
 	} {
 		err := unproven(c.proof, c.fix)
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !errors.Is(err, ErrUnproven)) {
