@@ -85,8 +85,11 @@ func newRig(t testing.TB, drop string) *rig {
 	return r
 }
 
+// rigWorkers is how many samples are in flight in a scene, at most.
+const rigWorkers = 2
+
 func rigConfig(drop string, d store.Disk, s config.Scanner, to *told) Config {
-	s.Name, s.Sight, s.BackoffFirst, s.BackoffMax = "clamav", -1, time.Millisecond, 10*time.Millisecond
+	s.Name, s.Sight, s.Workers, s.BackoffFirst, s.BackoffMax = "clamav", -1, rigWorkers, time.Millisecond, 10*time.Millisecond
 	return Config{
 		State: rigState, Trees: []config.Tree{{Path: drop, Name: "drop"}}, Log: slog.New(slog.DiscardHandler),
 		Journal: config.Journal{CutSize: 600, CutEvery: 24 * time.Hour, Keep: 1}, Scanners: []config.Scanner{s}, Ledger: config.Ledger{Keep: 1}, Outcome: to.take, disk: d,
@@ -301,8 +304,8 @@ func (c cut) check(t testing.TB, drop string, wait time.Duration) (wrong []strin
 			repeated[path] = true
 		}
 	}
-	if len(repeated) > 2 {
-		say("%d pushes are repeated, workers are 2", len(repeated))
+	if len(repeated) > rigWorkers {
+		say("%d pushes are repeated, workers are %d", len(repeated), rigWorkers)
 	}
 	now := newTold()
 	p, err := New(rigConfig(drop, store.Disk{Disk: c.files, Pebble: c.store}, config.Scanner{Type: "discard"}, now))

@@ -48,7 +48,7 @@ mount -t ext4 /dev/vda /data || { ls /mod /dev; lsmod; poweroff -f; }
 mkdir -p /data/tree
 sync
 phase=$(sed 's/.*phase=\([a-z0-9]*\).*/\1/' /proc/cmdline)
-certpush run -c /certpush.toml 2>/data/log &
+certpush run -t 2 -c /certpush.toml 2>/data/log &
 if [ "$phase" = check ]; then
 	for i in $(seq 600); do
 		sleep 0.2
