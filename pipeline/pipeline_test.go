@@ -266,6 +266,16 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(l.drop, name), 0o755))
 	}
 	l.start()
+	var told *Sweeping
+	l.until("how far the sweep is", func() bool {
+		if s := l.p.Status(); len(s.Trees) > 0 && s.Trees[0].Sweeping != nil && s.Trees[0].Sweeping.Folders > 0 {
+			told = s.Trees[0].Sweeping
+		}
+		return told != nil
+	})
+	if err := l.p.Ready(); told.Of != 0 || err != nil && !strings.Contains(err.Error(), "folders so far") {
+		t.Errorf("%+v, %v", told, err)
+	}
 	outs := l.await(folders / every)
 	lines := l.lines(journal.Backlog)
 	first := slices.MinFunc(outs, func(a, b sample.Outcome) int { return a.Time.Compare(b.Time) })
@@ -273,4 +283,11 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 	if len(lines) != folders/every || !first.Time.Before(last.Seen) {
 		t.Errorf("%d lines; the first verdict was given at %v, the last file was found at %v", len(lines), first.Time, last.Seen)
 	}
+	l.swept()
+	l.halt()
+	l.start()
+	l.until("how far the next sweep is", func() bool {
+		s := l.p.Status()
+		return len(s.Trees) > 0 && s.Trees[0].Sweeping != nil && s.Trees[0].Sweeping.Of == folders+1
+	})
 }

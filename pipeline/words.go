@@ -86,6 +86,8 @@ type (
 	TreeStatus = producer.TreeStatus
 	// Trouble is a directory that is not watched or cannot be read.
 	Trouble = producer.Trouble
+	// Sweeping is how far a sweep of a whole tree is.
+	Sweeping = producer.Sweeping
 	// ScannerStatus is one scanner's part of a Status. At every moment Journaled = Done
 	// + Gone + Skipped + Dead + Waiting. Waiting includes the samples in flight.
 	ScannerStatus = consumer.Status

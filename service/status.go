@@ -49,6 +49,9 @@ func StatusText(s pipeline.Status, now time.Time) string {
 		if t.LastSweep != nil {
 			last = ago(now.Sub(*t.LastSweep))
 		}
+		if t.Sweeping != nil {
+			last = "now: " + t.Sweeping.String()
+		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", printable(t.Name), printable(t.Engine), t.Directories, t.Lost, last, printable(t.Path))
 	}
 	w.Flush()

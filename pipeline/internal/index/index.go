@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -33,6 +34,7 @@ import (
 //	'm' lane                mark: the place up to which the lane is in the index (SEGMENT:OFFSET)
 //	't' H(tree)             the device of the tree's root, as text
 //	'i' H(path)             the identity of the file system at a tree's root, or mounted below it
+//	'n' H(tree)             how many folders its last whole sweep came to, as text
 //	'o'                     the place in the ledger up to which its outcomes are noted, as a mark has it
 //
 // The value of a file, 65 bytes, or 98 if Bytes is not Plain:
@@ -379,6 +381,26 @@ func (x *Index) Device(tree string) (dev string, ok bool) {
 // SetDevice notes the device of a tree's root.
 func (x *Index) SetDevice(ctx context.Context, tree, dev string) error {
 	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
+}
+
+// Folders returns how many folders the last whole sweep of a tree came to; 0: it is not
+// known.
+func (x *Index) Folders(tree string) int64 {
+	b, done, err := x.DB.Get(x.hash([]byte{'n'}, tree))
+	if err != nil {
+		return 0
+	}
+	defer done.Close()
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// SetFolders notes how many folders a whole sweep of a tree came to.
+func (x *Index) SetFolders(ctx context.Context, tree string, n int64) error {
+	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'n'}, tree), strconv.AppendInt(nil, n, 10), pebble.NoSync) })
 }
 
 // Medium returns the identity that was noted for the file system at path, a tree's root

@@ -72,6 +72,7 @@ type sweep struct {
 	d        watch.Doubt
 	batch    []found                // to be journaled; their paths are claimed
 	seen     []uint64               // name hashes of the folder at hand
+	progress *progress              // nil: it sweeps a part of a tree
 	devs     map[uint64]bool        // the file systems that it came to; nil: it sweeps a part of a tree
 	marks    map[string]journal.Pos // the ends of the lanes before the folder was listed
 	files    int                    // how many it saw
@@ -92,7 +93,9 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	s := &sweep{p: p, d: d, sound: true, ok: true, marks: ends(p.lanes)}
 	if d.Under == tree.Path {
 		p.watcher.Mounted()
-		s.devs = map[uint64]bool{}
+		s.devs, s.progress = map[uint64]bool{}, &progress{since: begun, of: p.index.Folders(tree.Path)}
+		s.tells(s.progress)
+		defer s.tells(nil)
 	}
 	dev := device(tree.Path)
 	noted, known := p.index.Device(tree.Path)
@@ -119,6 +122,9 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 		p.mu.Lock()
 		p.swept[d.Tree], p.excluded[d.Tree] = time.Now(), s.excluded
 		p.mu.Unlock()
+		if err := p.index.SetFolders(ctx, tree.Path, s.progress.folders.Load()); err != nil {
+			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
+		}
 	}
 	level := slog.LevelDebug
 	if s.fresh > 0 || d.Why == watch.WhyStart || d.Why == watch.WhyLost {
@@ -203,6 +209,9 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	s.flushOld(ctx)
 	if !f.Last {
 		return ctx.Err()
+	}
+	if s.progress != nil {
+		s.progress.folders.Add(1)
 	}
 	if f.Err == nil && s.forget && err == nil {
 		if _, err := p.index.Forget(ctx, f.Path, s.seen, s.marks); err != nil {

@@ -17,6 +17,7 @@ type TreeStatus struct {
 	Directories int        `json:"directories"`
 	Lost        uint64     `json:"lost"`
 	LastSweep   *time.Time `json:"last_sweep"` // when the last sweep of the whole tree ended; nil: none has
+	Sweeping    *Sweeping  `json:"sweeping"`   // the sweep of the whole tree that goes on; nil: none does
 	Unwatched   int        `json:"unwatched"`  // directories that are not watched or cannot be read; they are swept each minute
 	TooLong     int        `json:"too_long"`   // directories that are left out, because their path is too long
 	Troubles    []Trouble  `json:"troubles"`   // the first few of Unwatched
@@ -59,6 +60,9 @@ func (p *Producer) Status() (all []TreeStatus, stopped error) {
 		if at := p.swept[i]; !at.IsZero() {
 			s.LastSweep = &at
 		}
+		if now := p.sweeping[i]; now != nil {
+			s.Sweeping = now.at(time.Now())
+		}
 		all = append(all, s)
 	}
 	return all, stopped
@@ -75,7 +79,11 @@ func (p *Producer) Ready() (errs []error) {
 		case !t.Watched:
 			errs = append(errs, fmt.Errorf("tree %s is not watched: see that %s is there", t.Name, t.Path))
 		case t.LastSweep == nil:
-			errs = append(errs, fmt.Errorf("tree %s is being swept for the first time since the start: wait for it", t.Name))
+			how := ""
+			if t.Sweeping != nil {
+				how = " (" + t.Sweeping.String() + ")"
+			}
+			errs = append(errs, fmt.Errorf("tree %s is being swept for the first time since the start%s: wait for it", t.Name, how))
 		}
 	}
 	if stopped != nil {
