@@ -26,7 +26,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
-// falseCleans is how many files a blind scanner calls clean in a scene of blindness.
+// falseCleans is how many files a blind scanner calls clean in a scene of blindness, at
+// most.
 const falseCleans = 3
 
 // turnsBlind runs a pipeline whose scanner turns blind, calls files clean, is found out,
@@ -55,14 +56,18 @@ func (r *rig) turnsBlind(left func(*disktest.Disk) *disktest.Disk, skip func(dis
 			s := p.Status().Scanners
 			return len(s) > 0 && len(s[0].Sights) > 0 && s[0].Sights[0].Plain == scan.Yes && s[0].Sights[0].Encrypted != scan.NotAsked
 		})
+		was := p.Status().Scanners[0].Sights[0].Asked
+		waitFor(r.t, "a canary just now", func() bool { return p.Status().Scanners[0].Sights[0].Asked.After(was) })
 		r.scanner.Set(scantest.Blind)
-		for i := range falseCleans {
-			must(r.t, os.WriteFile(filepath.Join(r.drop, fmt.Sprint(i)), append(scantest.EICAR(), byte('0'+i)), 0o600))
-		}
-		waitFor(r.t, "false cleans", func() bool { return r.told.size() >= falseCleans })
 		mu.Lock()
 		begun = true
 		mu.Unlock()
+		for i := range falseCleans {
+			must(r.t, os.WriteFile(filepath.Join(r.drop, fmt.Sprint(i)), append(scantest.EICAR(), byte('0'+i)), 0o600))
+		}
+		waitFor(r.t, "false cleans", func() bool { // all of them, unless it is found out before
+			return r.told.size() >= falseCleans || r.told.size() > 0 && !p.Status().Scanners[0].Up
+		})
 		waitFor(r.t, "they are taken back", func() bool {
 			all, err := store.LoadTakenBack(r.cursors())
 			return err == nil && len(all) > 0 && all[0].Queued && !p.Status().Scanners[0].Up
@@ -214,7 +219,7 @@ func TestCrashAfterAFalseCleanThatWasLate(t *testing.T) {
 	var mu sync.Mutex
 	var all []cut
 	holding := false
-	held, release := make(chan struct{}), make(chan struct{})
+	release := make(chan struct{})
 	letGo := sync.OnceFunc(func() { close(release) })
 	defer letGo()
 	r.each(func(op disktest.Op) error {
@@ -222,7 +227,6 @@ func TestCrashAfterAFalseCleanThatWasLate(t *testing.T) {
 		late := holding && op.Kind == "sync" && filepath.Base(op.Path) == ledger.Base
 		if late {
 			holding = false
-			close(held)
 		}
 		select {
 		case <-release:
@@ -240,12 +244,18 @@ func TestCrashAfterAFalseCleanThatWasLate(t *testing.T) {
 			s := p.Status().Scanners
 			return len(s) > 0 && len(s[0].Sights) > 0 && s[0].Sights[0].Plain == scan.Yes && s[0].Sights[0].Encrypted != scan.NotAsked
 		})
+		was := p.Status().Scanners[0].Sights[0].Asked
+		waitFor(t, "a canary just now", func() bool { return p.Status().Scanners[0].Sights[0].Asked.After(was) })
 		mu.Lock()
 		holding = true
 		mu.Unlock()
 		r.scanner.Set(scantest.Blind)
 		must(t, os.WriteFile(filepath.Join(r.drop, "0"), scantest.EICAR(), 0o600))
-		<-held
+		waitFor(t, "a clean on its way to the ledger", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return !holding
+		})
 		waitFor(t, "the word of a wrong canary", func() bool { return takenBack(t, r.files) })
 		lost, err := store.LoadLost(r.cursors(), "clamav")
 		must(t, err)
