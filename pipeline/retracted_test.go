@@ -271,17 +271,12 @@ func TestCrashAfterAFalseCleanThatWasLate(t *testing.T) {
 		waitFor(t, "it is given again", func() bool { return !takenBack(t, r.files) && len(falselyClean(t, r.files)) == 0 })
 	})
 	r.files.Before = nil
-	late := 0
-	for _, c := range all {
-		if len(falselyClean(t, c.files)) > 0 {
-			late++
-			for _, w := range c.givenAgain(t, r, patience) {
-				t.Error(w)
-			}
-		}
-	}
-	if late == 0 {
+	late := slices.DeleteFunc(all, func(c cut) bool { return len(falselyClean(t, c.files)) == 0 })
+	if len(late) == 0 {
 		t.Error("no cut has the late clean in the ledger")
+	}
+	for _, w := range firstWrong(late, nil, func(c cut, wait time.Duration) []string { return c.givenAgain(t, r, wait) }) {
+		t.Error(w)
 	}
 }
 
