@@ -319,8 +319,10 @@ func (c *Cache) bound(ctx context.Context) {
 		from = m + 1
 	}
 	c.drop(ctx, pebble.NoSync, func(v value) bool { return minute(v) < from })
-	if err := c.Do(ctx, func() error { return c.DB.Compact(ctx, nil, bytes.Repeat([]byte{0xff}, 64), true) }); err != nil && ctx.Err() == nil {
-		c.log.Warn("the cache of verdicts has more bytes than it may, and cannot be made smaller; it is tried again each minute: look at its disk", "error", err)
+	if err := c.Do(ctx, func() error { return c.DB.Compact(ctx, nil, bytes.Repeat([]byte{0xff}, 64), true) }); err != nil {
+		if ctx.Err() == nil {
+			c.log.Warn("the cache of verdicts has more bytes than it may, and cannot be made smaller; it is tried again each minute: look at its disk", "error", err)
+		}
 		return
 	}
 	c.log.Info("the cache of verdicts had more bytes than it may; the older half is forgotten", "most", c.most)
