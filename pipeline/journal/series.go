@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -31,6 +30,7 @@ type Series struct {
 	long bool          // the bytes that are not durable could not be cut off
 	tick time.Time     // of the last fsync
 	shut bool          // closed
+	wet  []*batch      // written and not durable yet; all of them lie in the active segment
 
 	mu      sync.Mutex    // guards all that follows
 	next    *batch        // gathers lines while another batch is committed
@@ -38,14 +38,6 @@ type Series struct {
 	durable Pos           // all lines before it are on disk
 	hurried chan struct{} // closed by Hurry
 	moved   chan struct{} // closed and replaced when durable moves
-}
-
-// batch holds the lines that one fsync makes durable.
-type batch struct {
-	buf  []byte
-	base Pos           // where buf lies in the series
-	done chan struct{} // closed when base and err are final
-	err  error
 }
 
 // OpenSeries opens or creates the series of c and repairs its tail. The caller holds the
@@ -61,7 +53,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open series %s: %w", c.Base, err)
 	}
-	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: &batch{done: make(chan struct{})}, moved: make(chan struct{}), hurried: make(chan struct{}), seg: 1}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: newBatch(nil), moved: make(chan struct{}), hurried: make(chan struct{}), seg: 1}
 	names, err := sealed(d, c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
@@ -84,51 +76,12 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	return s, nil
 }
 
-// Append appends lines, each of which ends in a newline. It returns when they are
-// durable, with the place of the first and the place after the last. The lines of one
-// call lie together. After an error none of them counts as appended.
-//
-// The first goroutine in a batch commits it. While it waits for the commit before,
-// others add their lines, and one fsync serves them all.
-func (s *Series) Append(lines ...[]byte) (first, after Pos, err error) {
-	s.mu.Lock()
-	b := s.next
-	lead := len(b.buf) == 0
-	at := int64(len(b.buf))
-	for _, line := range lines {
-		b.buf = append(b.buf, line...)
-	}
-	end := int64(len(b.buf))
-	s.mu.Unlock()
-	if at == end {
-		return s.Durable(), s.Durable(), nil
-	}
-	if lead {
-		s.turn <- struct{}{}
-		runtime.Gosched() // goroutines that the last commit woke may add their lines
-		s.mu.Lock()
-		s.next = &batch{buf: s.spare[:0], done: make(chan struct{})}
-		s.spare = nil
-		s.mu.Unlock()
-		b.err = s.commit(b)
-		s.mu.Lock()
-		if cap(b.buf) <= 1<<20 {
-			s.spare = b.buf
-		}
-		s.mu.Unlock()
-		<-s.turn
-		close(b.done)
-	}
-	<-b.done
-	return Pos{b.base.Segment, b.base.Offset + at}, Pos{b.base.Segment, b.base.Offset + end}, b.err
-}
-
-// commit writes b and syncs. The caller holds the turn.
+// commit writes b, and syncs if a caller waits for that. The caller holds the turn.
 func (s *Series) commit(b *batch) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if wait := s.c.Sync - time.Since(s.tick); s.c.Sync > 0 && wait > 0 {
+	if wait := s.c.Sync - time.Since(s.tick); b.sync && s.c.Sync > 0 && wait > 0 {
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
@@ -155,16 +108,39 @@ func (s *Series) commit(b *batch) error {
 	if _, err := s.f.Write(b.buf); err != nil {
 		return s.distrust(fmt.Errorf("append to %s: %w", s.c.Base, err))
 	}
-	// A crash here: the lines may be there whole, torn, or not at all. No caller counts
-	// them as appended. The sweep finds their files.
+	// A crash of the system here: the lines may be there whole, torn, or not at all. No
+	// caller counts them as appended. The sweep finds the files of a lane's lines; outcomes
+	// that are not there are pushed again. A crash of the process alone loses none.
+	s.size += int64(len(b.buf))
+	s.wet = append(s.wet, b)
+	if !b.sync {
+		return nil
+	}
+	return s.flush()
+}
+
+// flush makes all durable that is written. The caller holds the turn.
+func (s *Series) flush() error {
+	if len(s.wet) == 0 {
+		return nil
+	}
 	if err := s.f.Sync(); err != nil {
 		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
 	}
 	// A crash from here on loses none of them.
 	s.tick = time.Now()
-	s.size += int64(len(b.buf))
 	s.publish(Pos{s.seg, s.size})
 	return nil
+}
+
+// dry ends the batches that were written: they are durable, or cut off for err. The
+// caller holds the turn.
+func (s *Series) dry(err error) {
+	for _, b := range s.wet {
+		b.end(err)
+	}
+	clear(s.wet)
+	s.wet = s.wet[:0]
 }
 
 // usable opens the active segment again, or cuts it back, if that failed before. The
@@ -210,10 +186,13 @@ func (s *Series) mend() error {
 
 // distrust cuts the segment back to its durable bytes, and lets it be sealed before the
 // next line. After a failed fsync the kernel may have dropped the pages, and the next
-// fsync would be a success that means nothing. It returns err with its own error.
+// fsync would be a success that means nothing. What was written and is not durable ends
+// with err. It returns err with its own error.
 func (s *Series) distrust(err error) error {
 	s.sick = true
-	return errors.Join(err, s.cutBack())
+	err = errors.Join(err, s.cutBack())
+	s.dry(err)
+	return err
 }
 
 // cutBack cuts off the bytes that are not durable. If they stayed, readers would return
@@ -240,13 +219,15 @@ func (s *Series) Hurry() {
 	}
 }
 
-// publish moves durable to p and wakes the readers.
+// publish moves durable to p, which is the end of all that is written, and wakes the
+// readers. The caller holds the turn.
 func (s *Series) publish(p Pos) {
 	s.mu.Lock()
 	s.durable = p
 	close(s.moved)
 	s.moved = make(chan struct{})
 	s.mu.Unlock()
+	s.dry(nil)
 }
 
 // Folder returns the folder of the segments. Close closes it.
@@ -309,6 +290,9 @@ func (s *Series) cut(now time.Time, next uint64) error {
 	if err := s.f.Sync(); err != nil && !s.sick {
 		return s.distrust(fmt.Errorf("sync %s: %w", s.c.Base, err))
 	}
+	if len(s.wet) > 0 { // then the sync did not fail
+		s.publish(Pos{s.seg, s.size})
+	}
 	name := s.last.next(now)
 	if err := s.seal(name.format(s.c.Base)); err != nil {
 		return fmt.Errorf("seal %s: %w", s.c.Base, err)
@@ -352,8 +336,9 @@ func (s *Series) Close() error {
 	if s.shut {
 		return nil
 	}
+	err := s.flush()
 	s.shut = true
-	err := s.dir.Close()
+	err = errors.Join(err, s.dir.Close())
 	if s.f != nil {
 		err = errors.Join(s.f.Close(), err)
 	}
