@@ -71,6 +71,9 @@ func (c Config) Filled() (Config, error) {
 	c.State = state
 	config.FillJournal(&c.Journal, c.State)
 	config.FillLedger(&c.Ledger)
+	if c.Ledger.Sync > config.MostLedgerSync {
+		return c, fmt.Errorf("ledger sync of %v is too long, for a power cut repeats the pushes of so long: name at most %v", c.Ledger.Sync, config.MostLedgerSync)
+	}
 	if c.Journal.Sync > config.MostSync {
 		return c, fmt.Errorf("journal sync of %v is too long, for so long a settled file is not journaled: name at most %v", c.Journal.Sync, config.MostSync)
 	}

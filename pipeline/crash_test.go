@@ -248,6 +248,7 @@ type cut struct {
 	store    *vfs.MemFS
 	received []scantest.Received
 	recorded map[string]string // outcomes that were told: path by the place of the line
+	written  map[string]string // outcomes that were written by then, durable or not: the same
 	again    bool              // a file may be journaled again although its line has no outcome yet
 	anew     bool              // the index was built anew in the scene
 }
@@ -261,12 +262,16 @@ func (r *rig) cuts(scene func(), left func(*disktest.Disk) *disktest.Disk, fault
 	r.t.Helper()
 	var mu sync.Mutex
 	var all []cut
+	written := map[string]string{}
 	before := func(op disktest.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		// Copy the index first. It may lag behind the files, as it may on a real disk.
 		store := r.store.CrashClone(vfs.CrashCloneCfg{})
-		all = append(all, cut{op, left(r.files), store, r.received(), r.told.all(), false, false})
+		c := cut{op: op, files: left(r.files), store: store, received: r.received(), recorded: r.told.all()}
+		maps.Copy(written, ledgerOf(r.t, r.files.Kill()))
+		c.written = maps.Clone(written)
+		all = append(all, c)
 		if fault != nil {
 			return fault(op)
 		}
@@ -297,10 +302,11 @@ func (c cut) check(t testing.TB, drop string, wait time.Duration) (wrong []strin
 		}
 	}
 	names := hashes(t, drop)
+	// Those whose outcome was written and not synced are repeated too, but not after a kill.
+	known := slices.AppendSeq(slices.Collect(maps.Values(recorded)), maps.Values(c.written))
 	repeated := map[string]bool{}
 	for _, s := range c.received {
-		path := names[hex.EncodeToString(s.SHA256[:])]
-		if !slices.Contains(slices.Collect(maps.Values(recorded)), path) {
+		if path := names[hex.EncodeToString(s.SHA256[:])]; !slices.Contains(known, path) {
 			repeated[path] = true
 		}
 	}

@@ -94,7 +94,7 @@ func underFaults(t *testing.T, faults []fault) (fell int64) {
 	r.scene()
 	mu.Lock()
 	defer mu.Unlock()
-	c := cut{disktest.Op{Kind: "end"}, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all(), false, strings.Contains(r.logged(), "built anew")}
+	c := cut{op: disktest.Op{Kind: "end"}, files: r.files.Cut(0), store: r.store.CrashClone(vfs.CrashCloneCfg{}), recorded: r.told.all(), anew: strings.Contains(r.logged(), "built anew")}
 	for _, w := range c.check(t, drop, patience) {
 		t.Error(w)
 	}

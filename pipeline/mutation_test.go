@@ -48,9 +48,9 @@ type scene func(t *testing.T, skip func(disktest.Op) error) (wrong []string)
 // mutations are all syncs of the program. TestEverySyncIsAMutation holds that, and
 // docs/crash-safety.md lists them.
 var mutations = []mutation{
-	{"lines are not synced", "journal.(*Series).commit", "sync", "monitor.log", waves(nothing)},
-	{"swept lines are not synced", "journal.(*Series).commit", "sync", "backlog.log", waves(nothing)},
-	{"outcomes are not synced", "journal.(*Series).commit", "sync", "verdicts.log", waves(nothing)},
+	{"lines are not synced", "journal.(*Series).flush", "sync", "monitor.log", waves(nothing)},
+	{"swept lines are not synced", "journal.(*Series).flush", "sync", "backlog.log", waves(nothing)},
+	{"outcomes are not synced", "journal.(*Series).flush", "sync", "verdicts.log", waves(nothing)},
 	{"the journal's folder is not synced", "journal.(*Series).begin", "syncdir", "journal", waves(nothing)},
 	{"the ledger's folder is not synced", "journal.(*Series).begin", "syncdir", "ledger", waves(nothing)},
 	{"a sealed segment's name is not synced before the next has its own", "journal.(*Series).cut", "syncdir", "journal", waves((*disktest.Disk).CutOutOfOrder)},
@@ -289,7 +289,7 @@ func killed(of string) scene {
 			}
 			if seen[op.Call+sortOf(op)]++; seen[op.Call+sortOf(op)] <= 2 || of != "" {
 				all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}
-				kills = append(kills, cut{op, r.files.Kill(), r.store.CrashClone(all), nil, r.told.all(), false, false})
+				kills = append(kills, cut{op: op, files: r.files.Kill(), store: r.store.CrashClone(all), recorded: r.told.all()})
 			}
 			return nil
 		})

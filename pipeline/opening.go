@@ -154,7 +154,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		k, err := consumer.New(ctx, consumer.Config{
 			Scanner: s, Scan: sc, Trees: c.Trees, Grace: c.Grace, Outcome: outcome,
 			Dirs: o.dirs, Tail: func(lane string) journal.Tail { return o.tails[lane] },
-			Ledger: o.led, Cache: known, Copies: copies, Deep: deep, Source: source, Metrics: o.p.pushes, Log: c.Log,
+			Ledger: o.led, Sync: max(c.Ledger.Sync, 0), Cache: known, Copies: copies, Deep: deep, Source: source, Metrics: o.p.pushes, Log: c.Log,
 		})
 		if err != nil {
 			return err

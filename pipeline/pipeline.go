@@ -27,8 +27,10 @@
 //  2. A consumer gets only durable lines.
 //  3. An outcome is durable in the ledger before the cursor passes its line. At start
 //     the ledger's tail tells which lines ahead of a cursor are finished.
-//  4. At most `workers` samples are pushed and not recorded yet. So a crash repeats at
-//     most that many pushes.
+//  4. At most `workers` samples are pushed and have no outcome in the ledger yet. So the
+//     end of the process repeats at most that many pushes. An outcome is durable
+//     Ledger.Sync after it was written, at the latest: a power cut repeats the pushes of
+//     that time too.
 //  5. An answer is a verdict only if it is tied to its sample and the grammar knows it.
 //     A failed try counts only if the scanner judged another sample, or the canary,
 //     since.

@@ -42,7 +42,7 @@ func (r *rig) turnsBlind(left func(*disktest.Disk) *disktest.Disk, skip func(dis
 		defer mu.Unlock()
 		if begun {
 			index := r.store.CrashClone(vfs.CrashCloneCfg{}) // first: it may lag behind the files
-			all = append(all, cut{op, left(r.files), index, nil, r.told.all(), false, false})
+			all = append(all, cut{op: op, files: left(r.files), store: index, recorded: r.told.all()})
 		}
 		if skip != nil {
 			return skip(op)
@@ -230,7 +230,7 @@ func TestCrashAfterAFalseCleanThatWasLate(t *testing.T) {
 		}
 		select {
 		case <-release:
-			all = append(all, cut{op, r.files.Cut(0), r.store.CrashClone(vfs.CrashCloneCfg{}), nil, r.told.all(), false, false})
+			all = append(all, cut{op: op, files: r.files.Cut(0), store: r.store.CrashClone(vfs.CrashCloneCfg{}), recorded: r.told.all()})
 		default:
 		}
 		mu.Unlock()

@@ -61,7 +61,7 @@ type (
 	Tree = config.Tree
 	// Journal says where the lines go, and when segments are cut and pruned.
 	Journal = config.Journal
-	// Ledger says how much of the record of outcomes is kept.
+	// Ledger says how much of the record of outcomes is kept, and when they are durable.
 	Ledger = config.Ledger
 	// Scanner configures one scanner and its consumer.
 	Scanner = config.Scanner

@@ -121,7 +121,7 @@ func (f Flags) foregroundState() string {
 func convert(t fileTable, b *binder, f Flags) (Settings, []string) {
 	s := Settings{Listen: t.Admin.Listen}
 	s.Pipeline.State, s.Pipeline.CopyMemory = absolute(b, "state", string(t.State)), int64(none(t.Copies))
-	s.Pipeline.Ledger.Keep, s.Pipeline.Ledger.Max = int(t.Ledger.Keep), int64(none(t.Ledger.Max))
+	s.Pipeline.Ledger = pipeline.Ledger{Sync: time.Duration(t.Ledger.Sync), Keep: int(t.Ledger.Keep), Max: int64(none(t.Ledger.Max))}
 	s.Pipeline.Journal = convertJournal(t.Journal, b)
 	if f.JournalDir != "" {
 		s.Pipeline.Journal.Dir = absolute(b, "", f.JournalDir)

@@ -63,7 +63,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 	want := Settings{
 		Listen: "127.0.0.1:9440", Log: LogSettings{To: "auto"},
 		Pipeline: pipeline.Config{
-			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Keep: 400, Max: 20 << 30}, CopyMemory: 256 << 20,
+			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Sync: 10 * time.Millisecond, Keep: 400, Max: 20 << 30}, CopyMemory: 256 << 20,
 			Trees: []pipeline.Tree{{
 				Name: "samples", Path: rooted("/srv/samples"), Include: []string{"**"}, Settle: 500 * time.Millisecond, SettleLimit: time.Hour,
 				MinSize: 1, Sweep: time.Hour, Engine: "auto",

@@ -82,8 +82,9 @@ type backoffTable struct {
 }
 
 type ledgerTable struct {
-	Keep Count `toml:"keep"`
-	Max  Size  `toml:"max"`
+	Sync LedgerSync `toml:"sync"`
+	Keep Count      `toml:"keep"`
+	Max  Size       `toml:"max"`
 }
 
 type adminTable struct {
@@ -138,7 +139,7 @@ func (t *backoffTable) fill() {
 
 func (t *ledgerTable) fill() {
 	d := defaults().Ledger
-	*t = ledgerTable{Keep: Count(d.Keep), Max: Size(d.Max)}
+	*t = ledgerTable{Sync: LedgerSync(d.Sync), Keep: Count(d.Keep), Max: Size(d.Max)}
 }
 
 func (t *adminTable) fill() { t.Listen = defaultListen }

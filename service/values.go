@@ -170,6 +170,28 @@ func (s *Sync) set(v any) error {
 	return nil
 }
 
+// LedgerSync is how long an outcome may wait until it is durable: a Duration, or "always",
+// which is below 0 here.
+type LedgerSync Duration
+
+func (s *LedgerSync) set(v any) error {
+	if v == "always" {
+		*s = -1
+		return nil
+	}
+	if err := (*Duration)(s).set(v); err != nil {
+		return fmt.Errorf(`%w (or write "always")`, err)
+	}
+	if *s == 0 {
+		*s = -1
+	}
+	// The bound is the pipeline's.
+	if _, err := (pipeline.Config{State: defaultState(), Ledger: pipeline.Ledger{Sync: time.Duration(*s)}}).Filled(); err != nil {
+		return fmt.Errorf(`%w, or write "always"`, err)
+	}
+	return nil
+}
+
 // Path is a file or folder in the file.
 type Path string
 

@@ -30,6 +30,10 @@ const DefaultSettleLimit = time.Hour
 // journaled.
 const MostSync = 10 * time.Second
 
+// MostLedgerSync is the longest that Ledger.Sync may be: a power cut repeats the pushes of
+// so long.
+const MostLedgerSync = time.Second
+
 // FillJournal sets each zero value of j to its default, and makes its folder absolute.
 func FillJournal(j *Journal, state string) {
 	or(&j.Dir, "journal")
@@ -45,6 +49,7 @@ func FillJournal(j *Journal, state string) {
 
 // FillLedger sets each zero value of l to its default.
 func FillLedger(l *Ledger) {
+	or(&l.Sync, 10*time.Millisecond)
 	or(&l.Keep, 400)
 	or(&l.Max, 20<<30)
 }

@@ -53,8 +53,11 @@ type Journal struct {
 	MinFree  int64         // bytes; with less free space intake stops; negative: no limit; 256 MiB
 }
 
-// Ledger says how much of the record of outcomes is kept.
+// Ledger says how much of the record of outcomes is kept, and when outcomes are durable.
 type Ledger struct {
+	// At the latest so long after it was written an outcome is durable; negative: before the
+	// sample's place is given to another; 10ms.
+	Sync time.Duration
 	Keep int   // how many sealed segments stay behind every mark; 400
 	Max  int64 // bytes of those segments, of outcomes and of failed tries each; negative: no limit; 20 GiB
 }

@@ -33,6 +33,7 @@ type Config struct {
 	Dirs    *store.Folders                 // open; must be closed after the Consumer
 	Tail    func(lane string) journal.Tail // how far a lane may be read
 	Ledger  *ledger.Ledger
+	Sync    time.Duration // an outcome is durable at the latest so long after it was written; 0: before its place is given back
 	Cache   *cache.Cache  // of verdicts; needed where Scanner.Remembers
 	Copies  *Copies       // shared by all consumers
 	Deep    chan struct{} // shared by all consumers: it has room for one token for each deep canary at a time; nil: one of its own
@@ -88,7 +89,14 @@ func (k *Consumer) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return k.holders.Run(ctx, k.workers.health.open, k.workers.trials.crowdOver) })
 	g.Go(func() error { return k.workers.dispatch(ctx) })
+	over, synced := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(synced)
+		k.lines.syncs(ctx, over)
+	}()
 	err := g.Wait()
+	close(over)
+	<-synced
 	k.lines.trySaving()
 	at, mark := k.Stand()
 	k.c.Log.Debug("pushing has ended", "live", at[journal.Live].String(), "backlog", at[journal.Backlog].String(), "mark", strings.TrimSpace(mark.String()))

@@ -188,7 +188,7 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 	}()
 	answers := d.sights.scanner().Scan(ctx, func(yield func(scan.File) bool) {
 		for _, p := range batch {
-			e := entry{ended: ended{p, sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}, time.Now()}}
+			e := entry{ended: ended{push: p, out: sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}, began: time.Now()}}
 			if e.way = d.opener.open(ctx, p, &e.out, func() bool { return false }); e.way == parked {
 				return // ctx has ended
 			}

@@ -67,7 +67,10 @@
 //  2. An outcome is durable in the ledger before the cursor passes its line. At start
 //     the ledger's tail tells which lines ahead of a cursor are finished.
 //  3. At most `workers` pushes (64, if it finds the number itself) are in sessions and
-//     not yet recorded, so a crash repeats at most that many.
+//     have no outcome in the ledger, so the end of the process repeats at most that many.
+//     An outcome is durable Config.Sync after it was written, at the latest, or with 1,024
+//     others (unsynced). Only then its line is finished and its outcome told: a power cut
+//     repeats those between.
 //  4. A failed try counts only with a proof. If the scanner gave no verdict, the sample
 //     was alone, and the scanner has judged something since. If the file could not be
 //     read, another sample of its tree was read since, or the file itself is the cause.
@@ -84,7 +87,7 @@
 // # Goroutines
 //
 // Consumer.Run starts these and waits for them: one for each lane, which hands out its
-// lines; one that saves the cursors; one that takes back what a crash left; one that
+// lines; one that saves the cursors; one that makes outcomes durable; one that takes back what a crash left; one that
 // pings the scanner; one for each address, which asks its canaries; one that watches
 // which push holds a cursor back; and the dispatcher. The dispatcher starts one for each
 // session, and waits for all of them.

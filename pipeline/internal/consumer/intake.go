@@ -20,9 +20,11 @@ type intake interface {
 	// fresh returns the channel of a lane's pushes that were not tried yet, in the lane's
 	// order. Its buffer is bounded.
 	fresh(lane string) <-chan *push
-	// end records the outcomes of pushes, and only then finishes their lines. It tries
-	// until it succeeds, and returns true. It returns false if ctx ended first: then the
-	// lines are not finished, and are pushed again after the next start.
+	// end takes the outcomes of pushes. It writes them down, so that they outlast the
+	// process; it tries until it succeeds, and returns true. When they are durable, and only
+	// then, it finishes their lines and what stands in ended.by. It returns false if ctx
+	// ended first: then the lines are not finished, and are pushed again after the next
+	// start.
 	end(ctx context.Context, all []ended) bool
 	// givesWay reports whether p ends as changed without a push, because a later line of
 	// its path is open. So the queue holds one push for each path. After eight in a row, or
@@ -67,6 +69,15 @@ type ended struct {
 	push  *push
 	out   sample.Outcome
 	began time.Time // when its first try began; zero: there was none
+	by    *said     // of the sight that let it be clean; nil: it is not
+}
+
+// over ends what the sights of pushes wait for: their outcomes are durable, or are given
+// up.
+func over(all []ended) {
+	for _, e := range all {
+		e.by.end()
+	}
 }
 
 // Source is the producer of a consumer's samples. It is told what became of them. Its

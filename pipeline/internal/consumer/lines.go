@@ -29,7 +29,8 @@ type lines struct {
 	m       *Metrics
 	source  Source
 	*retraction
-	outcome func(sample.Outcome) // called with each outcome after it is recorded
+	unsynced *unsynced
+	outcome  func(sample.Outcome) // called with each outcome after it is recorded
 
 	lanes
 	savedMark ledger.Mark // only the goroutine that saves the cursors has it
@@ -49,7 +50,7 @@ type lines struct {
 func newLines(ctx context.Context, c Config) (*lines, error) {
 	l := &lines{
 		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
-		counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
+		unsynced: newUnsynced(c.Sync), counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
 	}
 	for _, name := range sample.Lanes {
 		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)

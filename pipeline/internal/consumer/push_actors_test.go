@@ -163,6 +163,7 @@ type told struct {
 }
 
 func (i *told) end(_ context.Context, all []ended) bool {
+	defer over(all)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, e := range all {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
+	"github.com/certpush/certpush/pipeline/internal/ledger"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/scan"
 )
@@ -14,9 +15,9 @@ import (
 // recordAgain is how long after a failure the ledger is tried again.
 const recordAgain = 500 * time.Millisecond
 
-// end implements intake: it records outcomes, and only then lets the cursor pass their
-// lines. While the ledger cannot be written it does not return, so its workers are held
-// and pushing stops.
+// end implements intake: it writes outcomes, and lets the cursor pass their lines when
+// they are durable. While the ledger cannot be written or synced it does not return, so
+// its workers are held and pushing stops.
 func (l *lines) end(ctx context.Context, all []ended) bool {
 	if len(all) == 0 {
 		return true
@@ -31,11 +32,75 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 		}
 		outs[i] = *out
 	}
-	if !l.record(ctx, outs) {
+	if l.unsynced.every == 0 {
+		is := l.record(ctx, outs, l.led.Record)
+		if is {
+			l.refuses(nil, 0)
+			l.finished(all)
+		}
+		over(all)
+		return is
+	}
+	l.unsynced.reserve(ctx, len(all))
+	var w ledger.Written
+	if !l.record(ctx, outs, func(outs []sample.Outcome) (err error) {
+		w, err = l.led.Write(outs)
+		return err
+	}) {
+		l.unsynced.free(len(all))
+		over(all)
 		return false // the lines are not finished, and are pushed again after the next start
 	}
-	// A crash here: the cursors lag. At start the ledger's tail tells that these lines are
-	// finished, and which of them strayed.
+	l.unsynced.put(written{all, outs, w})
+	return true
+}
+
+// syncs makes outcomes durable that were written, and finishes their lines, until over is
+// closed; then it does so for the last time. When ctx has ended it does not wait for a
+// disk that fails.
+func (l *lines) syncs(ctx context.Context, over <-chan struct{}) {
+	for ended := false; !ended; {
+		select {
+		case <-l.unsynced.some:
+			t := time.NewTimer(l.unsynced.every)
+			select {
+			case <-t.C:
+			case <-l.unsynced.much:
+			case <-over:
+			}
+			t.Stop()
+		case <-over:
+			ended = true
+		}
+		for _, w := range l.unsynced.take() {
+			l.sync(ctx, w)
+		}
+	}
+}
+
+// sync makes one write durable and finishes its lines. If its sync failed, the outcomes
+// are not in the ledger any more: they are recorded anew, and pushing waits for that.
+func (l *lines) sync(ctx context.Context, w written) {
+	is := true
+	if err := l.led.Sync(w.w); err != nil {
+		l.unsynced.fails(true)
+		l.refuses(err, len(w.outs))
+		is = l.record(ctx, w.outs, l.led.Record)
+		l.unsynced.fails(false)
+	}
+	if is {
+		l.refuses(nil, 0)
+		l.finished(w.all)
+	}
+	over(w.all)
+	l.unsynced.free(len(w.all))
+}
+
+// finished lets the cursor pass the lines of pushes whose outcomes are durable.
+//
+// A crash here: the cursors lag. At start the ledger's tail tells that these lines are
+// finished, and which of them strayed.
+func (l *lines) finished(all []ended) {
 	for _, e := range all {
 		if sample.Strayed(e.out) {
 			l.source.Stray(e.out.Path, e.out.At) // must come before a cursor can pass the line: see saveCursors
@@ -51,26 +116,31 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 	for _, e := range all {
 		l.tell(e.push, e.out)
 	}
-	return true
 }
 
-// record writes outcomes to the ledger. It tries until it succeeds. It returns false if
-// ctx ended first.
-func (l *lines) record(ctx context.Context, outs []sample.Outcome) bool {
+// record hands outcomes to the ledger by to. It tries until it succeeds. It returns false
+// if ctx ended first.
+func (l *lines) record(ctx context.Context, outs []sample.Outcome, to func([]sample.Outcome) error) bool {
 	for {
-		err := l.led.Record(outs)
-		switch l.unwritten.Note(err) {
-		case condition.Began:
-			l.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", len(outs), "error", err)
-		case condition.Ended:
-			l.log.Info("the ledger can be written again")
-		}
+		err := to(outs)
 		if err == nil {
 			return true
 		}
+		l.refuses(err, len(outs))
 		if !wait(ctx, recordAgain) {
 			return false
 		}
+	}
+}
+
+// refuses logs when the ledger begins to refuse outcomes, and when it takes them again:
+// without an error, some are durable.
+func (l *lines) refuses(err error, n int) {
+	switch l.unwritten.Note(err) {
+	case condition.Began:
+		l.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", n, "error", err)
+	case condition.Ended:
+		l.log.Info("the ledger can be written again")
 	}
 }
 

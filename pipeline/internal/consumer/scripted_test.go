@@ -28,6 +28,7 @@ func (s *scripted) fresh(lane string) <-chan *push {
 
 func (s *scripted) end(_ context.Context, all []ended) bool {
 	s.ends = append(s.ends, all...)
+	over(all)
 	return true
 }
 func (s *scripted) tried(t sample.Try) { s.tries = append(s.tries, t) }

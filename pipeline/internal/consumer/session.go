@@ -22,7 +22,6 @@ type entry struct {
 	ended
 	way    way         // how opening it ended
 	answer scan.Answer // set if way is ready
-	by     *said       // of the sight that let the answer be clean; nil: it is not
 }
 
 // session pushes first, and other pushes that are ready, in one session of the scanner:
@@ -67,13 +66,12 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 		}
 		if is {
 			done = append(done, e.ended)
+		} else {
+			e.by.end()
 		}
 	}
 	if w.in.end(ctx, done) {
 		w.restless.note(done)
-	}
-	for i := range all {
-		all[i].by.end()
 	}
 	w.flying.Add(-int64(len(all)))
 	for range all {
@@ -123,7 +121,7 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 	if p.trial.began.IsZero() {
 		p.trial.began = time.Now()
 	}
-	e := entry{ended: ended{p, p.outcome(w.c.Name), p.trial.began}}
+	e := entry{ended: ended{push: p, out: p.outcome(w.c.Name), began: p.trial.began}}
 	if !p.sample.Bare() && !w.sights.cover(p.sample.Size) { // before it is read
 		e.way = unasked
 		return e
@@ -356,5 +354,5 @@ func (p *push) judge(a scan.Answer, out *sample.Outcome) bool {
 func outdated(scanner string, p *push) ended {
 	out := p.outcome(scanner)
 	out.Outcome, out.Reason, out.Tries = sample.Skipped, sample.ReasonChanged, p.trial.tries
-	return ended{p, out, p.trial.began}
+	return ended{push: p, out: out, began: p.trial.began}
 }

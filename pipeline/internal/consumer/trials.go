@@ -122,7 +122,7 @@ func (t *trials) count(ctx context.Context, p *push) bool {
 		out.Size, out.SHA256 = p.file.stat.Size, hex.EncodeToString(p.file.sum[:])
 	}
 	t.giveUp(p, out.Reason)
-	t.in.end(ctx, []ended{{p, out, p.trial.began}})
+	t.in.end(ctx, []ended{{push: p, out: out, began: p.trial.began}})
 	return false
 }
 

@@ -3,8 +3,8 @@
 // Package ledger is the record of outcomes. A start reads back from it which lines are
 // finished.
 //
-// It promises: an outcome is durable when Record returns. ReadBack finds each line that
-// got an outcome at or after a mark.
+// It promises: an outcome is durable when Record or Sync returns, and outlasts the process
+// when Write returns. ReadBack finds each line that got an outcome at or after a mark.
 //
 // Invariants:
 //
@@ -16,8 +16,9 @@
 //  4. Finished never passes over a line without an outcome, in whatever order the
 //     outcomes were recorded.
 //  5. No promise rests on the failed tries that lie beside the ledger.
+//  6. End, and so each mark, lies behind durable outcomes alone.
 //
-// Goroutines: Run cuts and prunes. Any goroutine may call Record, Tried, End and
-// Before. Tend has one caller at a time. Ledger.mu guards the names of the segments
+// Goroutines: Run cuts and prunes. Any goroutine may call Record, Write, Sync, Tried,
+// End and Before. Tend has one caller at a time. Ledger.mu guards the names of the segments
 // that this process saw.
 package ledger

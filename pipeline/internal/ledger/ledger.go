@@ -83,18 +83,37 @@ func Open(d journal.Disk, dir string, b Bounds, log *slog.Logger) (*Ledger, erro
 // Record appends outcomes and returns when they are durable. After an error none of
 // them counts as recorded.
 func (l *Ledger) Record(all []sample.Outcome) error {
+	// A crash before Append returns: these samples are pushed again. A crash after it:
+	// at the next start the ledger's tail says that they are finished.
+	_, _, err := l.series.Append(linesOf(all)...)
+	return err
+}
+
+// Written is what one Write wrote.
+type Written = journal.Written
+
+// Write writes outcomes, which are not durable before Sync. After an error none of them
+// counts as written.
+func (l *Ledger) Write(all []sample.Outcome) (Written, error) {
+	// A crash of the process after Write returned: the next start finds the outcomes. A
+	// crash of the system before Sync returned: these samples are pushed again.
+	return l.series.Write(linesOf(all)...)
+}
+
+// Sync makes all durable that is written, and returns when w is. After an error w's
+// outcomes are not in the ledger, whoever's sync it was that failed.
+func (l *Ledger) Sync(w Written) error { return l.series.Sync(w) }
+
+func linesOf(all []sample.Outcome) [][]byte {
 	lines := make([][]byte, len(all))
 	for i, o := range all {
 		lines[i] = sample.AppendLine(make([]byte, 0, 512), o)
 	}
-	// A crash before Append returns: these samples are pushed again. A crash after it:
-	// at the next start the ledger's tail says that they are finished.
-	_, _, err := l.series.Append(lines...)
-	return err
+	return lines
 }
 
-// End returns the mark behind all outcomes that are recorded now. While the active
-// segment is empty it is the end of the segment before it. It is the zero Mark, which
+// End returns the mark behind all outcomes that are durable now. While none in the active
+// segment is, it is the end of the segment before it. It is the zero Mark, which
 // means the whole ledger, while nothing is recorded, or if the place cannot be named
 // now.
 func (l *Ledger) End() Mark {
@@ -107,7 +126,10 @@ func (l *Ledger) End() Mark {
 	case l.emptySeg == p.Segment && p.Offset == 0:
 		return l.sealed
 	}
-	head, err := headOf(l.Dir, Base)
+	head, err := "", error(nil)
+	if p.Offset > 0 { // a first line that is not durable may still go
+		head, err = headOf(l.Dir, Base)
+	}
 	switch {
 	case err != nil || l.series.Durable().Segment != p.Segment:
 		return Mark{}

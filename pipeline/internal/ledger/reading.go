@@ -18,14 +18,15 @@ import (
 // A Story reads the lines of a ledger in their order, from a mark on.
 type Story struct {
 	dir journal.Folder
-	end func() Mark // behind the last line that may be read; the zero Mark: behind all
+	end func() Mark // behind the last line that may be read
+	all bool        // there is no such end
 }
 
 // Story returns a Story of the lines that are durable.
-func (l *Ledger) Story() Story { return Story{l.Dir, l.End} }
+func (l *Ledger) Story() Story { return Story{dir: l.Dir, end: l.End} }
 
 // Foreign returns a Story of a ledger that another process writes.
-func Foreign(dir journal.Folder) Story { return Story{dir, func() Mark { return Mark{} }} }
+func Foreign(dir journal.Folder) Story { return Story{dir: dir, all: true} }
 
 // few is how many segments Next reads if it is not told where to begin.
 const few = 16
@@ -79,8 +80,13 @@ func (s Story) Next(from string, most int, each func(text []byte)) (string, erro
 // reports whether it came to the end.
 func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n int, whole bool, err error) {
 	limit := int64(math.MaxInt64)
-	if end := s.end(); end.head == m.head {
-		limit = end.offset
+	if !s.all {
+		switch end := s.end(); {
+		case end.head == m.head:
+			limit = end.offset
+		case name == Base: // nothing in it is durable
+			return 0, true, nil
+		}
 	}
 	f, err := s.dir.Open(name, os.O_RDONLY)
 	if err != nil {
