@@ -228,3 +228,18 @@ func TestFinePrint08RoomComesAndGoes(t *testing.T) {
 		r.allEnded(p, n+1)
 	})
 }
+
+// 8. For want of room the cache of verdicts goes first, then what is old of the ledger.
+func TestFinePrint08TheCacheGoesFirst(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	r.config.Scanners[0].Cache, r.config.Ledger.Keep, r.config.Ledger.Max = time.Hour, 1000, -1
+	r.drops(0, 3)
+	r.run(func(p *Pipeline) {
+		r.allEnded(p, 3)
+		r.files.SetFree(1 << 20)
+		waitFor(t, "old outcomes deleted", func() bool { return strings.Contains(r.logged(), "old segments of the ledger are deleted") })
+		if before, _, ok := strings.Cut(r.logged(), "old segments of the ledger are deleted"); !ok || !strings.Contains(before, "the cache of verdicts is emptied") {
+			t.Error("the cache did not go first")
+		}
+	})
+}

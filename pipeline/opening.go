@@ -121,15 +121,18 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 		o.tails[journal.Live], o.tails[journal.Backlog] = live, backlog
 		o.run = append(o.run, func(ctx context.Context) error { return journal.Follow(ctx, c.Log, live, backlog) })
 	}
-	if o.led, err = ledger.Open(c.disk, filepath.Join(c.State, "ledger"), ledger.Bounds{Keep: c.Ledger.Keep, Max: c.Ledger.Max, MinFree: c.Journal.MinFree}, c.Log); err != nil {
+	var known *cache.Cache
+	if o.led, err = ledger.Open(c.disk, filepath.Join(c.State, "ledger"), ledger.Bounds{
+		Keep: c.Ledger.Keep, Max: c.Ledger.Max, MinFree: c.Journal.MinFree, Listed: o.p.letters.Listed,
+		First: func(short bool) bool { return known == nil || known.Short(short) }, // asked by Run
+	}, c.Log); err != nil {
 		return err
 	}
 	o.closers = append(o.closers, o.led.Close)
 	if err := o.putAside(); err != nil {
 		return err
 	}
-	known, err := o.openCache(ctx)
-	if err != nil {
+	if known, err = o.openCache(ctx); err != nil {
 		return err
 	}
 	var source consumer.Source = consumer.Apart{}

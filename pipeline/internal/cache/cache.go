@@ -46,6 +46,7 @@ type Cache struct {
 	most    int64         // bytes on disk
 	puts    chan cached   // verdicts that Run writes
 	voids   chan void     // what Run deletes
+	room    room
 }
 
 // void is an order to delete what an address of a scanner called clean.
@@ -97,7 +98,7 @@ func Open(ctx context.Context, d store.Disk, state string, longest time.Duration
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	return &Cache{Store: s, log: log, longest: longest, most: Most, puts: make(chan cached, putsAtOnce), voids: make(chan void)}, nil
+	return &Cache{Store: s, log: log, longest: longest, most: Most, puts: make(chan cached, putsAtOnce), voids: make(chan void), room: room{told: make(chan struct{}, 1)}}, nil
 }
 
 func cacheKey(scanner, key string, sum [32]byte) []byte {
@@ -125,7 +126,7 @@ func (c *Cache) Get(scanner, key string, sum [32]byte, age time.Duration) (scan.
 // wait, it drops this one. It remembers only clean, suspicious and malicious. Why a
 // scanner did not look inside may depend on more than its key.
 func (c *Cache) Put(scanner, key string, sum [32]byte, a scan.Answer) {
-	if !rememberable(a.Verdict) {
+	if !rememberable(a.Verdict) || c.room.short.Load() {
 		return
 	}
 	select {
@@ -221,7 +222,7 @@ func (c *Cache) GetFile(scanner, name string) (Judged, bool) {
 // PutFile remembers what the scanner said of a file, under each of its names. It does not
 // wait: if too many verdicts wait, it drops this one.
 func (c *Cache) PutFile(scanner string, j Judged, names ...string) {
-	if !rememberable(j.Answer.Verdict) {
+	if !rememberable(j.Answer.Verdict) || c.room.short.Load() {
 		return
 	}
 	for _, name := range names {
@@ -249,6 +250,8 @@ func (c *Cache) Run(ctx context.Context) error {
 			c.bound(ctx)
 		case v := <-c.voids:
 			c.void(ctx, v)
+		case <-c.room.told:
+			c.makeRoom(ctx)
 		case p := <-c.puts:
 			err := c.Do(ctx, func() error { return c.DB.Set(p.key, p.text, pebble.NoSync) })
 			if err != nil && ctx.Err() == nil {
@@ -297,6 +300,9 @@ func (c *Cache) expire(ctx context.Context) {
 	})
 }
 
+// behind is a key behind all.
+var behind = bytes.Repeat([]byte{0xff}, 64)
+
 // bound forgets the older half of the verdicts if the cache has more bytes than it may.
 func (c *Cache) bound(ctx context.Context) {
 	if c.Damage() != nil || c.size() <= c.most {
@@ -319,7 +325,7 @@ func (c *Cache) bound(ctx context.Context) {
 		from = m + 1
 	}
 	c.drop(ctx, pebble.NoSync, func(v value) bool { return minute(v) < from })
-	if err := c.Do(ctx, func() error { return c.DB.Compact(ctx, nil, bytes.Repeat([]byte{0xff}, 64), true) }); err != nil {
+	if err := c.Do(ctx, func() error { return c.DB.Compact(ctx, nil, behind, true) }); err != nil {
 		if ctx.Err() == nil {
 			c.log.Warn("the cache of verdicts has more bytes than it may, and cannot be made smaller; it is tried again each minute: look at its disk", "error", err)
 		}

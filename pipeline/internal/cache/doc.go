@@ -11,6 +11,7 @@
 //  2. It remembers only clean, suspicious and malicious. Why a scanner did not look
 //     inside may depend on more than its key.
 //  3. Put never waits.
+//  4. Where room is short it goes before anything else of the state (Short).
 //
 // Goroutines: Run writes the verdicts of Put and deletes old ones. Any goroutine may
 // call Get and Put.

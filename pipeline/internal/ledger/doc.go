@@ -15,8 +15,10 @@
 //     pruned.
 //  4. Finished never passes over a line without an outcome, in whatever order the
 //     outcomes were recorded.
-//  5. No promise rests on the failed tries that lie beside the ledger.
-//  6. End, and so each mark, lies behind durable outcomes alone.
+//  5. Neither a bound nor want of room deletes a segment that tells of a dead letter on
+//     the list.
+//  6. No promise rests on the failed tries that lie beside the ledger.
+//  7. End, and so each mark, lies behind durable outcomes alone.
 //
 // Goroutines: Run cuts and prunes. Any goroutine may call Record, Write, Sync, Tried,
 // End and Before. Tend has one caller at a time. Ledger.mu guards the names of the segments

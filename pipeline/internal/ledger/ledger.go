@@ -46,26 +46,11 @@ type Ledger struct {
 	order    []string // the heads that this process saw, oldest first
 }
 
-// Bounds say how much of the ledger stays that no mark needs.
-type Bounds struct {
-	Keep    int   // sealed segments of outcomes, and of failed tries
-	Max     int64 // bytes of each of them; negative: no bound
-	MinFree int64 // with less free space and a little more, none stays; negative: no bound
-}
-
-// hasDead reports whether a segment tells of a dead letter. Want of room does not delete
-// it, for the letter may be open. If it cannot be read, it is taken for one that does.
-func hasDead(d journal.Folder, name string) bool {
-	found := errors.New("found")
-	err := journal.Find(context.Background(), d, journal.Segment{Name: name}, sample.AppendText([]byte(`"outcome":`), sample.Dead), func(int64, []byte) error { return found })
-	return err != nil
-}
-
 // Open opens the ledger in dir. If the file of the failed tries cannot be used, it logs
 // that and goes on without it. But if something hinders that (store.Hinders), it returns
 // an error, and the caller tries again.
 func Open(d journal.Disk, dir string, b Bounds, log *slog.Logger) (*Ledger, error) {
-	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut, Spare: hasDead}, log)
+	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: dir, Base: Base, CutSize: ledgerCut, Spare: b.spares}, log)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -229,14 +214,7 @@ func (l *Ledger) Run(ctx context.Context, marks func() []Mark) error {
 		case <-ctx.Done():
 			return nil
 		case <-room.C:
-			if is := l.short(); is != short { // later ones go each minute
-				if short = is; is {
-					l.tell(l.prune(0, 0, marks()))
-					l.log.Warn("room is short; old segments of the ledger are deleted, but for those that a cursor or a dead letter needs: free some space on the disk of the state", "folder", l.Dir.Path())
-				} else {
-					l.log.Info("there is room for the ledger again", "folder", l.Dir.Path())
-				}
-			}
+			short = l.makeRoom(short, marks)
 		case now := <-t.C:
 			err := l.Tend(now, l.bounds.Keep, marks())
 			if short {
@@ -254,16 +232,6 @@ func (l *Ledger) tell(err error) {
 	case condition.Ended:
 		l.log.Info("ledger is cut and pruned again")
 	}
-}
-
-// before is how much more than min_free is short for the ledger: old outcomes go before
-// the intake stops.
-const before = 128 << 20
-
-// short reports whether old outcomes are to make room.
-func (l *Ledger) short() bool {
-	free, err := l.Dir.Free()
-	return err == nil && l.bounds.MinFree >= 0 && free < l.bounds.MinFree+before
 }
 
 // Cut seals the active segments and begins the next ones.
@@ -292,7 +260,8 @@ func (l *Ledger) Tend(now time.Time, keep int, need []Mark) error {
 }
 
 // prune is Tend without a cut. Segments stay that have more than most bytes together only
-// if they tell of dead letters. With most 0 it makes room: keep does not count.
+// if they tell of dead letters that are on the list. With most 0 it makes room: keep does
+// not count.
 func (l *Ledger) prune(keep int, most int64, need []Mark) error {
 	if most == 0 {
 		keep = math.MaxInt

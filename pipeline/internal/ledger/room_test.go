@@ -55,22 +55,25 @@ func stay(t *testing.T, l *Ledger, base string) int {
 }
 
 // TestTheLedgerHasABound in bytes. What a mark needs stays, and so does a segment that
-// tells of a dead letter, with all after it.
+// tells of a dead letter that is on the list, with all after it.
 func TestTheLedgerHasABound(t *testing.T) {
 	for _, c := range []struct {
-		what string
-		max  int64
-		mark int
-		dead []int
-		want int
+		what   string
+		max    int64
+		mark   int
+		dead   []int
+		listed func(sample.Outcome) bool
+		want   int
 	}{
-		{"no bound", -1, 9, nil, 10},
-		{"room for none", 1, 9, nil, 1},
-		{"room for about four", 700, 9, nil, 5},
-		{"a mark", 1, 5, nil, 5},
-		{"a dead letter", 1, 9, []int{4}, 6},
+		{"no bound", -1, 9, nil, nil, 10},
+		{"room for none", 1, 9, nil, nil, 1},
+		{"room for about four", 700, 9, nil, nil, 5},
+		{"a mark", 1, 5, nil, nil, 5},
+		{"a dead letter", 1, 9, []int{4}, nil, 6},
+		{"dead letters off the list", 1, 9, []int{2, 4}, func(sample.Outcome) bool { return false }, 1},
+		{"one that is on it", 1, 9, []int{2, 4, 6}, func(o sample.Outcome) bool { return o.Path == "/srv/0006" }, 4},
 	} {
-		l, marks := filled(t, disktest.New(), Bounds{Keep: 100, Max: c.max, MinFree: -1}, 10, c.dead...)
+		l, marks := filled(t, disktest.New(), Bounds{Keep: 100, Max: c.max, MinFree: -1, Listed: c.listed}, 10, c.dead...)
 		if err := l.Tend(time.Unix(1800000000, 0), 100, marks[c.mark:c.mark+1]); err != nil {
 			t.Fatal(err)
 		}
@@ -110,4 +113,47 @@ func TestShortRoomTakesTheOldLedger(t *testing.T) {
 			t.Errorf("said %d times", n)
 		}
 	})
+}
+
+// TestWhatGoesBeforeTheLedger: while that makes room, or is at it, no old outcomes go.
+func TestWhatGoesBeforeTheLedger(t *testing.T) {
+	for what, c := range map[string]struct {
+		gives int64 // bytes
+		want  int   // segments that stay
+	}{"it is enough": {1 << 20, 10}, "it is not": {0, 3}} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := disktest.New()
+				const minFree = 256 << 20
+				d.SetFree(minFree + before)
+				asked := 0
+				var marks []Mark
+				var l *Ledger
+				b := Bounds{Keep: 100, Max: -1, MinFree: minFree, First: func(short bool) bool {
+					if !short {
+						return false
+					}
+					if asked++; asked < 5 {
+						if n := stay(t, l, Base); n != 10 {
+							t.Errorf("%d segments before it has gone", n)
+						}
+						return false
+					}
+					if asked == 5 {
+						d.SetFree(minFree + before - 1 + c.gives)
+					}
+					return true
+				}}
+				l, marks = filled(t, d, b, 10)
+				d.SetFree(minFree + before - 1)
+				ctx := t.Context()
+				go func() { _ = l.Run(ctx, func() []Mark { return marks[7:8] }) }()
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				if n := stay(t, l, Base); n != c.want || asked < 5 {
+					t.Errorf("%d segments stay, want %d; asked %d times", n, c.want, asked)
+				}
+			})
+		})
+	}
 }

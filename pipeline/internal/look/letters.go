@@ -5,6 +5,7 @@ package look
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
 )
@@ -13,9 +14,9 @@ import (
 // ledger once; Note keeps the count right after that, and meanwhile. Any goroutine may
 // call its methods. The zero Letters is empty.
 type Letters struct {
-	mu     sync.Mutex // guards the fields below
-	open   map[letterKey]bool
-	newer  map[letterKey]bool // what Note told since Load began; it counts more than what Load finds
+	mu     sync.Mutex              // guards the fields below
+	open   map[letterKey]sample.At // the line that it is of
+	newer  map[letterKey]bool      // what Note told since Load began; it counts more than what Load finds
 	loaded bool
 }
 
@@ -24,7 +25,7 @@ func (l *Letters) Note(o sample.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = map[letterKey]bool{}
+		l.open = map[letterKey]sample.At{}
 	}
 	if l.newer == nil && !l.loaded {
 		l.newer = map[letterKey]bool{}
@@ -39,7 +40,7 @@ func (l *Letters) Note(o sample.Outcome) {
 		}
 	}
 	if o.Outcome == sample.Dead {
-		l.open[keyOf(o.Scanner, o.ID, o.Path)] = true
+		l.open[keyOf(o.Scanner, o.ID, o.Path)] = o.At
 	}
 }
 
@@ -55,11 +56,11 @@ func (l *Letters) Load(ctx context.Context, a *Archive) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = map[letterKey]bool{}
+		l.open = map[letterKey]sample.At{}
 	}
 	for _, d := range all {
 		if key := keyOf(d.Outcome.Scanner, d.Outcome.ID, d.Outcome.Path); !l.newer[key] {
-			l.open[key] = true
+			l.open[key] = d.Outcome.At
 		}
 	}
 	l.newer, l.loaded = nil, true
@@ -75,4 +76,14 @@ func (l *Letters) Open() map[string]int64 {
 		n[key.scanner]++
 	}
 	return n
+}
+
+// Listed reports whether o, an outcome dead, is the one that keeps its sample on the list.
+// Until Load has succeeded each counts as such, and so does one of the last minute: Note
+// may not have been told of it.
+func (l *Letters) Listed(o sample.Outcome) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, open := l.open[keyOf(o.Scanner, o.ID, o.Path)]
+	return !l.loaded || time.Since(o.Time) < time.Minute || open && at == o.At
 }
