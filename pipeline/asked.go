@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -160,12 +162,22 @@ func Ping(ctx context.Context, s Scanner) (version string, err error) {
 // Sight asks each address of a scanner with canaries what it sees, now. The error is a
 // *DownError if none answers; otherwise it says what is wrong with s. The list is empty if
 // the scanner never calls anything clean, or is not asked.
-func Sight(ctx context.Context, s Scanner) ([]scan.Sight, error) {
+func Sight(ctx context.Context, s Scanner) ([]scan.Sight, error) { return SightFrom(ctx, s, "") }
+
+// SightFrom is Sight with a canary more for scanners that take descriptors: a harmless
+// file that lies for a moment in the state folder. It is not asked where there is no state.
+func SightFrom(ctx context.Context, s Scanner, state string) ([]scan.Sight, error) {
 	all, err := config.FillScanners([]Scanner{s})
 	if err != nil {
 		return nil, err
 	}
-	return consumer.Sight(ctx, all[0])
+	dir := ""
+	if state != "" {
+		if st, err := os.Lstat(filepath.Join(state, "cursors")); err == nil && st.IsDir() {
+			dir = filepath.Join(state, "cursors")
+		}
+	}
+	return consumer.Sight(ctx, all[0], dir)
 }
 
 // Scan pushes the files at and below paths to each scanner now, without a journal, and

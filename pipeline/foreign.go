@@ -15,6 +15,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
@@ -95,7 +96,7 @@ func ofSeries(e fs.DirEntry, names ...string) bool {
 // any more, or tells damage.
 func ofCursors(e fs.DirEntry) bool {
 	name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".new"), ".removed")
-	if _, ok := sample.ParseDamage(name); ok || store.IsTakenBack(name) {
+	if _, ok := sample.ParseDamage(name); ok || store.IsTakenBack(name) || strings.HasPrefix(name, scan.CanaryFile) {
 		return true
 	}
 	return e.Type().IsRegular() && slices.ContainsFunc(append([]string{"mark", "paused", "sight"}, sample.Lanes...), func(kind string) bool { return strings.HasSuffix(name, "."+kind) })

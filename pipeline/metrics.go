@@ -30,7 +30,7 @@ var (
 
 // sight tells what an address sees.
 func (gauges) sight(ch chan<- prometheus.Metric, scanner string, s scan.Sight) {
-	for canary, seen := range map[scan.Canary]scan.Seen{scan.Plain: s.Plain, scan.Archive: s.Archive, scan.Encrypted: s.Encrypted, scan.Depth: s.Depth} {
+	for canary, seen := range map[scan.Canary]scan.Seen{scan.Plain: s.Plain, scan.Archive: s.Archive, scan.Encrypted: s.Encrypted, scan.Depth: s.Depth, scan.Ordinary: s.Ordinary} {
 		value := 0.0
 		switch seen {
 		case scan.Yes:

@@ -39,6 +39,12 @@ func (m *meddler) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.An
 	})
 }
 
+// Passes implements scan.Passing.
+func (m *meddler) Passes() bool {
+	to, is := m.Scanner.(scan.Passing)
+	return is && to.Passes()
+}
+
 // meddlers is a meddler for each address of its scanner.
 type meddlers struct {
 	meddler

@@ -20,6 +20,7 @@ import (
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // opening is the state while it is open: the parts that were opened, in this order, and
@@ -220,7 +221,24 @@ func (o *opening) putAside() error {
 			}
 		}
 	}
-	return o.dropTakenBack()
+	return errors.Join(o.dropTakenBack(), o.dropCanaries())
+}
+
+// dropCanaries removes the files of canaries that were asked when the process ended.
+func (o *opening) dropCanaries() error {
+	entries, err := o.dirs.Cursors.List()
+	if err != nil {
+		return fmt.Errorf("list canaries: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), scan.CanaryFile) {
+			continue
+		}
+		if err := o.dirs.Cursors.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove canary: %w", err)
+		}
+	}
+	return nil
 }
 
 // dropTakenBack removes the word of verdicts that scanners took back which are not

@@ -21,7 +21,8 @@ const pingLimit = 5 * time.Second
 
 // Check tries what a start tries: the configuration, the folders that are written, the room
 // on their disk, the admin endpoint, the trees, the limits and each address of each
-// scanner. It prints a line for each, and makes nothing. Beside a service that runs it says
+// scanner. It prints a line for each, and makes nothing
+// but a file in the state, if there is one, that it takes away again: see sights. Beside a service that runs it says
 // so. With offline it asks no scanner. The error has the code of the first failure, which
 // is printed already.
 func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
@@ -58,7 +59,7 @@ func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 		r.note("scanner", "none: the built-in hash list judges")
 	}
 	for _, c := range scanners {
-		r.scanner(ctx, c, offline)
+		r.scanner(ctx, c, s.Pipeline.State, offline)
 	}
 	return r.failed
 }
@@ -112,7 +113,7 @@ func checkTree(path string) error {
 }
 
 // scanner pings each address of a scanner on its own.
-func (r *report) scanner(ctx context.Context, c pipeline.Scanner, offline bool) {
+func (r *report) scanner(ctx context.Context, c pipeline.Scanner, state string, offline bool) {
 	name := "scanner " + c.Name
 	if offline {
 		r.note(name, "not pinged: --offline")
@@ -122,22 +123,22 @@ func (r *report) scanner(ctx context.Context, c pipeline.Scanner, offline bool) 
 		r.note(name, fmt.Sprintf("%d workers: each holds a file and a connection, and few scanners judge so many at once; see its MaxThreads", c.Workers))
 	}
 	if len(c.Addresses) < 2 {
-		r.address(ctx, name, c)
+		r.address(ctx, name, c, state)
 		return
 	}
 	for _, a := range c.Addresses {
 		one := c
 		one.Addresses = []string{a}
-		r.address(ctx, name+" at "+printable(a), one)
+		r.address(ctx, name+" at "+printable(a), one, state)
 	}
 }
 
 // address pings a scanner with one address, and asks it what it sees.
-func (r *report) address(ctx context.Context, what string, c pipeline.Scanner) {
+func (r *report) address(ctx context.Context, what string, c pipeline.Scanner, state string) {
 	version, err := ping(ctx, c)
 	r.result(what, printable(dash(version)), err)
 	if err == nil && c.Type == "clamd" {
-		r.sights(ctx, c)
+		r.sights(ctx, c, state)
 	}
 }
 

@@ -129,6 +129,9 @@ func troubles(s pipeline.Status, now time.Time) (bad []string) {
 	}
 	for _, c := range s.Scanners {
 		for _, a := range c.Sights {
+			if a.Plain == pipeline.Yes && a.Ordinary == pipeline.No {
+				bad = append(bad, fmt.Sprintf("scanner %s is kept from ordinary files at %s, so samples over 256 KiB may be refused: see certpush scanner test", printable(c.Name), printable(a.Address)))
+			}
 			if a.Plain == pipeline.No && !c.Blind {
 				bad = append(bad, fmt.Sprintf("scanner %s is blind at %s and sends it nothing, see certpush scanner test", printable(c.Name), printable(a.Address)))
 			}

@@ -33,8 +33,9 @@ func sightText(s pipeline.SightOf) string {
 	for _, c := range []struct {
 		name string
 		seen pipeline.Seen
-	}{{"archives", s.Archive}, {"encrypted", s.Encrypted}, {"depth " + bytesText(s.Deep), s.Depth}} {
+	}{{"archives", s.Archive}, {"encrypted", s.Encrypted}, {"depth " + bytesText(s.Deep), s.Depth}, {"ordinary files", s.Ordinary}} {
 		switch c.seen {
+		case "": // it takes no descriptors
 		case pipeline.Yes:
 			words = append(words, c.name)
 		case pipeline.No:
@@ -60,11 +61,11 @@ func bytesText(n int64) string {
 }
 
 // sights asks each address of a scanner what it sees, and prints a line for each, and one
-// with the next step for what it does not see.
-func (r *report) sights(ctx context.Context, c pipeline.Scanner) {
+// with the next step for what it does not see. A canary may lie in the state folder.
+func (r *report) sights(ctx context.Context, c pipeline.Scanner, state string) {
 	ctx, cancel := context.WithTimeout(ctx, sightFor)
 	defer cancel()
-	all, err := pipeline.Sight(ctx, c)
+	all, err := pipeline.SightFrom(ctx, c, state)
 	if err != nil {
 		r.result("scanner "+c.Name, "", err)
 		return
@@ -99,11 +100,14 @@ func TestScanners(ctx context.Context, f Flags, name string, out io.Writer) erro
 		return err
 	}
 	r := report{out: out}
+	if name := becomeService(s.File); name != "" {
+		r.note("user", "what follows is tried as "+name+", as whom the unit runs")
+	}
 	var names []string
 	for _, c := range s.Pipeline.Scanners {
 		names = append(names, c.Name)
 		if name == "" || name == c.Name {
-			r.sights(ctx, c)
+			r.sights(ctx, c, s.Pipeline.State)
 		}
 	}
 	switch {

@@ -24,6 +24,7 @@ func TestWhatIsSaidOfSight(t *testing.T) {
 	}{
 		{pipeline.SightOf{Plain: yes, Archive: yes, Encrypted: no, Depth: yes, Deep: 25 << 20}, "sees archives NOT encrypted depth 25 MiB"},
 		{pipeline.SightOf{Plain: yes, Archive: no, Encrypted: pipeline.NotAsked, Depth: no, Deep: 3 << 10}, "sees NOT archives (not asked: encrypted) NOT depth 3 KiB"},
+		{pipeline.SightOf{Plain: yes, Archive: yes, Encrypted: yes, Depth: yes, Deep: 1 << 20, Ordinary: no}, "sees archives encrypted depth 1 MiB NOT ordinary files"},
 		{pipeline.SightOf{Plain: pipeline.NotAsked}, "not asked yet"},
 		{pipeline.SightOf{Plain: pipeline.NoAnswer, Why: "down"}, "no answer: down"},
 		{blind, `BLIND: "it called \x1b the test file clean"`},
@@ -40,6 +41,10 @@ func TestWhatIsSaidOfSight(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
+	}
+	s.Scanners[0].Sights[0].Ordinary = no
+	if text := StatusText(s, now); !strings.Contains(text, "scanner clamav is kept from ordinary files at tcp:a:1") {
+		t.Error(text)
 	}
 	s.Scanners[0].Up, s.Scanners[0].Blind, s.Scanners[0].Since = false, true, now.Add(-time.Minute)
 	if text := StatusText(s, now); !strings.Contains(text, "scanner clamav has been blind for 1m0s") || !strings.Contains(text, "BLIND 1m0s") {

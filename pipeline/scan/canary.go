@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"os"
 	"slices"
 )
 
@@ -22,12 +23,17 @@ const (
 	Archive   Canary = "archive"   // a zip with the test file
 	Encrypted Canary = "encrypted" // an encrypted zip
 	Depth     Canary = "depth"     // the test file in a file of a given size, and in a zip of that size
+	Ordinary  Canary = "ordinary"  // a harmless text in a file that has a name, for scanners that take descriptors
 )
+
+// CanaryFile begins the name of a file that holds a canary.
+const CanaryFile = "certpush-canary-"
 
 // The causes for which a canary was not seen.
 var (
 	ErrBlind     = errors.New("it answers but does not detect: it called the test file clean")
 	ErrAlarm     = errors.New("it calls a harmless file malicious")
+	ErrNotOpened = errors.New("it got no descriptor")
 	ErrUnaskable = errors.New("this test file cannot be asked for so: the scanner knows it only as it is")
 )
 
@@ -35,10 +41,11 @@ var (
 const Small = 4 << 10
 
 // Canaries makes canaries. Each one has other bytes, so that nobody answers from memory
-// for a scanner that does not look. None of them is on a disk under a name.
+// for a scanner that does not look. None of them is on a disk under a name, but for a
+// harmless one.
 type Canaries struct {
 	Test []byte // what the scanner must call malicious; nil: EICAR
-	Dir  string // a folder on whose disk the canaries of Depth lie, without a name; empty: the system's
+	Dir  string // a folder on whose disk the canaries of Depth lie, without a name, and that of Ordinary; empty: the system's
 }
 
 // Shown is what one canary has shown.
@@ -58,6 +65,8 @@ func (c Canaries) Ask(ctx context.Context, s Scanner, canary Canary, size int64)
 		return c.askEncrypted(ctx, s)
 	case Depth:
 		return c.askDepth(ctx, s, size)
+	case Ordinary:
+		return c.askOrdinary(ctx, s)
 	}
 	return c.askPlain(ctx, s)
 }
@@ -172,6 +181,27 @@ func (c Canaries) askDepth(ctx context.Context, s Scanner, size int64) (Shown, e
 	return Shown{Sees: true, Version: shown.Version}, nil
 }
 
+// askOrdinary asks with a harmless text in an ordinary file. What is in memory, or has no
+// name, AppArmor lets through; it and SELinux judge a file by its name or label, whatever
+// descriptor it comes with. So s sees this canary if it judges it, as whatever.
+func (c Canaries) askOrdinary(ctx context.Context, s Scanner) (Shown, error) {
+	text := harmless()
+	f, err := ordinaryFile(c.Dir, text)
+	if err != nil {
+		return Shown{}, &Failure{Kind: Unread, Err: fmt.Errorf("make canary: %w", err)}
+	}
+	f.Size, f.SHA256, f.Sealed = int64(len(text)), sha256.Sum256(text), true
+	a, err := judge(ctx, s, f)
+	if gone := errors.Join(f.F.Close(), os.Remove(f.F.Name())); err == nil && gone != nil {
+		err = &Failure{Kind: Unread, Err: fmt.Errorf("remove canary: %w", gone)}
+	}
+	var refused *Failure
+	if errors.Is(err, ErrNotOpened) || errors.As(err, &refused) && refused.Kind == Refused {
+		return Shown{Why: err}, nil
+	}
+	return Shown{Sees: err == nil, Version: a.Version}, err
+}
+
 // mustFind lets s judge a body that it must call malicious.
 func (c Canaries) mustFind(ctx context.Context, s Scanner, b body) (Shown, error) {
 	a, err := c.judge(ctx, s, b)
@@ -192,6 +222,11 @@ func (c Canaries) judge(ctx context.Context, s Scanner, b body) (Answer, error) 
 		return Answer{}, &Failure{Kind: Unread, Err: fmt.Errorf("make canary: %w", err)}
 	}
 	defer f.F.Close()
+	return judge(ctx, s, f)
+}
+
+// judge lets s judge f.
+func judge(ctx context.Context, s Scanner, f File) (Answer, error) {
 	answers := s.Scan(ctx, slices.Values([]File{f}))
 	switch {
 	case len(answers) != 1:

@@ -4,6 +4,7 @@ package scan
 
 import (
 	"bytes"
+	"errors"
 	"os"
 )
 
@@ -19,3 +20,6 @@ func deepFile(_ string, b body) (File, error) {
 	f, err := os.Open(os.DevNull)
 	return File{F: f, body: b}, err
 }
+
+// ordinaryFile returns an error: no scanner takes descriptors here.
+func ordinaryFile(string, []byte) (File, error) { return File{}, errors.ErrUnsupported }

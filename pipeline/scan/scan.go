@@ -139,6 +139,14 @@ type Addressed interface {
 	At(addresses []string) Scanner
 }
 
+// Passing is a Scanner that may be handed open files in place of their bytes.
+type Passing interface {
+	Scanner
+
+	// Passes reports whether it is handed open files.
+	Passes() bool
+}
+
 // Config says which scanner to ask and how.
 type Config struct {
 	Type      string        // clamd, hashlist or discard

@@ -22,13 +22,14 @@ type Sight struct {
 	Address   string    `json:"address"`
 	Plain     Seen      `json:"plain"` // No: the address is blind, and judges nothing
 	Archive   Seen      `json:"archive"`
-	Encrypted Seen      `json:"encrypted"` // it tells what is encrypted from what is clean
-	Depth     Seen      `json:"depth"`     // it looks as deep as max_size
-	Deep      int64     `json:"deep"`      // bytes: the largest file into which it was seen to look
-	Version   string    `json:"version"`   // that it told last
-	Since     time.Time `json:"since"`     // when Plain became what it is
-	Asked     time.Time `json:"asked"`     // when Plain was answered last
-	Why       string    `json:"why"`       // why Plain is No, or why there is no answer
+	Encrypted Seen      `json:"encrypted"`          // it tells what is encrypted from what is clean
+	Depth     Seen      `json:"depth"`              // it looks as deep as max_size
+	Deep      int64     `json:"deep"`               // bytes: the largest file into which it was seen to look
+	Ordinary  Seen      `json:"ordinary,omitempty"` // No: it is kept from ordinary files that it is handed; empty: it takes no descriptors, or is not asked
+	Version   string    `json:"version"`            // that it told last
+	Since     time.Time `json:"since"`              // when Plain became what it is
+	Asked     time.Time `json:"asked"`              // when Plain was answered last
+	Why       string    `json:"why"`                // why Plain is No, or why there is no answer
 }
 
 // Covers reports whether enough is known of the address for a clean of a file of this
@@ -74,7 +75,7 @@ func (s Sight) Lacks() (all []Lack) {
 	for _, c := range []struct {
 		canary Canary
 		seen   Seen
-	}{{Plain, s.Plain}, {Archive, s.Archive}, {Encrypted, s.Encrypted}, {Depth, s.Depth}} {
+	}{{Plain, s.Plain}, {Archive, s.Archive}, {Encrypted, s.Encrypted}, {Depth, s.Depth}, {Ordinary, s.Ordinary}} {
 		if c.seen == No {
 			all = append(all, Lack{c.canary, Hint(c.canary)})
 		}
@@ -91,6 +92,8 @@ func Hint(c Canary) string {
 		return "write AlertEncrypted yes into clamd.conf; until then what may be encrypted is unscanned"
 	case Depth:
 		return "raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf to max_size, at most 2 GiB - 1, or lower max_size; until then larger files are unscanned"
+	case Ordinary:
+		return "AppArmor or SELinux keeps it from files that it is handed, as samples over 256 KiB are: let clamd's profile read the trees and the state folder (AppArmor: /etc/apparmor.d/local/usr.sbin.clamd, SELinux: setsebool -P antivirus_can_scan_system 1), or use its tcp address"
 	}
 	return "see that its signatures are loaded, that they know the EICAR test file (or name another with canary = FILE), and that TemporaryDirectory is there and has room"
 }

@@ -15,7 +15,7 @@ func temporaryFile(text []byte) (File, error) { return deepFile("", textBody(tex
 
 // deepFile returns an open sparse file of this content in dir that has no name.
 func deepFile(dir string, b body) (File, error) {
-	f, err := os.CreateTemp(dir, "certpush-canary-")
+	f, err := os.CreateTemp(dir, CanaryFile)
 	if err != nil {
 		return File{}, fmt.Errorf("make file: %w", err)
 	}
@@ -23,6 +23,19 @@ func deepFile(dir string, b body) (File, error) {
 		return File{}, errors.Join(err, f.Close())
 	}
 	return File{F: f}, nil
+}
+
+// ordinaryFile returns an open file of this content in dir. The caller removes it.
+func ordinaryFile(dir string, text []byte) (File, error) {
+	f, err := os.CreateTemp(dir, CanaryFile)
+	if err != nil {
+		return File{}, fmt.Errorf("make file: %w", err)
+	}
+	made, err := written(f, text)
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return made, err
 }
 
 // written writes text to f. The offset of f stays at its start.

@@ -41,7 +41,7 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		}
 		e.heard[canary], e.shown[canary] = now, shown.Version
 	}
-	turned := *is == scan.No && was != scan.No
+	turned := *is == scan.No && was != scan.No && canary != scan.Ordinary // no clean rests on that
 	if canary == scan.Depth && err == nil {
 		turned = turned || deep < e.sight.Deep
 		e.sight.Deep, e.pushed = deep, 0
@@ -58,7 +58,7 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		}
 		e.blind = e.blind || *is == scan.No
 		if *is == scan.Yes && e.blind { // all that it was shown to see before is to be shown anew
-			e.sight.Archive, e.sight.Encrypted, e.sight.Depth, e.sight.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
+			e.forget()
 			e.blind, was = false, scan.No // it may have been silent in between
 			clear(e.tried)
 			clear(e.heard)
@@ -74,6 +74,15 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 	return turned
 }
 
+// forget forgets what the address was shown to see beside the plain canary. The caller
+// holds sights.mu.
+func (e *eye) forget() {
+	e.sight.Archive, e.sight.Encrypted, e.sight.Depth, e.sight.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
+	if e.sight.Ordinary != "" {
+		e.sight.Ordinary = scan.NotAsked
+	}
+}
+
 // seen returns where the answer of a canary stands. The caller holds sights.mu.
 func (e *eye) seen(canary scan.Canary) *scan.Seen {
 	switch canary {
@@ -83,6 +92,8 @@ func (e *eye) seen(canary scan.Canary) *scan.Seen {
 		return &e.sight.Encrypted
 	case scan.Depth:
 		return &e.sight.Depth
+	case scan.Ordinary:
+		return &e.sight.Ordinary
 	}
 	return &e.sight.Plain
 }
@@ -95,10 +106,13 @@ func (s *sights) tell(address string, canary scan.Canary, was, is scan.Seen, why
 		s.log.Error("scanner address is blind: it gets no samples, and what it called clean since its last good canary is pushed again", "address", address, "error", why, "hint", scan.Hint(canary))
 	case is == scan.Yes && canary == scan.Plain && was == scan.No:
 		s.log.Info("scanner address sees again", "address", address)
+	case is == scan.No && canary == scan.Ordinary:
+		s.log.Warn("scanner address is kept from ordinary files: larger samples are tried, and may be refused there", "address", address, "error", why, "hint", scan.Hint(canary))
 	case is == scan.No:
 		s.log.Warn("scanner address does not see all: what it cannot see is called unscanned, not clean", "address", address, "canary", string(canary), "error", why, "hint", scan.Hint(canary))
 	case is == scan.Yes && was == scan.No:
 		s.log.Info("scanner address sees more than before", "address", address, "canary", string(canary))
+	case (is == scan.NoAnswer || was == scan.NoAnswer) && canary == scan.Ordinary: // no sample waits for it
 	case is == scan.NoAnswer && canary != scan.Plain: // that it does not answer at all is logged elsewhere
 		s.log.Warn("scanner address does not answer a canary; samples that need it wait, and it is asked again: look at its log, its load and its limits of time", "address", address, "canary", string(canary), "error", why)
 	case was == scan.NoAnswer && canary != scan.Plain:
@@ -180,7 +194,7 @@ func (s *sights) due(e *eye, now time.Time) (scan.Canary, time.Duration) {
 	if e.sight.Plain != scan.Yes {
 		return "", min(left, time.Second)
 	}
-	for _, canary := range []scan.Canary{scan.Archive, scan.Encrypted, scan.Depth} {
+	for _, canary := range []scan.Canary{scan.Archive, scan.Encrypted, scan.Depth, scan.Ordinary} {
 		if s.wants(e, canary, now) {
 			return canary, 0
 		}
@@ -192,6 +206,8 @@ func (s *sights) due(e *eye, now time.Time) (scan.Canary, time.Duration) {
 func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 	since := now.Sub(e.tried[canary])
 	switch heard := e.heard[canary]; {
+	case *e.seen(canary) == "": // it takes no descriptors
+		return false
 	case heard.IsZero() && canary == scan.Depth && e.sight.Deep > 0: // it is too slow for more
 		return since >= plainEvery
 	case heard.IsZero():

@@ -89,13 +89,14 @@ type reached struct {
 
 // Sight asks each address of a scanner now what it sees. The error is a *DownError if
 // none answers; otherwise it says what is wrong with s. Without canaries the list is
-// empty.
-func Sight(ctx context.Context, s config.Scanner) ([]scan.Sight, error) {
+// empty. In dir, which may be empty, lies a file for a moment; without it one canary is not
+// asked.
+func Sight(ctx context.Context, s config.Scanner, dir string) ([]scan.Sight, error) {
 	sc, err := Scanner(s, nil)
 	if err != nil {
 		return nil, err
 	}
-	sights := newSights(Config{Scanner: s, Scan: sc, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+	sights := newSightsIn(dir, Config{Scanner: s, Scan: sc, Log: slog.New(slog.DiscardHandler)}, forgetful{})
 	if !sights.asks {
 		return nil, nil
 	}
@@ -105,6 +106,9 @@ func Sight(ctx context.Context, s config.Scanner) ([]scan.Sight, error) {
 	for _, e := range sights.eyes {
 		if e.sight.Plain == scan.Yes { // nobody else has it
 			_ = sights.askOne(ctx, e, scan.Depth) // noted
+			if e.sight.Ordinary != "" {
+				_ = sights.askOne(ctx, e, scan.Ordinary) // noted
+			}
 		}
 	}
 	return sights.all(), nil

@@ -65,10 +65,16 @@ type eye struct {
 }
 
 func newSights(c Config, in memory) *sights {
-	s := &sights{c: c.Scanner, log: c.Log, in: in, deep: c.Deep, base: c.Scan}
 	if c.Dirs != nil {
-		s.dir = c.Dirs.Cursors.Path()
+		return newSightsIn(c.Dirs.Cursors.Path(), c, in)
 	}
+	return newSightsIn("", c, in)
+}
+
+// newSightsIn is newSights where canaries that take a disk lie in dir; empty: the system's
+// folder, and one of them is not asked.
+func newSightsIn(dir string, c Config, in memory) *sights {
+	s := &sights{c: c.Scanner, log: c.Log, in: in, dir: dir, deep: c.Deep, base: c.Scan}
 	if s.deep == nil {
 		s.deep = make(chan struct{}, 1)
 	}
@@ -86,6 +92,9 @@ func newSights(c Config, in memory) *sights {
 		}
 		if is {
 			e.scanner = addressed.At([]string{name})
+		}
+		if p, is := e.scanner.(scan.Passing); is && p.Passes() && s.dir != "" {
+			e.sight.Ordinary = scan.NotAsked
 		}
 		s.eyes = append(s.eyes, e)
 	}
@@ -303,7 +312,7 @@ func (s *sights) askMade(ctx context.Context, e *eye, made scan.Canaries, canary
 	if canary != scan.Plain && unanswered(err) {
 		s.hasten(e) // it may answer nothing any more
 	}
-	if (err == nil && shown.Sees || deep > 0) && !fell {
+	if (err == nil && shown.Sees || deep > 0) && !fell && canary != scan.Ordinary {
 		s.in.saw(e.sight.Address, canary, mark, deep)
 	}
 	return errors.Join(err, shown.Why)

@@ -74,6 +74,11 @@ func (c *clamd) At(addresses []string) scan.Scanner {
 	return &at
 }
 
+// Passes implements scan.Passing.
+func (c *clamd) Passes() bool {
+	return !slices.ContainsFunc(c.addresses, func(a *address) bool { return a.network != "unix" })
+}
+
 // Scan implements Scanner. It connects only when there is a file to send.
 func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answer {
 	var s *session

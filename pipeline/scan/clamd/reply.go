@@ -185,7 +185,7 @@ func (r reply) judge(raw []byte) scan.Answer {
 		return scan.Answer{Verdict: scan.Unscanned, Reason: scan.ReasonStreamLimit}
 	case refusal:
 		if r.text == noDescriptor {
-			return scan.Answer{Err: scan.Failed(scan.Sick, "ask clamd: it got no descriptor: AppArmor or SELinux may keep the files of the tree from it: allow them in clamd's profile, or use its tcp address").About(raw)}
+			return scan.Answer{Err: scan.Failed(scan.Sick, "ask clamd: %w: AppArmor or SELinux may keep the files of the tree from it: allow them in clamd's profile, or use its tcp address", scan.ErrNotOpened).About(raw)}
 		}
 		return scan.Answer{Err: scan.Failed(scan.Sick, "ask clamd: it did not carry out the command").About(raw)}
 	case readTimeout:

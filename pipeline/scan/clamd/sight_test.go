@@ -15,7 +15,7 @@ import (
 // look into.
 func TestWhatARealClamdSees(t *testing.T) {
 	type seen map[scan.Canary]bool
-	all := seen{scan.Plain: true, scan.Archive: true, scan.Depth: true, scan.Encrypted: true}
+	all := seen{scan.Plain: true, scan.Archive: true, scan.Depth: true, scan.Encrypted: true, scan.Ordinary: true}
 	without := func(lacks ...scan.Canary) seen {
 		s := seen{}
 		for c := range all {
@@ -43,7 +43,7 @@ func TestWhatARealClamdSees(t *testing.T) {
 		{name: "AlertExceedsMax", lines: []string{"AlertEncrypted yes", "MaxFileSize 1M", "AlertExceedsMax yes"}, unix: without(scan.Depth), tcp: without(scan.Depth)},
 		{name: "StreamMaxLength below the depth", lines: []string{"AlertEncrypted yes", "StreamMaxLength 1M"}, unix: all, tcp: without(scan.Depth)},
 		{name: "no archives", lines: []string{"AlertEncrypted yes", "ScanArchive no"}, unix: without(scan.Archive, scan.Encrypted), tcp: without(scan.Archive, scan.Encrypted)},
-		{name: "own signatures only", signatures: scantest.OwnOnly, lines: []string{"AlertEncrypted yes"}, unix: seen{scan.Encrypted: true}, tcp: seen{scan.Encrypted: true}},
+		{name: "own signatures only", signatures: scantest.OwnOnly, lines: []string{"AlertEncrypted yes"}, unix: seen{scan.Encrypted: true, scan.Ordinary: true}, tcp: seen{scan.Encrypted: true, scan.Ordinary: true}},
 		{name: "own signatures, and a canary of these", signatures: scantest.OwnOnly, lines: []string{"AlertEncrypted yes"}, unix: all, tcp: all, own: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

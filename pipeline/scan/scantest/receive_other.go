@@ -47,5 +47,11 @@ func receive(c net.Conn, buf []byte) (int, []*os.File, error) {
 	return n, files, nil
 }
 
+// named reports whether a file has a name.
+func named(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 0
+}
+
 func pause(p *os.Process) error  { return p.Signal(syscall.SIGSTOP) }
 func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }

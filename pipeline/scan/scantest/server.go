@@ -74,6 +74,7 @@ type Server struct {
 	outage    time.Duration
 	streamMax int64
 	delay     time.Duration
+	kept      bool
 	version   string
 	later     string
 	received  []Received
@@ -244,6 +245,9 @@ func (s *Server) SetStreamMax(bytes int64) { s.set(func() { s.streamMax = bytes 
 
 // SetDelay sets how long the answer to each file takes. Files of a session overlap.
 func (s *Server) SetDelay(d time.Duration) { s.set(func() { s.delay = d }) }
+
+// SetKept lets it get no descriptor of a file that has a name, as AppArmor or SELinux may.
+func (s *Server) SetKept(is bool) { s.set(func() { s.kept = is }) }
 
 // SetVersion changes the answer to VERSION. "COMMAND UNAVAILABLE" ends the session, as
 // clamd does where an operator switched VERSION off.
