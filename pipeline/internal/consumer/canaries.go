@@ -3,6 +3,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -30,10 +31,8 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		*is = scan.NoAnswer // else the last answer stays
 	}
 	why := ""
-	if shown.Why != nil {
-		why = shown.Why.Error()
-	} else if err != nil {
-		why = err.Error()
+	if text := cmp.Or(shown.Why, err); text != nil {
+		why = text.Error()
 	}
 	if err == nil {
 		if shown.Version == "" { // nobody was asked: this canary cannot be made
@@ -42,8 +41,9 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		e.heard[canary], e.shown[canary] = now, shown.Version
 	}
 	turned := *is == scan.No && was != scan.No && canary != scan.Ordinary // no clean rests on that
+	less := canary == scan.Depth && err == nil && deep < e.sight.Deep
 	if canary == scan.Depth && err == nil {
-		turned = turned || deep < e.sight.Deep
+		turned = turned || less
 		e.sight.Deep, e.pushed = deep, 0
 	} else if canary == scan.Depth {
 		e.sight.Deep = max(e.sight.Deep, deep) // for larger ones the last answer stays, if there was one
@@ -58,7 +58,7 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		}
 		e.blind = e.blind || *is == scan.No
 		if *is == scan.Yes && e.blind { // all that it was shown to see before is to be shown anew
-			e.forget()
+			e.sight = forgotten(e.sight)
 			e.blind, was = false, scan.No // it may have been silent in between
 			clear(e.tried)
 			clear(e.heard)
@@ -71,16 +71,19 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 	after := *is
 	s.mu.Unlock()
 	s.tell(e.sight.Address, canary, was, after, why)
+	if less && was == scan.No && after == scan.No {
+		s.log.Warn("scanner address looks less deep than before: a clean of a larger file is called unscanned, and those that it gave are pushed again", "address", e.sight.Address, "bytes", deep, "error", why, "hint", scan.Hint(canary))
+	}
 	return turned
 }
 
-// forget forgets what the address was shown to see beside the plain canary. The caller
-// holds sights.mu.
-func (e *eye) forget() {
-	e.sight.Archive, e.sight.Encrypted, e.sight.Depth, e.sight.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
-	if e.sight.Ordinary != "" {
-		e.sight.Ordinary = scan.NotAsked
+// forgotten returns is without what it says beside the plain canary.
+func forgotten(is scan.Sight) scan.Sight {
+	is.Archive, is.Encrypted, is.Depth, is.Deep = scan.NotAsked, scan.NotAsked, scan.NotAsked, 0
+	if is.Ordinary != "" {
+		is.Ordinary = scan.NotAsked
 	}
+	return is
 }
 
 // seen returns where the answer of a canary stands. The caller holds sights.mu.

@@ -132,7 +132,8 @@ func (s *sights) of(address string) *eye {
 	return nil
 }
 
-// all returns the sight of each address.
+// all returns the sight of each address. What a blind one was shown to see before it was
+// blind does not hold any more: it is to be shown anew.
 func (s *sights) all() (all []scan.Sight) {
 	if !s.asks {
 		return nil
@@ -140,7 +141,11 @@ func (s *sights) all() (all []scan.Sight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.eyes {
-		all = append(all, e.sight)
+		is := e.sight
+		if is.Plain == scan.No {
+			is = forgotten(is)
+		}
+		all = append(all, is)
 	}
 	return all
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"os"
@@ -54,18 +55,50 @@ func (l *losses) retract(_ context.Context, _ string, c scan.Canary, _ int64, _ 
 func TestDepthThatShrinksIsTakenBack(t *testing.T) {
 	c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Minute, SightDepth: 64 << 20, MaxSize: 30 << 20}
 	d, m := &shallow{26 << 20}, &losses{of: map[scan.Canary]int{}}
-	s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, m)
+	var log bytes.Buffer
+	s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.NewTextHandler(&log, nil))}, m)
 	e := s.eyes[0]
 	for _, want := range []struct {
 		limit, deep int64
 		lost        int
-	}{{26 << 20, 25 << 20, 1}, {26 << 20, 25 << 20, 1}, {2 << 20, 1 << 20, 2}, {64 << 20, 30 << 20, 2}, {5000, scan.Small, 3}} {
+		says        string
+	}{
+		{26 << 20, 25 << 20, 1, "does not see all"},
+		{26 << 20, 25 << 20, 1, ""},
+		{2 << 20, 1 << 20, 2, "looks less deep than before"},
+		{64 << 20, 30 << 20, 2, "sees more than before"},
+		{5000, scan.Small, 3, "does not see all"},
+	} {
 		d.limit = want.limit
+		log.Reset()
 		_ = s.askOne(t.Context(), e, scan.Plain) // noted
 		_ = s.askOne(t.Context(), e, scan.Depth) // noted
 		if e.sight.Deep != want.deep || m.of[scan.Depth] != want.lost || m.of[scan.Plain] > 0 {
 			t.Errorf("limit %d: deep %d, want %d; taken back %v, want %d", want.limit, e.sight.Deep, want.deep, m.of, want.lost)
 		}
+		if lines := strings.Count(log.String(), "address "); want.says != "" && !strings.Contains(log.String(), want.says) || lines != min(1, len(want.says)) {
+			t.Errorf("limit %d: %d lines, want %q:\n%s", want.limit, lines, want.says, log.String())
+		}
+		if want.says == "looks less deep than before" && !strings.Contains(log.String(), fmt.Sprint("bytes=", want.deep)) {
+			t.Errorf("the new depth is not said:\n%s", log.String())
+		}
+	}
+}
+
+// TestABlindAddressIsShownToSeeNothing of what it saw before.
+func TestABlindAddressIsShownToSeeNothing(t *testing.T) {
+	c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Minute, SightDepth: 64 << 20, MaxSize: 1 << 20}
+	d := &shallow{1 << 40}
+	s := newSights(Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+	_ = s.askOne(t.Context(), s.eyes[0], scan.Plain) // noted
+	_ = s.askOne(t.Context(), s.eyes[0], scan.Depth) // noted
+	if is := s.all()[0]; is.Depth != scan.Yes || is.Deep != c.MaxSize {
+		t.Errorf("%+v", is)
+	}
+	d.limit = 0
+	_ = s.askOne(t.Context(), s.eyes[0], scan.Plain) // noted
+	if is := s.all()[0]; is.Plain != scan.No || is.Depth != scan.NotAsked || is.Deep != 0 || is.Archive != scan.NotAsked {
+		t.Errorf("%+v", is)
 	}
 }
 
