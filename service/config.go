@@ -205,8 +205,8 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 	}
 	for list, all := range map[string][]Glob{"include": t.Include, "exclude": t.Exclude} {
 		for i, g := range all {
-			if strings.HasPrefix(string(g), "/") {
-				b.wrong(element(join(key, list), i+1), "%q begins with a slash, but globs are below the tree's path: did you mean %q?", string(g), belowTree(string(g), path))
+			if whole, is := wholePath(string(g), path); is {
+				b.wrong(element(join(key, list), i+1), "%q is a whole path, but globs are below the tree's path: did you mean %q?", string(g), belowTree(whole, path))
 			}
 		}
 	}
@@ -228,6 +228,19 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 		Settle: max(time.Duration(t.Settle), 1), Quiet: time.Duration(t.Quiet), SettleLimit: time.Duration(t.SettleLimit),
 		MinSize: int64(none(t.MinSize)), MaxSize: int64(t.MaxSize), Sweep: time.Duration(none(t.Sweep)), Engine: t.Engine,
 	}
+}
+
+// wholePath reports whether a glob is a whole path of Unix or of Windows, which matches
+// nothing below a tree, and returns it with slashes and without its volume. A folder may be
+// named C: where that is no volume.
+func wholePath(glob, tree string) (rest string, is bool) {
+	if rest = glob; len(rest) > 2 && rest[1] == ':' && (rest[2] == '/' || rest[2] == '\\') && (rest[0]|0x20) >= 'a' && (rest[0]|0x20) <= 'z' {
+		if st, err := os.Stat(filepath.Join(tree, rest[:2])); err == nil && st.IsDir() && filepath.VolumeName(rest) == "" {
+			return glob, false
+		}
+		return strings.ReplaceAll(rest[2:], "\\", "/"), true
+	}
+	return rest, strings.HasPrefix(rest, "/")
 }
 
 // belowTree returns the glob that was meant by one with a slash at its begin: the rest of a

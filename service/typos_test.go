@@ -5,6 +5,8 @@ package service
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -39,6 +41,9 @@ func TestTypos(t *testing.T) {
 		{"[admin]\nlisten = '::1:9440'", "2:10", "admin.listen", `write "[::1]:9440"`},
 		{tree("include = ['/srv/a/x/*.exe']"), "3:12", "watch[1].include[1]", `did you mean "x/*.exe"?`},
 		{tree("include = ['/x/*.exe']"), "3:12", "watch[1].include[1]", `did you mean "**/x/*.exe"?`},
+		{tree("include = ['/x/**']"), "3:12", "watch[1].include[1]", `is a whole path, but globs are below the tree's path: did you mean "**/x/**"?`},
+		{tree("include = ['C:/srv/a/x/**']"), "3:12", "watch[1].include[1]", `did you mean "x/**"?`},
+		{tree("exclude = ['**', 'd:\\y\\*.exe']"), "3:18", "watch[1].exclude[2]", `did you mean "**/y/*.exe"?`},
 		// Wrong shapes.
 		{"watch = '/s'", "1:9", "watch", "write [[watch]] on a line of its own, and path = \"/s\""},
 		{"[watch]\npath = '/s'", "1:1", "watch", "write [[watch]] with double brackets"},
@@ -135,6 +140,28 @@ func TestTypos(t *testing.T) {
 		}
 		if got := err.Error(); !strings.HasPrefix(got, want) || !strings.Contains(got, c.hint) || strings.Contains(got, "\n") {
 			t.Errorf("%q:\n got %s\nwant %s ... %s", c.text, strings.ReplaceAll(got, path, "FILE"), strings.ReplaceAll(want, path, "FILE"), c.hint)
+		}
+	}
+}
+
+// TestAFolderMayHaveTheNameOfAVolume where that is none.
+func TestAFolderMayHaveTheNameOfAVolume(t *testing.T) {
+	dir := t.TempDir()
+	if filepath.VolumeName("C:/") != "" {
+		t.Skip("here it is one")
+	}
+	if _, is := wholePath("C:/*.exe", dir); !is {
+		t.Error("there is no such folder")
+	}
+	if err := os.Mkdir(filepath.Join(dir, "C:"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, is := wholePath("C:/*.exe", dir); is {
+		t.Error("there is such a folder")
+	}
+	for _, glob := range []string{"*.exe", "a:b/c", "x/C:/y", `\\[a]`, ""} {
+		if _, is := wholePath(glob, dir); is {
+			t.Errorf("%q", glob)
 		}
 	}
 }
