@@ -66,7 +66,7 @@ func TestVerifyReadSeesOtherBytesOfTheSameVersion(t *testing.T) {
 
 	l.start()
 	l.swept()
-	if v := l.reread(true); v.Differ != 1 || v.Queued != 1 {
+	if v := l.reread(true); v.Differ != 1 || v.Lacking != 1 || v.Queued != 1 {
 		t.Errorf("%+v", v)
 	}
 	if o := l.await(3)[2]; o.Path != cheat || o.SHA256 != sumOf("after!") {

@@ -153,6 +153,27 @@ func TestVerifyFixQueuesWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestVerifyFixCountsFiles: a file that two scanners lack is one file to journal again.
+func TestVerifyFixCountsFiles(t *testing.T) {
+	l := newLab(t, func(c *Config) {
+		c.Scanners = []config.Scanner{{Name: "one", Type: "discard"}, {Name: "two", Type: "discard"}}
+	})
+	l.start()
+	l.swept()
+	lost := l.write("a", "one")
+	l.await(2)
+	e, _, err := l.p.halves().producer.Index().Get(lost)
+	must(t, err)
+	must(t, l.p.halves().producer.Index().ForgetLine(t.Context(), lost, e.At))
+	if v := l.verify(true); v.Unaccounted != 2 || v.Lacking != 1 || v.Queued != 1 || v.Files != 1 {
+		t.Errorf("%+v", v)
+	}
+	l.await(4)
+	if v := l.verify(false); !v.Proven() || v.Lacking != 0 {
+		t.Errorf("%+v", v)
+	}
+}
+
 // TestVerifyMissesALostSegment: an operator deleted a segment before the scanner came
 // to it. Index and cursor know the file, and nothing will push it.
 func TestVerifyMissesALostSegment(t *testing.T) {

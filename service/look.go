@@ -172,7 +172,7 @@ func unproven(v pipeline.Proof, fix bool) error {
 		return fmt.Errorf("verify: %w that can be told: some files could not be read: see that certpush may read them, and that no program holds them", ErrUnproven)
 	case v.TakenBack > 0 && (v.Unaccounted == 0 || fix):
 		return fmt.Errorf("verify: %w: verdicts of a blind address are taken back and not all given again: certpush status tells what waits; verify again when nothing does", ErrUnproven)
-	case v.Proven() || fix && v.Queued == v.Unaccounted:
+	case v.Proven() || fix && v.Queued == v.Lacking:
 		return nil
 	}
 	return fmt.Errorf("verify: %w: certpush verify --fix queues them", ErrUnproven)
@@ -238,7 +238,7 @@ func proofText(v pipeline.Proof, read bool) string {
 // lacking says what keeps a proof from holding.
 func lacking(v pipeline.Proof) (all []string) {
 	if v.Unaccounted > 0 {
-		all = append(all, number(v.Unaccounted, "file is", "files are")+" unaccounted for")
+		all = append(all, number(v.Lacking, "file is", "files are")+" unaccounted for")
 	}
 	if n := len(v.Unread) + len(v.Missing); n > 0 {
 		all = append(all, number(n, "folder", "folders")+" could not be read")

@@ -95,6 +95,7 @@ func (c *verify) differs(ctx context.Context, u candidate, at sample.At, how []s
 		return make([]bool, len(c.reach))
 	}
 	c.proof.Differ++
+	c.proof.Lacking++
 	u.at = at
 	c.unlike = append(c.unlike, u)
 	return is

@@ -21,7 +21,7 @@ import (
 )
 
 // Proof is the result of a Verify. Its numbers count files, once for each configured
-// scanner. Files and Excluded count each file once.
+// scanner. Files, Excluded, Lacking and Queued count each file once.
 type Proof struct {
 	Files       int64 `json:"files"` // in the trees, without the excluded ones
 	Done        int64 `json:"done"`
@@ -31,6 +31,7 @@ type Proof struct {
 	Waiting     int64 `json:"waiting"`  // also files that are settling
 	Excluded    int64 `json:"excluded"` // by include, exclude or min_size, or not a regular file
 	Unaccounted int64 `json:"unaccounted"`
+	Lacking     int64 `json:"lacking"`    // files that are unaccounted for at a scanner
 	TakenBack   int   `json:"taken_back"` // batches of verdicts that a blind address gave, and that were not all given again yet
 
 	List    []Unaccounted `json:"list"`    // the first thousand unaccounted ones
@@ -376,6 +377,7 @@ func (c *verify) again(ctx context.Context, u *candidate) bool {
 func (c *verify) tell(u candidate) {
 	e, known := c.files.known(u.path, u.stat)
 	file := sample.OfFile(u.path, u.stat.Size, u.stat.Mtime)
+	was := c.proof.Unaccounted
 	for _, r := range c.reach {
 		why := "it is not journaled in its present version"
 		if known {
@@ -389,5 +391,8 @@ func (c *verify) tell(u candidate) {
 		if len(c.proof.List) < maxListed {
 			c.proof.List = append(c.proof.List, Unaccounted{file, r.scanner, why})
 		}
+	}
+	if c.proof.Unaccounted > was {
+		c.proof.Lacking++
 	}
 }
