@@ -22,7 +22,13 @@ import (
 //
 // A line that cannot be read is passed over. Its segment gets a new number and is read
 // once more.
-const foreignFile = ".segments"
+//
+// Several readers may give numbers at once, in this process and in another: who writes the
+// file holds foreignLock from before he reads it. A look gives none and writes nothing.
+const (
+	foreignFile = ".segments"
+	foreignLock = ".segments.lock"
+)
 
 // foreign is one known segment of another program.
 type foreign struct {
@@ -63,6 +69,7 @@ func readForeign(d Folder) (known []foreign, bad int, err error) {
 	return known, bad, nil
 }
 
+// saveForeign is for one who holds foreignLock.
 func saveForeign(d Folder, known []foreign) error {
 	var b strings.Builder
 	for _, k := range known {
@@ -163,9 +170,50 @@ func (c *catalog) sealed(number uint64) (string, bool) {
 
 // numbered returns the segments of these names with their numbers. If it gave a number
 // for the first time, that is durable when it returns.
-func (c *catalog) numbered(names []string) ([]Segment, error) {
-	var all []Segment
-	last, learned := uint64(0), false
+func (c *catalog) numbered(names []string) (all []Segment, err error) {
+	all, learned, err := c.numbers(names)
+	if err != nil {
+		return nil, err
+	}
+	if learned {
+		if all, err = c.giveNumbers(names); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range all {
+		if IsSealed(c.base, s.Name) { // no other name stays that of its file
+			c.heads[s.Name] = s.Number
+		}
+	}
+	return all, nil
+}
+
+// giveNumbers is numbered where somebody needs a number. Another reader may have given
+// some since we read the file.
+func (c *catalog) giveNumbers(names []string) (all []Segment, err error) {
+	lock, err := c.d.Lock(foreignLock)
+	if err != nil {
+		return nil, fmt.Errorf("save known segments: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if c.known, err = loadForeign(c.d); err != nil {
+		return nil, err
+	}
+	all, learned, err := c.numbers(names)
+	if err != nil || !learned {
+		return all, err
+	}
+	// A crash before this: the segments may get other numbers. No cursor names them yet.
+	if err := saveForeign(c.d, c.known); err != nil {
+		return nil, fmt.Errorf("save known segments: %w", err)
+	}
+	return all, nil
+}
+
+// numbers returns the segments of these names with their numbers, and whether c gave one
+// just now, which nobody else knows yet.
+func (c *catalog) numbers(names []string) (all []Segment, learned bool, err error) {
+	last := uint64(0)
 	for _, name := range names {
 		active := name == c.base
 		n, ok := c.heads[name]
@@ -177,26 +225,17 @@ func (c *catalog) numbered(names []string) ([]Segment, error) {
 				continue // pruned or sealed since the listing
 			}
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			learned = learned || fresh
 			if n == 0 && !c.silent {
 				continue
 			}
 		}
-		if IsSealed(c.base, name) { // no other name stays that of its file
-			c.heads[name] = n
-		}
 		last = max(last, n)
 		all = append(all, Segment{n, name, active})
 	}
-	if learned {
-		// A crash before this: the segments may get other numbers. No cursor names them yet.
-		if err := saveForeign(c.d, c.known); err != nil {
-			return nil, fmt.Errorf("save known segments: %w", err)
-		}
-	}
-	return all, nil
+	return all, learned, nil
 }
 
 // number returns a segment's number. last is the number of the segment before it. The

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/gofrs/flock"
 )
 
 // Disk is the only way in which journal, ledger and cursors reach files. OS is the disk
@@ -43,6 +45,9 @@ type Folder interface {
 	// Sync makes the names durable. Without it a file that was synced may have no name
 	// after a power cut.
 	Sync() error
+	// Lock takes the lock file name, which it makes where it is missing, until Close or the
+	// end of the process. It waits while somebody else holds it, in this process or another.
+	Lock(name string) (io.Closer, error)
 	// Free returns how many bytes may still be written.
 	Free() (int64, error)
 	// Listen calls changed after something happened in the folder, until ctx ends. It
@@ -166,6 +171,15 @@ func (d *folder) where(err error) error {
 
 // Sync implements Folder.
 func (d *folder) Sync() error { return syncDir(d.dir) }
+
+// Lock implements Folder.
+func (d *folder) Lock(name string) (io.Closer, error) {
+	f := flock.New(filepath.Join(d.dir, name), flock.SetFlag(os.O_CREATE|lockFlags), flock.SetPermissions(0o640))
+	if err := f.Lock(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", f.Path(), err)
+	}
+	return f, nil
+}
 
 // Free implements Folder.
 func (d *folder) Free() (int64, error) { return free(d.dir) }

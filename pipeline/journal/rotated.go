@@ -135,7 +135,12 @@ func (c *catalog) gone(id string) bool {
 // Renumber lets the segment of base that has a number get a new one, because another
 // program cut it short and began it anew: no place is given twice. The old number stays
 // with a copy of the old content, if there is one.
-func Renumber(d Folder, base string, number uint64) error {
+func Renumber(d Folder, base string, number uint64) (err error) {
+	lock, err := d.Lock(foreignLock)
+	if err != nil {
+		return fmt.Errorf("save known segments: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	known, err := loadForeign(d)
 	if err != nil {
 		return err

@@ -40,6 +40,21 @@ func (f *folder) Listen(ctx context.Context, _ *slog.Logger, _ func()) error {
 	return nil
 }
 
+// Lock implements journal.Folder. No file is made.
+func (f *folder) Lock(name string) (io.Closer, error) {
+	token, _ := f.d.held.LoadOrStore(f.at(name), make(chan struct{}, 1))
+	token.(chan struct{}) <- struct{}{}
+	return held{token.(chan struct{})}, nil
+}
+
+// held is a lock file.
+type held struct{ token chan struct{} }
+
+func (h held) Close() error {
+	<-h.token
+	return nil
+}
+
 func (f *folder) at(name string) string { return filepath.Join(f.path, name) }
 
 func (f *folder) Open(name string, flag int) (journal.File, error) {

@@ -61,6 +61,7 @@ type Disk struct {
 	root  *node
 	next  int             // the id of the next node
 	locks map[string]bool // by half
+	held  sync.Map        // by path: the channel of a lock file; its token is there while it is held
 	room  int64           // the bytes that Free returns
 	clock time.Time       // of the last change
 }
