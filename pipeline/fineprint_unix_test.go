@@ -27,7 +27,7 @@ import (
 // path back to settle.
 func TestFinePrint01ChangedWhileTheScannerLooks(t *testing.T) {
 	d := scantest.Start(t, "unix")
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout = time.Minute }))
+	l := newLab(t, clamd(d.Addr()))
 	l.c.Trees[0].Engine = "sweep"
 	d.SetDelay(300 * time.Millisecond)
 	path := l.write("a", "first")

@@ -20,7 +20,7 @@ import (
 
 func clamd(addr string, set ...func(*config.Scanner)) func(*Config) {
 	return func(c *Config) {
-		s := config.Scanner{Name: "clamav", Type: "clamd", Addresses: []string{addr}, BackoffFirst: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Timeout: time.Second, Tries: 3}
+		s := config.Scanner{Name: "clamav", Type: "clamd", Addresses: []string{addr}, BackoffFirst: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Timeout: time.Minute, Tries: 3}
 		for _, f := range set {
 			f(&s)
 		}
@@ -328,7 +328,7 @@ func TestHostileNamesReachTheLedger(t *testing.T) {
 // at most. The next start pushes them again.
 func TestAStopGivesBackWhatTakesTooLong(t *testing.T) {
 	d := scantest.Start(t, scantest.Networks()[0])
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout = time.Minute }), func(c *Config) { c.Grace = 50 * time.Millisecond })
+	l := newLab(t, clamd(d.Addr()), func(c *Config) { c.Grace = 50 * time.Millisecond })
 	l.start()
 	l.swept()
 	l.until("the scanner", func() bool { return l.p.Status().Scanners[0].Up })

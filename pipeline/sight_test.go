@@ -195,7 +195,7 @@ func TestCleanOnlyWhatWasSeen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := scantest.ClamdOf(t, scantest.Official, c.lines...)
-			set := func(s *config.Scanner) { s.MaxSize, s.Timeout = 3<<20, time.Minute }
+			set := func(s *config.Scanner) { s.MaxSize = 3 << 20 }
 			l := newLab(t, clamd(d.UnixAddr, set))
 			if c.set != nil {
 				c.set(&l.c.Scanners[0])
@@ -223,7 +223,7 @@ func TestCleanOnlyWhatWasSeen(t *testing.T) {
 func TestARealClamdLosesItsTemporaryFolder(t *testing.T) {
 	t.Parallel()
 	sound, hurt := scantest.Clamd(t, "AlertEncrypted yes"), scantest.Clamd(t, "AlertEncrypted yes")
-	l := newLab(t, clamd(sound.UnixAddr, sees(time.Second, hurt.UnixAddr), func(s *config.Scanner) { s.MaxSize, s.Timeout = 1<<20, time.Minute }))
+	l := newLab(t, clamd(sound.UnixAddr, sees(time.Second, hurt.UnixAddr), func(s *config.Scanner) { s.MaxSize = 1 << 20 }))
 	l.start()
 	l.swept()
 	l.until("sight", func() bool {
@@ -260,7 +260,7 @@ func TestASilentScannerIsSaid(t *testing.T) {
 	t.Parallel()
 	d := scantest.Start(t, "tcp")
 	d.Set(scantest.Mute)
-	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Timeout = time.Minute }))
+	l := newLab(t, clamd(d.Addr()))
 	l.start()
 	l.until("it is said", func() bool {
 		all := l.p.Status().Scanners
@@ -276,7 +276,7 @@ func TestASilentScannerIsSaid(t *testing.T) {
 func TestAStockClamdIsNotPushedAgainAtEachStart(t *testing.T) {
 	t.Parallel()
 	d := scantest.Clamd(t) // AlertEncrypted is off
-	l := newLab(t, clamd(d.UnixAddr, func(s *config.Scanner) { s.MaxSize, s.Timeout = 1<<20, time.Minute }))
+	l := newLab(t, clamd(d.UnixAddr, func(s *config.Scanner) { s.MaxSize = 1 << 20 }))
 	for range 3 {
 		l.start()
 		l.swept()
