@@ -2,7 +2,10 @@
 
 package journal
 
-import "runtime"
+import (
+	"runtime"
+	"sync"
+)
 
 // batch holds the lines that one write takes.
 type batch struct {
@@ -83,37 +86,96 @@ func (s *Series) Sync(w Written) error {
 // add adds lines to the batch that gathers, and commits it if they are its first. at and
 // end are their place in it. It returns no batch for no lines.
 func (s *Series) add(sync bool, lines [][]byte) (b *batch, at, end int64) {
-	s.mu.Lock()
-	b = s.next
-	lead := len(b.buf) == 0
-	at = int64(len(b.buf))
-	for _, line := range lines {
-		b.buf = append(b.buf, line...)
-	}
-	end = int64(len(b.buf))
-	if at == end {
-		s.mu.Unlock()
-		return nil, 0, 0
-	}
-	b.sync = b.sync || sync
-	s.mu.Unlock()
-	if lead {
+	b, at, end = s.join(sync, lines)
+	if b != nil && at == 0 {
 		s.turn <- struct{}{}
 		runtime.Gosched() // goroutines that the last commit woke may add their lines
-		s.mu.Lock()
-		s.next = newBatch(s.spare[:0])
-		s.spare = nil
-		s.mu.Unlock()
+		s.shift()
 		if err := s.commit(b); err != nil {
 			b.end(err)
 		}
-		s.mu.Lock()
-		if cap(b.buf) <= 1<<20 {
-			s.spare = b.buf
-		}
-		s.mu.Unlock()
+		s.reuse(b.buf)
 		close(b.written)
 		<-s.turn
 	}
 	return b, at, end
 }
+
+// gathering is where lines wait while another batch is committed.
+type gathering struct {
+	mu    sync.Mutex // guards the fields below
+	next  *batch
+	spare []byte // the buffer of the last batch
+}
+
+// join adds lines to the batch that gathers. sync says that their caller waits until they
+// are durable. at and end are their place in it. It returns no batch for no lines.
+func (g *gathering) join(sync bool, lines [][]byte) (b *batch, at, end int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b = g.next
+	at = int64(len(b.buf))
+	for _, line := range lines {
+		b.buf = append(b.buf, line...)
+	}
+	if end = int64(len(b.buf)); at == end {
+		return nil, 0, 0
+	}
+	b.sync = b.sync || sync
+	return b, at, end
+}
+
+// shift lets the next batch gather.
+func (g *gathering) shift() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next, g.spare = newBatch(g.spare[:0]), nil
+}
+
+// reuse keeps a buffer for a later batch, if it is not large.
+func (g *gathering) reuse(buf []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if cap(buf) <= 1<<20 {
+		g.spare = buf
+	}
+}
+
+// published is the end of what readers may see.
+type published struct {
+	mu      sync.Mutex // guards the fields below
+	durable Pos
+	moved   chan struct{} // closed and replaced when durable moves
+}
+
+func (d *published) move(p Pos) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.durable = p
+	close(d.moved)
+	d.moved = make(chan struct{})
+}
+
+// Durable returns the place before which all lines are on disk.
+func (d *published) Durable() Pos {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.durable
+}
+
+// Changed returns a channel that is closed when Durable moves.
+func (d *published) Changed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.moved
+}
+
+// haste says that a stop is under way.
+type haste struct {
+	once    sync.Once
+	hurried chan struct{} // closed by Hurry
+}
+
+// Hurry ends all waiting for Config.Sync, now and from now on: a stop does not wait for
+// it. What Append returns for is durable all the same.
+func (h *haste) Hurry() { h.once.Do(func() { close(h.hurried) }) }

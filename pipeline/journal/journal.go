@@ -21,8 +21,8 @@
 // Goroutines: Lanes.Run has one that hears of appends; it ends before Run returns.
 // Everything else runs in the goroutine of its caller. Any goroutine may call the
 // methods of a Series; a Reader belongs to one. Series.turn lets one goroutine at a time
-// commit, cut or prune. Series.mu guards the batch that gathers lines, and the place
-// before which all is durable; nobody holds it during I/O.
+// commit, cut or prune. gathering.mu guards the batch that gathers lines, published.mu
+// the place before which all is durable; nobody holds them during I/O.
 //
 // The package deals in lines. What a line means is not its business.
 package journal

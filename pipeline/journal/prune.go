@@ -31,7 +31,7 @@ func (s *Series) Prune(keep int, most int64, finished func(first []byte) bool) (
 	}
 	behind, sizes, size := 0, []int64(nil), int64(0)
 	for _, name := range names {
-		line, id, err := s.first(name)
+		line, id, err := firstOf(s.dir, name)
 		if err != nil {
 			return 0, err
 		}
@@ -59,10 +59,10 @@ func (s *Series) Prune(keep int, most int64, finished func(first []byte) bool) (
 	return n, nil
 }
 
-// first returns a segment's first line, and the identity by which readers would know it
+// firstOf returns a segment's first line, and the identity by which readers would know it
 // as another program's.
-func (s *Series) first(name string) (line []byte, id string, err error) {
-	f, err := s.dir.Open(name, os.O_RDONLY)
+func firstOf(dir Folder, name string) (line []byte, id string, err error) {
+	f, err := dir.Open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -19,7 +18,7 @@ type Series struct {
 	log *slog.Logger
 	dir Folder
 
-	turn chan struct{} // the goroutine whose value is in it may commit, cut or prune; guards the fields up to mu
+	turn chan struct{} // the goroutine whose value is in it may commit, cut or prune; guards the fields up to gathering
 	f    File          // the active segment; nil: it could not be opened
 	top  uint64        // the highest number of a sealed segment at open
 	seg  uint64        // number of the active segment; without headers, counted by this process
@@ -32,12 +31,9 @@ type Series struct {
 	shut bool          // closed
 	wet  []*batch      // written and not durable yet; all of them lie in the active segment
 
-	mu      sync.Mutex    // guards all that follows
-	next    *batch        // gathers lines while another batch is committed
-	spare   []byte        // the buffer of the last batch
-	durable Pos           // all lines before it are on disk
-	hurried chan struct{} // closed by Hurry
-	moved   chan struct{} // closed and replaced when durable moves
+	gathering
+	published
+	haste
 }
 
 // OpenSeries opens or creates the series of c and repairs its tail. The caller holds the
@@ -53,7 +49,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open series %s: %w", c.Base, err)
 	}
-	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), next: newBatch(nil), moved: make(chan struct{}), hurried: make(chan struct{}), seg: 1}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), gathering: gathering{next: newBatch(nil)}, published: published{moved: make(chan struct{})}, haste: haste{hurried: make(chan struct{})}, seg: 1}
 	names, err := sealed(d, c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
@@ -207,45 +203,15 @@ func (s *Series) cutBack() error {
 	return nil
 }
 
-// Hurry ends all waiting for Config.Sync, now and from now on: a stop does not wait for
-// it. What Append returns for is durable all the same.
-func (s *Series) Hurry() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-s.hurried:
-	default:
-		close(s.hurried)
-	}
-}
-
-// publish moves durable to p, which is the end of all that is written, and wakes the
-// readers. The caller holds the turn.
+// publish moves the durable end to p, which is the end of all that is written, and wakes
+// the readers. The caller holds the turn.
 func (s *Series) publish(p Pos) {
-	s.mu.Lock()
-	s.durable = p
-	close(s.moved)
-	s.moved = make(chan struct{})
-	s.mu.Unlock()
+	s.move(p)
 	s.dry(nil)
 }
 
 // Folder returns the folder of the segments. Close closes it.
 func (s *Series) Folder() Folder { return s.dir }
-
-// Durable returns the place before which all lines are on disk.
-func (s *Series) Durable() Pos {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.durable
-}
-
-// Changed returns a channel that is closed when Durable moves.
-func (s *Series) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.moved
-}
 
 // Adopt makes the whole lines durable that others appended to the active segment, so
 // that readers return them. If there are none it costs one fstat.
@@ -294,7 +260,7 @@ func (s *Series) cut(now time.Time, next uint64) error {
 		s.publish(Pos{s.seg, s.size})
 	}
 	name := s.last.next(now)
-	if err := s.seal(name.format(s.c.Base)); err != nil {
+	if err := seal(s.dir, s.c.Base, name.format(s.c.Base)); err != nil {
 		return fmt.Errorf("seal %s: %w", s.c.Base, err)
 	}
 	// A crash here: there is no active segment. The next open makes one.
@@ -314,18 +280,18 @@ func (s *Series) cut(now time.Time, next uint64) error {
 	return nil
 }
 
-// seal renames the active segment to name. An earlier rename may have reported an error
-// and yet have taken effect: then there is nothing to do.
-func (s *Series) seal(name string) error {
-	_, taken := s.dir.Lstat(name)
-	_, gone := s.dir.Lstat(s.c.Base)
+// seal renames the active segment base to name. An earlier rename may have reported an
+// error and yet have taken effect: then there is nothing to do.
+func seal(dir Folder, base, name string) error {
+	_, taken := dir.Lstat(name)
+	_, gone := dir.Lstat(base)
 	switch {
 	case taken == nil && errors.Is(gone, fs.ErrNotExist):
 		return nil
 	case taken == nil:
 		return fmt.Errorf("rename to %s: %w", name, fs.ErrExist)
 	}
-	return s.dir.Rename(s.c.Base, name)
+	return dir.Rename(base, name)
 }
 
 // Close ends the series and waits for a commit that runs. Lines for which Append

@@ -29,15 +29,14 @@ type lines struct {
 	m       *Metrics
 	source  Source
 	*retraction
-	unsynced *unsynced
-	outcome  func(sample.Outcome) // called with each outcome after it is recorded
+	*recording
+	outcome func(sample.Outcome) // called with each outcome after it is recorded
 
 	lanes
 	savedMark ledger.Mark // only the goroutine that saves the cursors has it
 	held      standing    // the same
 
-	unsaved   condition.Condition // the cursors cannot be saved
-	unwritten condition.Condition // the ledger cannot be written
+	unsaved condition.Condition // the cursors cannot be saved
 
 	mu     sync.Mutex       // guards the fields below, and those of the lanes that say so
 	handed ledger.Mark      // the ledger's end when the last line was handed out, or a mark before it
@@ -50,8 +49,9 @@ type lines struct {
 func newLines(ctx context.Context, c Config) (*lines, error) {
 	l := &lines{
 		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
-		unsynced: newUnsynced(c.Sync), counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
+		counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
 	}
+	l.recording = newRecording(c, l.finished)
 	for _, name := range sample.Lanes {
 		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)
 		if err != nil {

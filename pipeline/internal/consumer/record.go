@@ -4,6 +4,7 @@ package consumer
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
@@ -15,10 +16,26 @@ import (
 // recordAgain is how long after a failure the ledger is tried again.
 const recordAgain = 500 * time.Millisecond
 
-// end implements intake: it writes outcomes, and lets the cursor pass their lines when
-// they are durable. While the ledger cannot be written or synced it does not return, so
-// its workers are held and pushing stops.
-func (l *lines) end(ctx context.Context, all []ended) bool {
+// recording takes outcomes, makes them durable, and then hands them on.
+type recording struct {
+	led       *ledger.Ledger
+	log       *slog.Logger
+	finished  func([]ended)       // called with outcomes that are durable
+	unwritten condition.Condition // the ledger cannot be written
+	unsynced  *unsynced
+}
+
+func newRecording(c Config, finished func([]ended)) *recording {
+	return &recording{led: c.Ledger, log: c.Log, finished: finished, unsynced: newUnsynced(c.Sync)}
+}
+
+// end implements intake.
+func (l *lines) end(ctx context.Context, all []ended) bool { return l.take(ctx, all) }
+
+// take writes outcomes, and hands them on when they are durable. It tries until they are
+// written, and returns true, or false if ctx ended first. While the ledger cannot be
+// written or synced it does not return, so its workers are held and pushing stops.
+func (r *recording) take(ctx context.Context, all []ended) bool {
 	if len(all) == 0 {
 		return true
 	}
@@ -32,68 +49,94 @@ func (l *lines) end(ctx context.Context, all []ended) bool {
 		}
 		outs[i] = *out
 	}
-	if l.unsynced.every == 0 {
-		is := l.record(ctx, outs, l.led.Record)
+	if r.unsynced.every == 0 {
+		is := r.write(ctx, outs, r.led.Record)
 		if is {
-			l.refuses(nil, 0)
-			l.finished(all)
+			r.refuses(nil, 0)
+			r.finished(all)
 		}
 		over(all)
 		return is
 	}
-	l.unsynced.reserve(ctx, len(all))
+	r.unsynced.reserve(ctx, len(all))
 	var w ledger.Written
-	if !l.record(ctx, outs, func(outs []sample.Outcome) (err error) {
-		w, err = l.led.Write(outs)
+	if !r.write(ctx, outs, func(outs []sample.Outcome) (err error) {
+		w, err = r.led.Write(outs)
 		return err
 	}) {
-		l.unsynced.free(len(all))
+		r.unsynced.free(len(all))
 		over(all)
 		return false // the lines are not finished, and are pushed again after the next start
 	}
-	l.unsynced.put(written{all, outs, w})
+	r.unsynced.put(written{all, outs, w})
 	return true
 }
 
 // syncs makes outcomes durable that were written, and finishes their lines, until over is
 // closed; then it does so for the last time. When ctx has ended it does not wait for a
 // disk that fails.
-func (l *lines) syncs(ctx context.Context, over <-chan struct{}) {
+func (r *recording) syncs(ctx context.Context, over <-chan struct{}) {
 	for ended := false; !ended; {
 		select {
-		case <-l.unsynced.some:
-			t := time.NewTimer(l.unsynced.every)
+		case <-r.unsynced.some:
+			t := time.NewTimer(r.unsynced.every)
 			select {
 			case <-t.C:
-			case <-l.unsynced.much:
+			case <-r.unsynced.much:
 			case <-over:
 			}
 			t.Stop()
 		case <-over:
 			ended = true
 		}
-		for _, w := range l.unsynced.take() {
-			l.sync(ctx, w)
+		for _, w := range r.unsynced.take() {
+			r.sync(ctx, w)
 		}
 	}
 }
 
 // sync makes one write durable and finishes its lines. If its sync failed, the outcomes
 // are not in the ledger any more: they are recorded anew, and pushing waits for that.
-func (l *lines) sync(ctx context.Context, w written) {
+func (r *recording) sync(ctx context.Context, w written) {
 	is := true
-	if err := l.led.Sync(w.w); err != nil {
-		l.unsynced.fails(true)
-		l.refuses(err, len(w.outs))
-		is = l.record(ctx, w.outs, l.led.Record)
-		l.unsynced.fails(false)
+	if err := r.led.Sync(w.w); err != nil {
+		r.unsynced.fails(true)
+		r.refuses(err, len(w.outs))
+		is = r.write(ctx, w.outs, r.led.Record)
+		r.unsynced.fails(false)
 	}
 	if is {
-		l.refuses(nil, 0)
-		l.finished(w.all)
+		r.refuses(nil, 0)
+		r.finished(w.all)
 	}
 	over(w.all)
-	l.unsynced.free(len(w.all))
+	r.unsynced.free(len(w.all))
+}
+
+// write hands outcomes to the ledger by to. It tries until it succeeds. It returns false
+// if ctx ended first.
+func (r *recording) write(ctx context.Context, outs []sample.Outcome, to func([]sample.Outcome) error) bool {
+	for {
+		err := to(outs)
+		if err == nil {
+			return true
+		}
+		r.refuses(err, len(outs))
+		if !wait(ctx, recordAgain) {
+			return false
+		}
+	}
+}
+
+// refuses logs when the ledger begins to refuse outcomes, and when it takes them again:
+// without an error, some are durable.
+func (r *recording) refuses(err error, n int) {
+	switch r.unwritten.Note(err) {
+	case condition.Began:
+		r.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", n, "error", err)
+	case condition.Ended:
+		r.log.Info("the ledger can be written again")
+	}
 }
 
 // finished lets the cursor pass the lines of pushes whose outcomes are durable.
@@ -115,32 +158,6 @@ func (l *lines) finished(all []ended) {
 	l.mu.Unlock()
 	for _, e := range all {
 		l.tell(e.push, e.out)
-	}
-}
-
-// record hands outcomes to the ledger by to. It tries until it succeeds. It returns false
-// if ctx ended first.
-func (l *lines) record(ctx context.Context, outs []sample.Outcome, to func([]sample.Outcome) error) bool {
-	for {
-		err := to(outs)
-		if err == nil {
-			return true
-		}
-		l.refuses(err, len(outs))
-		if !wait(ctx, recordAgain) {
-			return false
-		}
-	}
-}
-
-// refuses logs when the ledger begins to refuse outcomes, and when it takes them again:
-// without an error, some are durable.
-func (l *lines) refuses(err error, n int) {
-	switch l.unwritten.Note(err) {
-	case condition.Began:
-		l.log.Error("the ledger cannot be written; pushing waits and the verdicts in hand are kept in memory: make room or mend the disk", "verdicts", n, "error", err)
-	case condition.Ended:
-		l.log.Info("the ledger can be written again")
 	}
 }
 
