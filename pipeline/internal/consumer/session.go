@@ -284,6 +284,11 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 		w.turns.later(p, time.Now().Add(askedSoon))
 		return false
 	}
+	if !p.file.copied.is && w.sights.keptFrom(a) {
+		p.file.shut()
+		w.turns.later(p, time.Now().Add(w.trials.pace(p)))
+		return false
+	}
 	judged := p.judge(a, out)
 	sum, exact := p.file.scanned(a)
 	p.file.shut()
