@@ -40,6 +40,12 @@ func sightText(s pipeline.SightOf) string {
 			words = append(words, c.name)
 		case pipeline.No:
 			words = append(words, "NOT "+c.name)
+		case pipeline.NotAsked:
+			if c.name == "depth "+bytesText(s.Deep) && s.Deep > 0 {
+				words = append(words, c.name+" so far")
+				break
+			}
+			fallthrough
 		default:
 			words = append(words, "(not asked: "+strings.Fields(c.name)[0]+")")
 		}

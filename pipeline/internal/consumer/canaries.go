@@ -27,6 +27,7 @@ func (s *sights) note(e *eye, canary scan.Canary, deep int64, shown scan.Shown, 
 		*is = scan.Yes
 	case err == nil:
 		*is = scan.No
+	case errors.Is(err, errPartly): // it was answered, as deep as it was asked
 	case was == scan.NotAsked || now.Sub(e.heard[canary]) > 3*s.c.Sight:
 		*is = scan.NoAnswer // else the last answer stays
 	}
@@ -147,6 +148,8 @@ func (s *sights) tend(ctx context.Context, e *eye, h *health) error {
 			t.Stop()
 			return nil
 		case <-t.C:
+		case <-e.deeper:
+			t.Stop()
 		case <-e.soon:
 			t.Stop()
 			s.hasten(e)
@@ -211,14 +214,16 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 	switch heard := e.heard[canary]; {
 	case *e.seen(canary) == "": // it takes no descriptors
 		return false
-	case heard.IsZero() && canary == scan.Depth && e.sight.Deep > 0: // it is too slow for more
-		return since >= plainEvery
+	case heard.IsZero() && canary == scan.Depth:
+		return e.wantsDepth(depthOf(s.c), now, since)
 	case heard.IsZero():
 		return since >= askAgain
 	case e.shown[canary] != e.sight.Version:
 		return since >= doubtEvery
 	case canary == scan.Depth && e.pushed < deepShare*depthOf(s.c):
 		return false
+	case canary == scan.Ordinary && e.sight.Ordinary == scan.No:
+		return since >= plainEvery
 	default:
 		return now.Sub(heard) >= othersEvery && since >= askAgain
 	}

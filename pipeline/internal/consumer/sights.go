@@ -25,10 +25,6 @@ const (
 	deepShare   = 100              // a deep canary is at most one byte in this many of those pushed
 )
 
-// ladder are the sizes in bytes, the largest first, at which depth is asked where the
-// scanner does not see as deep as it should.
-var ladder = []int64{100 << 20, 25 << 20, 3 << 20, 1 << 20, scan.Small}
-
 // sights holds what the canaries have shown of each address of one scanner, and asks
 // them. It bounds what an answer of an address may be called.
 type sights struct {
@@ -48,6 +44,7 @@ type sights struct {
 type eye struct {
 	scanner scan.Scanner  // asks this address alone
 	soon    chan struct{} // a token: a plain canary is wanted
+	deeper  chan struct{} // a token: a sample needs a deep one
 	turn    chan struct{} // a token for the one who asks canaries
 
 	// sights.mu guards the fields below.
@@ -61,6 +58,8 @@ type eye struct {
 	shown  map[scan.Canary]string    // by which version it was answered
 	pushes int                       // since the last plain canary
 	pushed int64                     // bytes since the last deep canary
+	flowed time.Time                 // when it judged a sample last
+	need   int64                     // bytes: so large a sample waits for a deep canary; 0: none does
 	step   int64                     // bytes: deeper canaries than this were not answered; 0: none was asked in vain
 }
 
@@ -86,7 +85,7 @@ func newSightsIn(dir string, c Config, in memory) *sights {
 	}
 	for _, name := range names {
 		e := &eye{
-			scanner: s.base, soon: make(chan struct{}, 1), turn: make(chan struct{}, 1), says: newSaid(),
+			scanner: s.base, soon: make(chan struct{}, 1), deeper: make(chan struct{}, 1), turn: make(chan struct{}, 1), says: newSaid(),
 			sight: scan.Sight{Address: name, Plain: scan.NotAsked, Archive: scan.NotAsked, Encrypted: scan.NotAsked, Depth: scan.NotAsked, Since: time.Now()},
 			tried: map[scan.Canary]time.Time{}, heard: map[scan.Canary]time.Time{}, shown: map[scan.Canary]string{},
 		}
@@ -158,7 +157,13 @@ func (s *sights) cover(size int64) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.eyes, func(e *eye) bool { return e.sight.Covers(size) })
+	if slices.ContainsFunc(s.eyes, func(e *eye) bool { return e.sight.Covers(size) }) {
+		return true
+	}
+	for _, e := range s.eyes {
+		e.wantDeep(size)
+	}
+	return false
 }
 
 // bound returns what an answer about f may be called, by the sight of its address. ok is
@@ -206,6 +211,7 @@ func (s *sights) flows(a scan.Answer, size int64) {
 	s.mu.Lock()
 	e.pushes++
 	e.pushed += size
+	e.flowed = time.Now()
 	changed := a.Version != "" && e.sight.Version != "" && a.Version != e.sight.Version
 	s.mu.Unlock()
 	if changed {
@@ -289,7 +295,10 @@ func (s *sights) inTurn(ctx context.Context, e *eye, canary scan.Canary) error {
 		s.note(e, canary, 0, scan.Shown{}, err)
 		return err
 	}
-	return s.askMade(ctx, e, made, canary, depthOf(s.c))
+	s.mu.Lock()
+	want := e.deepNow(depthOf(s.c))
+	s.mu.Unlock()
+	return s.askMade(ctx, e, made, canary, want)
 }
 
 // askMade asks one canary. A wrong answer counts if the plain one is right and the answer
@@ -364,78 +373,6 @@ func readCanary(path string) ([]byte, error) {
 	return test, nil
 }
 
-// reach asks whether an address looks as deep as size bytes, unless that is known. It is
-// for one who does not wait for tend.
-func (s *sights) reach(ctx context.Context, address string, size int64) {
-	e := s.of(address)
-	if !s.asks || e == nil || size <= scan.Small {
-		return
-	}
-	s.mu.Lock()
-	known := e.sight.Plain != scan.Yes || size <= e.sight.Deep || size > depthOf(s.c)
-	asked := e.sight.Depth != scan.NotAsked
-	s.mu.Unlock()
-	if known && asked {
-		return
-	}
-	made, err := canariesOf(s.c, s.dir)
-	if err == nil {
-		_ = s.askMade(ctx, e, made, scan.Depth, min(size, depthOf(s.c))) // noted
-	}
-}
-
-// errShallow says that a deep canary was answered, and deeper ones were not.
-var errShallow = errors.New("deeper canaries were not answered in time")
-
-// stepwise is howDeep at want bytes, or at less if a deep canary was not answered before:
-// a scanner that is too slow for the largest sample may be quick enough for most.
-func (s *sights) stepwise(ctx context.Context, e *eye, made scan.Canaries, want int64) (shown scan.Shown, deep int64, err error) {
-	s.mu.Lock()
-	asked := want
-	if e.step > 0 {
-		asked = min(want, e.step)
-	}
-	s.mu.Unlock()
-	shown, deep, err = s.howDeep(ctx, e, made, asked)
-	next := int64(0)
-	switch {
-	case ctx.Err() != nil:
-		return shown, deep, err
-	case unanswered(err):
-		next = scan.Small
-		for _, size := range slices.Backward(ladder) {
-			if size < asked {
-				next = size
-			}
-		}
-	case err == nil && shown.Sees && asked < want:
-		err = errShallow
-	}
-	s.mu.Lock()
-	e.step = next
-	s.mu.Unlock()
-	return shown, deep, err
-}
-
-// howDeep asks at want bytes, and if that is not seen at less and less. deep is the
-// largest size that was seen.
-func (s *sights) howDeep(ctx context.Context, e *eye, made scan.Canaries, want int64) (shown scan.Shown, deep int64, err error) {
-	shown, err = made.Ask(ctx, e.scanner, scan.Depth, want)
-	if err == nil && shown.Sees {
-		return shown, want, nil
-	}
-	for _, size := range ladder {
-		if err != nil || size >= want {
-			continue
-		}
-		var less scan.Shown
-		if less, err = made.Ask(ctx, e.scanner, scan.Depth, size); err == nil && less.Sees {
-			return shown, size, nil
-		}
-	}
-	return shown, 0, err
-}
-
 // confirm asks the plain canary, before a wrong answer to another one is believed and that
 // one is asked again: an address that is blind does not answer wrongly about archives
 // alone, and one that just began to see may have answered in between.
@@ -445,20 +382,4 @@ func (s *sights) confirm(ctx context.Context, e *eye, made scan.Canaries) bool {
 		s.note(e, scan.Plain, 0, shown, err)
 	}
 	return err == nil && shown.Sees
-}
-
-// depthOf returns how deep the scanner should look, in bytes: as deep as max_size, but not
-// over sight_depth. Without max_size it is the largest size that is asked for.
-func depthOf(c config.Scanner) int64 {
-	most := c.SightDepth
-	if most < 0 {
-		most = c.MaxSize
-	}
-	switch {
-	case c.MaxSize > 0 && most > 0:
-		return min(c.MaxSize, most)
-	case c.MaxSize > 0:
-		return c.MaxSize
-	}
-	return ladder[0]
 }

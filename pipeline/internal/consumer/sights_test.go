@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,6 +130,78 @@ func TestACanaryThatCannotBeMadeIsNotWantedAllTheTime(t *testing.T) {
 	defer s.mu.Unlock()
 	if s.wants(e, scan.Archive, time.Now().Add(time.Minute)) {
 		t.Error("it is wanted again after a minute")
+	}
+}
+
+// measured is a shallow that notes how large the largest canary was.
+type measured struct {
+	shallow
+	most atomic.Int64
+}
+
+func (m *measured) Scan(ctx context.Context, files iter.Seq[scan.File]) (all []scan.Answer) {
+	return m.shallow.Scan(ctx, func(yield func(scan.File) bool) {
+		for f := range files {
+			m.most.Store(max(m.most.Load(), f.Size))
+			if !yield(f) {
+				return
+			}
+		}
+	})
+}
+
+// TestACanaryIsAsDeepAsSamplesNeed, while they flow. The whole depth is asked when none
+// does, or when so much was pushed that it is a small part of it.
+func TestACanaryIsAsDeepAsSamplesNeed(t *testing.T) {
+	for _, ends := range []string{"rest", "much"} {
+		synctest.Test(t, func(t *testing.T) {
+			c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Hour, SightDepth: 16 << 20, MaxSize: 16 << 20}
+			d := &measured{shallow: shallow{limit: 1 << 40}}
+			s := newSightsIn(t.TempDir(), Config{Scanner: c, Scan: d, Log: slog.New(slog.DiscardHandler)}, forgetful{})
+			e := s.eyes[0]
+			h := newHealth(c, d, s, slog.New(slog.DiscardHandler))
+			if err := s.ask(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.mu.Lock()
+			h.s.up = true
+			h.mu.Unlock()
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { _ = s.tend(ctx, e, h); close(ended) }()
+			flow := func(d time.Duration, size int64) {
+				for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+					s.flows(scan.Answer{Version: "v"}, size)
+				}
+				synctest.Wait()
+			}
+			flow(10*time.Second, 10)
+			if n := d.most.Load(); n > scan.Small {
+				t.Errorf("a canary of %d bytes is asked while small samples flow", n)
+			}
+			if s.cover(100 << 10) {
+				t.Error("a larger sample is covered")
+			}
+			flow(100*time.Millisecond, 10)
+			if n := d.most.Load(); n != 1<<20 || !s.cover(100<<10) || s.cover(2<<20) {
+				t.Errorf("%+v after a canary of %d bytes", e.sight, n)
+			}
+			flow(100*time.Millisecond, 10)
+			if n := d.most.Load(); n != 3<<20 || !s.cover(2<<20) || s.all()[0].Depth != scan.NotAsked {
+				t.Errorf("%+v after a canary of %d bytes", e.sight, n)
+			}
+			if ends == "rest" {
+				time.Sleep(3 * deepRest)
+			} else {
+				flow(10*time.Second, 32<<20)
+			}
+			synctest.Wait()
+			if is := s.all()[0]; is.Depth != scan.Yes || is.Deep != 16<<20 {
+				t.Errorf("%s: %+v", ends, is)
+			}
+			stop()
+			<-ended
+		})
 	}
 }
 
