@@ -5,6 +5,7 @@ package watch
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -45,7 +46,7 @@ type watches struct {
 	since  time.Time // when source was made
 	ever   bool      // it was armed, or tried to be, at least once
 	set    *folders
-	age    uint64 // grows each time that events may have been lost
+	age    uint32 // grows each time that events may have been lost
 	other  string // see TreeState.Elsewhere
 	full   error  // why no source could be made; nil: one could
 }
@@ -163,16 +164,21 @@ func (a *watches) knows(source source, path string) (current, known, failed bool
 	if a.source != source {
 		return false, false, false
 	}
-	e := a.set.get(path)
-	return true, e != nil, e != nil && e.failed != nil
+	r := a.set.get(path)
+	return true, r != 0, r != 0 && a.set.failure(r) != nil
 }
 
-// fresh reports whether path has a watch on the directory at, set after the time when.
-func (a *watches) fresh(path string, at place, when time.Duration) bool {
+// fresh reports whether path has a watch on the directory at that was set after the time
+// when, and whether it has one there that goes with the directory when it is renamed.
+func (a *watches) fresh(path string, at place, when time.Duration) (fresh, holds bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e := a.set.get(path)
-	return e != nil && e.watched && e.failed == nil && e.place == at && e.added > when
+	r := a.set.get(path)
+	if r == 0 || !a.set.lies(r, at) || a.set.failure(r) != nil {
+		return false, false
+	}
+	n := a.set.nodes.of(r)
+	return n.watched && n.added > when, n.watched && n.number != 0
 }
 
 // forget removes the watches at and below path, and forgets the directories.
@@ -185,56 +191,83 @@ func (a *watches) forget(path string) {
 // release is forget for a caller that holds arming.
 func (a *watches) release(path string) {
 	a.mu.Lock()
-	var paths []string
-	if e := a.set.get(path); e != nil {
-		paths = a.set.drop(e)
+	var all []watching
+	if r := a.set.get(path); r != 0 {
+		all = a.set.drop(r)
 	}
 	source := a.source
 	a.mu.Unlock()
 	if source == nil {
 		return
 	}
-	for _, p := range paths {
-		_ = source.Remove(p) // it fails if the directory is gone: then the watch is gone too
+	for _, w := range all {
+		_ = source.Remove(w) // it fails if the directory is gone: then the watch is gone too
 	}
 }
 
 // ensure sets the watch of the directory path, unless it has one that is trusted. at is
-// the place of the directory that the caller opened. It must be called before each
+// the place of the directory that the caller opened as f. It must be called before each
 // listing. It returns false if path leads to another place now. If the watch cannot be
 // set it notes that and returns true.
-func (a *watches) ensure(path string, at place) bool {
+func (a *watches) ensure(path string, at place, f *os.File) bool {
 	a.arming.Lock()
 	defer a.arming.Unlock()
-	a.mu.Lock()
-	source, age := a.source, a.age
-	known, other := a.set.get(path), a.set.at(at)
-	replaced := known != nil && known.watched && known.place != at
-	trusted := known != nil && known.watched && known.failed == nil && known.age == age && !replaced
-	a.mu.Unlock()
-	if source == nil || trusted {
+	source, age, state := a.trusts(path, at)
+	if source == nil || state == trusted {
 		return true
 	}
-	if replaced {
+	if state == replaced {
 		a.release(path)
 	}
-	added := a.now()
-	err := a.clash(path, at, other)
-	if err == nil {
-		err = a.add(source, path, at)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	s := setting{watches: a, source: source, path: path, at: at, age: age, added: a.now()}
+	err := s.add(f)
 	if vanished(err) || errors.Is(err, errMoved) {
 		return false
 	}
-	if a.source == source && !a.beyond(path, err) {
-		a.set.set(a.set.put(path), at, age, added, err)
-		if watchLimit(err) {
-			a.set.limit = err
-		}
+	if !s.note(err) || err != nil {
+		return true
 	}
+	// The system follows links, and path may lead elsewhere since it was opened. This look
+	// comes last: the events of what is done to the path later name a directory that is
+	// in the set.
+	st, err := a.lstat(path)
+	switch {
+	case err == nil && st.Mode.IsDir() && st.place() == at:
+		return true
+	case err == nil || vanished(err):
+		s.undo()
+		return false
+	}
+	s.undo()
+	s.note(err)
 	return true
+}
+
+// trust says what the set knows of the watch of a directory.
+type trust uint8
+
+const (
+	untrusted trust = iota // it has none, or one that must be set again
+	trusted
+	replaced // it is on another directory
+)
+
+// trusts returns the source, the age of the tree, and what is known of path, which leads
+// to the directory at.
+func (a *watches) trusts(path string, at place) (source, uint32, trust) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := a.set.get(path)
+	if r == 0 || !a.set.nodes.of(r).watched {
+		return a.source, a.age, untrusted
+	}
+	switch {
+	case !a.set.lies(r, at):
+		return a.source, a.age, replaced
+	case a.set.failure(r) == nil && a.set.nodes.of(r).age == a.age:
+		return a.source, a.age, trusted
+	}
+	return a.source, a.age, untrusted
 }
 
 // beyond reports whether err says that path is too long for the system, and the path of
@@ -242,8 +275,14 @@ func (a *watches) ensure(path string, at place) bool {
 // for all below it, because their paths would take gigabytes in a tree that is deep
 // enough. The caller holds mu.
 func (a *watches) beyond(path string, err error) bool {
+	if !errors.Is(err, syscall.ENAMETOOLONG) {
+		return false
+	}
+	if path == a.Path {
+		return true
+	}
 	above := a.set.get(filepath.Dir(path))
-	return errors.Is(err, syscall.ENAMETOOLONG) && (above == nil || errors.Is(above.failed, syscall.ENAMETOOLONG))
+	return above == 0 || errors.Is(a.set.failure(above), syscall.ENAMETOOLONG)
 }
 
 // vanished reports whether err means that a path leads to nothing any more.
@@ -251,47 +290,13 @@ func vanished(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// clash must be called before a watch is set on the directory at, which may be known as
-// other, with another path: the system would still report its events with that path. So
-// clash forgets other. If both paths still lead to the directory it returns errAlias.
-func (a *watches) clash(path string, at place, other *entry) error {
-	if other == nil || other.path == path {
-		return nil
-	}
-	if st, err := a.lstat(other.path); err == nil && st.place() == at {
-		if _, same := a.real(other.path); same {
-			return errAlias
-		}
-	}
-	a.release(other.path)
-	return nil
-}
-
-// add sets one watch. source.Add follows links, so add then checks that path leads to the
-// directory at. If it does not, it removes the watch and returns an error.
-func (a *watches) add(source source, path string, at place) error {
-	_ = source.Remove(path) // perhaps the watch of a former directory is left under this path
-	if err := source.Add(path); err != nil {
-		return err
-	}
-	st, err := a.lstat(path)
-	if err == nil && st.Mode.IsDir() && st.place() == at {
-		return nil
-	}
-	_ = source.Remove(path)
-	if err == nil {
-		err = errMoved
-	}
-	return err
-}
-
 // fail notes that the folder path could not be listed, and reports whether it could be
 // before.
 func (a *watches) fail(path string, err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e := a.set.get(path)
-	first := e == nil || e.failed == nil
+	r := a.set.get(path)
+	first := r == 0 || a.set.failure(r) == nil
 	if a.armed {
 		a.set.fail(a.set.put(path), err)
 	}

@@ -164,10 +164,11 @@ type completion struct {
 	err error
 }
 
-func (*injected) Add(string) error    { return nil }
-func (*injected) Remove(string) error { return nil }
-func (*injected) WatchList() []string { return nil }
-func (i *injected) Close() error      { close(i.reads); return nil }
+func (*injected) Add(string, *os.File) (int32, error) { return 0, nil }
+func (*injected) Remove(watching) error               { return nil }
+func (*injected) Loses() bool                         { return false }
+func (*injected) WatchList() []string                 { return nil }
+func (i *injected) Close() error                      { close(i.reads); return nil }
 
 func (i *injected) pump(event func(fsnotify.Event), trouble func(error)) {
 	defer close(i.ended)

@@ -18,11 +18,12 @@ func (a *watches) count() (watched, unwatched int, limit error) {
 	return a.set.watched, len(a.set.failing), a.limited()
 }
 
-// scopesMost is how many scopes lacking returns at most, and namedMost how many folders
-// are named in the state of a tree.
+// scopesMost is how many scopes lacking returns at most, namedMost how many folders are
+// named in the state of a tree, and lookedMost among how many they are the first.
 const (
 	scopesMost = 64
 	namedMost  = 8
+	lookedMost = 10_000
 )
 
 // lacking returns directories below which nothing is watched or read: some of them if
@@ -34,9 +35,10 @@ func (a *watches) lacking() (scopes []string, limit bool) {
 	if a.full != nil || a.limited() != nil {
 		return nil, true
 	}
-	for _, e := range a.set.failing { // in another order each time
-		if top := e.unlisted(); !errors.Is(top.failed, ErrTooLong) && !slices.Contains(scopes, top.path) {
-			scopes = append(scopes, top.path)
+	for r := range a.set.failing { // in another order each time
+		top := a.set.unlisted(r)
+		if path := a.set.path(top); !errors.Is(a.set.failure(top), ErrTooLong) && !slices.Contains(scopes, path) {
+			scopes = append(scopes, path)
 		}
 		if len(scopes) == scopesMost {
 			break
@@ -51,13 +53,18 @@ type Trouble struct {
 	Err  error
 }
 
-// troubles returns the first few directories that failed, in the order of their paths.
-// The caller holds the lock.
+// troubles returns the first few directories that failed, in the order of their paths. Of
+// very many only some are looked at: whoever asks holds the lock, and readers of events
+// wait for it.
 func (f *folders) troubles() (all []Trouble) {
-	for path, e := range f.failing {
-		all = append(all, Trouble{path, e.failed})
+	looked := 0
+	for r, err := range f.failing {
+		all = append(all, Trouble{f.path(r), err})
 		if len(all) > 4*namedMost {
 			all = first(all)
+		}
+		if looked++; looked == lookedMost {
+			break
 		}
 	}
 	all = first(all)
@@ -94,9 +101,9 @@ func (a *watches) state(s *TreeState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Engine, s.Armed, s.Directories, s.Unwatched = a.engine, a.armed, a.set.watched, len(a.set.failing)
-	s.Troubles, s.TooLong, s.Elsewhere = a.set.troubles(), a.set.tooLong, a.other
-	if e := a.set.get(a.set.root); e != nil {
-		s.Unread = e.failed
+	s.Troubles, s.TooLong, s.Elsewhere = a.set.troubles(), len(a.set.long), a.other
+	if r := a.set.get(a.set.root); r != 0 {
+		s.Unread = a.set.failure(r)
 	}
 	switch {
 	case a.full != nil && instanceLimit(a.full):
@@ -109,7 +116,7 @@ func (a *watches) state(s *TreeState) {
 }
 
 // grown returns the age of the tree.
-func (a *watches) grown() uint64 {
+func (a *watches) grown() uint32 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.age
@@ -118,7 +125,7 @@ func (a *watches) grown() uint64 {
 // purge forgets the directories whose watch is older than age. It is called after a sweep
 // of the whole tree that began at that age and did not find them: the event of their end
 // was lost.
-func (a *watches) purge(age uint64) {
+func (a *watches) purge(age uint32) {
 	a.mu.Lock()
 	stale := a.set.older(age)
 	a.mu.Unlock()

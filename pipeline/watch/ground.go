@@ -32,3 +32,13 @@ func (g *ground) lstat(path string) (Stat, error) {
 	}
 	return lstatBelow(g.Path, g.below(path))
 }
+
+// leads reports whether path leads to the directory at, as it is spelled.
+func (g *ground) leads(path string, at place) bool {
+	st, err := g.lstat(path)
+	if err != nil || st.place() != at {
+		return false
+	}
+	_, same := g.real(path)
+	return same
+}

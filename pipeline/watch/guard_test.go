@@ -176,8 +176,10 @@ func TestGuardSwappedFolders(t *testing.T) {
 }
 
 // A path far longer than 260 characters is opened, listed and settles like any other.
-func TestGuardLongPaths(t *testing.T) {
-	tree, r := one(t)
+func TestGuardLongPaths(t *testing.T) { eachByFolder(t, guardLongPaths) }
+
+func guardLongPaths(t *testing.T, engine string) {
+	tree, r := oneBy(t, engine)
 	rel := filepath.Join(strings.Repeat("a", 200), strings.Repeat("b", 200), strings.Repeat("c", 200), strings.Repeat("d", 200))
 	path := filepath.Join(tree.Path, rel, "f")
 	write(t, path, "deep")

@@ -17,7 +17,7 @@ import (
 func TestWatchLimit(t *testing.T) {
 	const inside = "CERTPUSH_TEST_WATCH_LIMIT"
 	if os.Getenv(inside) != "" {
-		underLimit(t)
+		eachByFolder(t, underLimit)
 		return
 	}
 	self, err := os.Executable()
@@ -43,7 +43,7 @@ func TestWatchLimit(t *testing.T) {
 	}
 }
 
-func underLimit(t *testing.T) {
+func underLimit(t *testing.T, engine string) {
 	const limit = "/proc/sys/user/max_inotify_watches"
 	if err := os.WriteFile(limit, []byte("20"), 0o644); err != nil {
 		t.Skipf("the limit cannot be set: %v", err)
@@ -52,7 +52,7 @@ func underLimit(t *testing.T) {
 	for i := range 50 {
 		write(t, filepath.Join(dir, fmt.Sprint(i), "f"), "x")
 	}
-	r := receive(t, Tree{Name: "t", Path: dir})
+	r := receive(t, Tree{Name: "t", Path: dir, Engine: engine})
 	eventually(t, "all files, by sweep", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()

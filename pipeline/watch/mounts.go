@@ -36,18 +36,18 @@ func (a *watches) deaf() (deaf, moved bool) {
 	a.mu.Lock()
 	source := a.source
 	a.mu.Unlock()
-	if source == nil {
+	if source == nil || !source.Loses() {
 		return false, false
 	}
 	// Read our set first, and the source's list second: a watch that is set in between is
 	// then in the list.
 	a.mu.Lock()
 	ours := map[string]place{}
-	for path, e := range a.set.byPath {
-		if e.watched && e.failed == nil {
-			ours[path] = e.place
+	a.set.nodes.all(func(r ref) {
+		if a.set.nodes.of(r).watched && a.set.failure(r) == nil {
+			ours[a.set.path(r)] = a.set.place(r)
 		}
-	}
+	})
 	a.mu.Unlock()
 	for _, path := range source.WatchList() {
 		delete(ours, path)

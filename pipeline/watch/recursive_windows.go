@@ -5,6 +5,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"unsafe"
@@ -80,12 +81,15 @@ func newRecursive(root string, at place) (source, error) {
 }
 
 // Add implements source. It does nothing: the handle reports each folder.
-func (r *recursive) Add(string) error { return nil }
+func (r *recursive) Add(string, *os.File) (int32, error) { return 0, nil }
 
 // Remove implements source. It does nothing.
-func (r *recursive) Remove(string) error { return nil }
+func (r *recursive) Remove(watching) error { return nil }
 
-// WatchList implements source. It returns nil: there are no watches to lose.
+// Loses implements source: there are no watches to lose.
+func (r *recursive) Loses() bool { return false }
+
+// WatchList implements source.
 func (r *recursive) WatchList() []string { return nil }
 
 // Close implements source. It cancels the reads, so that pump ends.

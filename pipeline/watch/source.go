@@ -2,16 +2,30 @@
 
 package watch
 
-import "github.com/fsnotify/fsnotify"
+import (
+	"os"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// What an engine may say beside what fsnotify has names for.
+const (
+	opened   fsnotify.Op = 1 << 31 // a program has the file open for writing, and an event will tell when it closes it
+	closed   fsnotify.Op = 1 << 30 // a program closed the file that it had open for writing
+	ofFolder fsnotify.Op = 1 << 29 // the path is that of a folder
+)
 
 // source reports the events of one tree, by one engine.
 type source interface {
-	// Add sets a watch: pump reports the events of the directory from now on. Remove
-	// removes it. In an engine that reports the whole tree anyway they do nothing.
-	Add(path string) error
-	Remove(path string) error
-	// WatchList returns the paths that have a watch, if the engine can lose one without
-	// an event; otherwise nil.
+	// Add sets a watch: pump reports the events of the directory path from now on. The
+	// caller may have it open as f. It returns the number by which the engine names the
+	// watch, or 0 if it names the path. Remove removes a watch. In an engine that reports
+	// the whole tree anyway they do nothing.
+	Add(path string, f *os.File) (number int32, err error)
+	Remove(w watching) error
+	// Loses reports whether the engine can lose a watch without an event. Then WatchList
+	// returns the paths that have one.
+	Loses() bool
 	WatchList() []string
 	// Close makes pump return, perhaps a moment later.
 	Close() error
@@ -24,10 +38,16 @@ type source interface {
 type perFolder struct{ *fsnotify.Watcher }
 
 // Add implements source.
-func (f perFolder) Add(path string) error { return f.Watcher.Add(long(path)) }
+func (f perFolder) Add(path string, _ *os.File) (int32, error) {
+	_ = f.Watcher.Remove(long(path)) // perhaps the watch of a former directory is left under this path
+	return 0, f.Watcher.Add(long(path))
+}
 
 // Remove implements source.
-func (f perFolder) Remove(path string) error { return f.Watcher.Remove(long(path)) }
+func (f perFolder) Remove(w watching) error { return f.Watcher.Remove(long(w.path)) }
+
+// Loses implements source: an unmount takes watches away.
+func (f perFolder) Loses() bool { return true }
 
 func (f perFolder) pump(event func(fsnotify.Event), trouble func(error)) {
 	for {

@@ -102,8 +102,10 @@ func TestStepBelow(t *testing.T) {
 }
 
 // A file whose path is longer than the system takes in one call is found by a sweep,
-// settles, and can be opened.
-func TestPathBeyondTheLimit(t *testing.T) {
+// settles, and can be opened. The engine inotify tells of it too.
+func TestPathBeyondTheLimit(t *testing.T) { eachByFolder(t, pathBeyondTheLimit) }
+
+func pathBeyondTheLimit(t *testing.T, engine string) {
 	dir := t.TempDir()
 	name := strings.Repeat("d", 250)
 	at, err := unix.Open(dir, unix.O_PATH, 0)
@@ -122,27 +124,41 @@ func TestPathBeyondTheLimit(t *testing.T) {
 		unix.Close(at)
 		at, rel = next, rel+name+"/"
 	}
-	fd, err := unix.Openat(at, "f", unix.O_CREAT|unix.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
+	defer unix.Close(at)
+	touch := func(name string) {
+		t.Helper()
+		fd, err := unix.Openat(at, name, unix.O_CREAT|unix.O_WRONLY, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
 	}
-	unix.Close(fd)
-	unix.Close(at)
-	rel += "f"
-	f, _, err := Open(dir, rel)
+	touch("f")
+	f, _, err := Open(dir, rel+"f")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
-	r := receive(t, Tree{Name: "t", Path: dir})
-	eventually(t, "the file", func() bool { return r.has(filepath.Join(dir, rel)) })
-	if s := r.w.State()[0]; s.Unwatched == 0 || s.Limit != "" {
+	r := receive(t, Tree{Name: "t", Path: dir, Engine: engine})
+	eventually(t, "the file", func() bool { return r.has(filepath.Join(dir, rel, "f")) })
+	eventually(t, "the first sweep", r.idle)
+	s := r.w.State()[0]
+	scopes, limit := r.w.trees[0].watches.lacking()
+	if engine == "inotify" {
+		if s.Unwatched != 0 || s.Directories != 21 || limit || len(scopes) != 0 {
+			t.Errorf("state %+v", s)
+		}
+		touch("g")
+		eventually(t, "the event", func() bool { return r.has(filepath.Join(dir, rel, "g")) })
+		return
+	}
+	if s.Unwatched == 0 || s.Limit != "" {
 		t.Errorf("state %+v: directories beyond the limit count as unwatched", s)
 	} else if len(s.Troubles) == 0 || !errors.Is(s.Troubles[0].Err, unix.ENAMETOOLONG) {
 		t.Errorf("the first of them is not named with its error: %+v", s.Troubles)
 	}
 	// What no event tells of is swept each minute: these directories, and not the tree.
-	if scopes, limit := r.w.trees[0].watches.lacking(); limit || len(scopes) != 1 || scopes[0] == dir {
+	if limit || len(scopes) != 1 || scopes[0] == dir {
 		t.Errorf("to be swept: %.100q, limit %t", scopes, limit)
 	}
 }
@@ -231,8 +247,10 @@ func TestWriterIsSeen(t *testing.T) {
 
 // The kernel's queue overflows while the reader is held up: the tree is swept, and then
 // no watch is wrong.
-func TestOverflow(t *testing.T) {
-	tree, r := one(t)
+func TestOverflow(t *testing.T) { eachByFolder(t, overflow) }
+
+func overflow(t *testing.T, engine string) {
+	tree, r := oneBy(t, engine)
 	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
 		t.Fatal(err)
@@ -290,8 +308,10 @@ func TestOverflow(t *testing.T) {
 }
 
 // A file comes out soon after its close: the median is far below Settle.
-func TestLatency(t *testing.T) {
-	tree, r := one(t)
+func TestLatency(t *testing.T) { eachByFolder(t, latency) }
+
+func latency(t *testing.T, engine string) {
+	tree, r := oneBy(t, engine)
 	const n = 200
 	closed := map[string]time.Time{}
 	for i := range n {

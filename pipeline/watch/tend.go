@@ -120,7 +120,7 @@ func (t *tender) arm(ctx context.Context, st Stat) {
 		t.readers.Go(func() {
 			source.pump(func(e fsnotify.Event) { t.event(source, e) }, func(err error) { t.trouble(source, err) })
 		})
-		t.watches.ensure(t.Path, st.place())
+		t.watches.ensure(t.Path, st.place(), nil)
 	}
 	if ctx.Err() == nil {
 		t.doubt(t.Path, why)

@@ -103,6 +103,8 @@ func (t *tree) event(source source, e fsnotify.Event) {
 		if moved || e.Has(fsnotify.Create) || failed && e.Has(fsnotify.Chmod) {
 			t.examine(e.Name, t.w.settle.now())
 		}
+	case e.Has(ofFolder) && !moved:
+		t.examine(e.Name, t.w.settle.now())
 	case moved && !t.w.settle.has(e.Name):
 	default:
 		t.touch(e.Name)
@@ -170,6 +172,7 @@ func (t *tree) examine(path string, at time.Duration) {
 // those of directories that are gone, and makes the files candidates.
 func (t *tree) rearm(ctx context.Context, path string, at time.Duration) {
 	if root, other := t.w.root(path); other && root != t.at {
+		t.watches.forget(path) // perhaps a folder was renamed into its place
 		return
 	}
 	st, err := lstatBelow(t.Path, t.below(path))
@@ -187,11 +190,18 @@ func (t *tree) rearm(ctx context.Context, path string, at time.Duration) {
 		t.watches.forget(path)
 		return
 	}
-	// A watch that was set after the event was read is on the new directory already.
-	if t.watches.fresh(path, st.place(), at) || t.globs.barren(t.below(path)) {
+	if t.globs.barren(t.below(path)) {
+		t.watches.forget(path) // perhaps it was renamed into this name
 		return
 	}
-	t.watches.forget(path)
+	// A watch that was set after the event was read is on the new directory already.
+	fresh, holds := t.watches.fresh(path, st.place(), at)
+	if fresh {
+		return
+	}
+	if !holds {
+		t.watches.forget(path)
+	}
 	err = t.sweep(ctx, path, func(f Folder) error {
 		for _, e := range f.Entries {
 			t.touch(join(f.Path, e.Name))

@@ -66,7 +66,7 @@ func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) e
 	own := ground{Tree: t}
 	g := newGlobs(t)
 	return walk(ctx, t.Path, own.below(under), walker{
-		watch: func(string, place) bool { return true },
+		watch: func(string, place, *os.File) bool { return true },
 		skip:  func(_, rel string) bool { return g.barren(rel) },
 		visit: visit,
 	})
@@ -78,7 +78,11 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 		watch: t.watches.ensure,
 		skip: func(path, rel string) bool {
 			_, other := t.w.root(path)
-			return other || t.globs.barren(rel)
+			if !other && !t.globs.barren(rel) {
+				return false
+			}
+			t.watches.forget(path) // perhaps a folder above was renamed, and it was wanted before
+			return true
 		},
 		visit: func(f Folder) error {
 			if f.Err != nil {
@@ -113,8 +117,8 @@ func (t *tree) unread(f Folder) {
 
 // walker holds the functions that walk calls.
 type walker struct {
-	watch func(path string, at place) bool // called before a folder is listed; false: path leads to another place now
-	skip  func(path, rel string) bool      // reports whether to leave a directory out
+	watch func(path string, at place, f *os.File) bool // called before the folder f is listed; false: path leads to another place now
+	skip  func(path, rel string) bool                  // reports whether to leave a directory out
 	visit func(Folder) error
 }
 
@@ -228,7 +232,7 @@ func enter(root, rel, path string, w walker) (*os.File, uint64, error) {
 			f.Close()
 			return nil, 0, err
 		}
-		if w.watch(path, st.place()) {
+		if w.watch(path, st.place(), f) {
 			return f, st.Dev, nil
 		}
 		f.Close()

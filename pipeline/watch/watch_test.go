@@ -90,6 +90,15 @@ func engines() []string {
 	return slices.DeleteFunc(here, func(e string) bool { return e == "auto" || e == "sweep" })
 }
 
+// eachByFolder runs a test with each engine that watches each folder.
+func eachByFolder(t *testing.T, test func(t *testing.T, engine string)) {
+	for _, engine := range engines() {
+		if engine != "windows" {
+			t.Run(engine, func(t *testing.T) { test(t, engine) })
+		}
+	}
+}
+
 func missesNothing(t *testing.T, engine string, n int) {
 	tree, r := oneBy(t, engine)
 	for i := range n {
@@ -109,9 +118,11 @@ func missesNothing(t *testing.T, engine string, n int) {
 	}
 }
 
-func TestMissingTreeIsWaitedFor(t *testing.T) {
+func TestMissingTreeIsWaitedFor(t *testing.T) { eachByFolder(t, missingTreeIsWaitedFor) }
+
+func missingTreeIsWaitedFor(t *testing.T, engine string) {
 	dir := t.TempDir()
-	tree := Tree{Name: "t", Path: filepath.Join(dir, "not", "yet"), Engine: "fsnotify"}
+	tree := Tree{Name: "t", Path: filepath.Join(dir, "not", "yet"), Engine: engine}
 	r := receive(t, tree)
 	file := filepath.Join(tree.Path, "d", "f")
 	write(t, file, "x")
@@ -134,11 +145,13 @@ func TestSweepEngineWatchesNothing(t *testing.T) {
 	eventually(t, "the second file", func() bool { return r.has(filepath.Join(dir, "d", "g")) })
 }
 
-func TestTreeInTree(t *testing.T) {
+func TestTreeInTree(t *testing.T) { eachByFolder(t, treeInTree) }
+
+func treeInTree(t *testing.T, engine string) {
 	dir := t.TempDir()
 	inner := filepath.Join(dir, "in", "ner")
 	write(t, filepath.Join(inner, "f"), "x")
-	r := receive(t, Tree{Name: "outer", Path: dir}, Tree{Name: "inner", Path: inner})
+	r := receive(t, Tree{Name: "outer", Path: dir, Engine: engine}, Tree{Name: "inner", Path: inner, Engine: engine})
 	eventually(t, "the file", func() bool { return r.has(filepath.Join(inner, "f")) })
 	write(t, filepath.Join(inner, "d", "g"), "x")
 	write(t, filepath.Join(dir, "in", "h"), "x")
@@ -277,33 +290,6 @@ func TestMadeUpInodes(t *testing.T) {
 	}
 	if is := w.Same("/f", 8); is(a, b) {
 		t.Error("another inode is the same version")
-	}
-}
-
-func TestFoldersDrop(t *testing.T) {
-	native := filepath.FromSlash
-	f := newFolders(native("/t"))
-	for i, p := range []string{"/t", "/t/a", "/t/a/b", "/t/a/b/c", "/t/ab", "/t/a/d"} {
-		f.set(f.put(native(p)), place{1, uint64(i + 1)}, 1, 0, nil)
-	}
-	f.fail(f.get(native("/t/ab")), errMoved)
-	if f.watched != 5 || len(f.failing) != 1 {
-		t.Errorf("%d watched, %d not", f.watched, len(f.failing))
-	}
-	gone := f.drop(f.get(native("/t/a")))
-	for i, p := range gone {
-		gone[i] = filepath.ToSlash(p)
-	}
-	slices.Sort(gone)
-	if want := []string{"/t/a", "/t/a/b", "/t/a/b/c", "/t/a/d"}; !slices.Equal(gone, want) {
-		t.Errorf("dropped %q", gone)
-	}
-	if f.watched != 1 || len(f.failing) != 1 || f.at(place{1, 3}) != nil || f.at(place{1, 5}) == nil {
-		t.Errorf("left: %+v", f)
-	}
-	f.drop(f.get(native("/t/ab")))
-	if f.get(native("/t")).first != nil || len(f.failing) != 0 {
-		t.Error("the root still has a child")
 	}
 }
 
