@@ -99,7 +99,7 @@ func killFor(t *testing.T) time.Duration {
 // same. SOAK names how long it goes on, and lets it go over every engine.
 func TestKill9(t *testing.T) {
 	t.Parallel()
-	engines := []string{"fsnotify"}
+	engines := []string{labEngine}
 	if os.Getenv("SOAK") != "" {
 		engines, _, _ = Engines()
 	}

@@ -43,8 +43,7 @@ type lab struct {
 
 func newLab(t *testing.T, set ...func(*Config)) *lab {
 	l := &lab{t: t, drop: t.TempDir()}
-	// The engine auto may take two seconds to choose, so name one.
-	tree := config.Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: "fsnotify"}
+	tree := config.Tree{Path: l.drop, Name: "drop", Settle: 20 * time.Millisecond, Engine: labEngine}
 	l.c = Config{State: filepath.Join(t.TempDir(), "state"), Trees: []config.Tree{tree}, Journal: config.Journal{MinFree: -1}}
 	l.c.Outcome = func(o sample.Outcome) {
 		l.mu.Lock()

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// labEngine is the engine of a lab's tree.
+const labEngine = "auto"
+
 // hostileNames returns names of files as an attacker may choose them.
 func hostileNames() []string {
 	return []string{"new\nline", "esc\x1b[2J", "\xff\xfe", "\u202egnp.exe", "a\tb", strings.Repeat("n", 255), "quote\"'\\", "ok: Fake.Sig FOUND"}

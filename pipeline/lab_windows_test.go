@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// labEngine is the engine of a lab's tree: auto may take two seconds to choose.
+const labEngine = "fsnotify"
+
 // hostileNames returns names of files as an attacker may choose them. NTFS takes no
 // control characters. It takes half a surrogate pair, which is not UTF-8; Wine does
 // not.

@@ -40,8 +40,11 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 		engine = "fsnotify"
 	}
 	t.watches.engages(engine)
-	if engine == "sweep" {
+	switch engine {
+	case "sweep":
 		return nil, nil
+	case "inotify":
+		return newInotify(t.watches)
 	}
 	f, err := fsnotify.NewBufferedWatcher(buffered)
 	if err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !windows
+//go:build !windows && !linux
 
 package watch
 
@@ -9,7 +9,7 @@ import "context"
 // Engines returns the names of the engines that a tree can have on this system, only on
 // other systems, and not yet.
 func Engines() (here, elsewhere, planned []string) {
-	return []string{"auto", "fsnotify", "sweep"}, []string{"windows"}, []string{"fanotify"}
+	return []string{"auto", "fsnotify", "sweep"}, []string{"inotify", "windows"}, []string{"fanotify"}
 }
 
 // automatic is the engine that New puts in place of auto.

@@ -18,7 +18,7 @@ import (
 // Engines returns the names of the engines that a tree can have on this system, only on
 // other systems, and not yet.
 func Engines() (here, elsewhere, planned []string) {
-	return []string{"auto", "fsnotify", "windows", "sweep"}, nil, []string{"fanotify"}
+	return []string{"auto", "fsnotify", "windows", "sweep"}, []string{"inotify"}, []string{"fanotify"}
 }
 
 // automatic is the engine that New puts in place of auto: the choice is made later.
