@@ -7,8 +7,8 @@ import (
 )
 
 // ask looks at path. If it is a wanted file, and the system can tell, ask also asks
-// whether a program writes it. same is as in settler.ask.
-func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
+// whether a program writes it. same and held are as in settler.ask.
+func (w *Watcher) ask(t *tree, path string, same *Stat, held bool) (finding, Stat) {
 	rel := t.below(path)
 	st, err := lstatBelow(t.Path, rel)
 	if err != nil {
@@ -30,11 +30,21 @@ func (w *Watcher) ask(t *tree, path string, same *Stat) (finding, Stat) {
 		w.skipped(t, path, "excluded")
 		return passed, st
 	}
+	if held && !linkedTo(path) {
+		return written, st
+	}
 	what, st := writer(t.Path, rel, st, same)
 	if what == settled && w.otherwise(t, path) {
 		return missing, st
 	}
 	return what, st
+}
+
+// linkedTo reports whether the file at path has another name. What came as a hard link
+// looks like a file that was made and is open.
+func linkedTo(path string) bool {
+	n, err := Names(path)
+	return err != nil || n > 1
 }
 
 // otherwise reports whether the name at path is spelled in another way in its folder, or

@@ -24,6 +24,7 @@ type candidate struct {
 	back  uint8 // how often the receiver sent it back without an event in between
 	dirty bool  // an event came while it was in phase asking or calm
 	over  bool  // SettleLimit was reached, and its version was sent
+	open  bool  // a program has it open, as the last event that tells said, and its close will be told
 	via   bool  // the version in the queue is sent because of SettleLimit
 	place int   // its index in the heap
 

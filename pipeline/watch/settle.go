@@ -26,11 +26,12 @@ const (
 )
 
 // settler asks for each candidate whether it has settled, and sends it on out when it has.
-// touch, again, has and done return at once.
+// hear, touch, again, has and done return at once.
 type settler struct {
 	// ask looks at a path. same is the version that has been there for Settle, without a
-	// change or an event; nil if there is none.
-	ask   func(t *tree, path string, same *Stat) (finding, Stat)
+	// change or an event; nil if there is none. held says that a program has it open, by
+	// what events say: then the system is not asked.
+	ask   func(t *tree, path string, same *Stat, held bool) (finding, Stat)
 	found func(t *tree, path string, at time.Duration) // is called for a directory
 	nap   func(time.Duration)                          // sleeps for less than a millisecond
 	most  int                                          // at most this many candidates
@@ -70,43 +71,6 @@ func newSettler(w *Watcher) *settler {
 // now returns the time since the settler was made, on the monotonic clock.
 func (s *settler) now() time.Duration { return time.Since(s.epoch) }
 
-// touch notes an event for path: it makes path a candidate, or lets the one that is there
-// settle again. It returns false if there are too many candidates.
-func (s *settler) touch(t *tree, path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	c := s.all[path]
-	if c == nil {
-		if len(s.all) >= s.most {
-			return false
-		}
-		c = &candidate{path: path, tree: t, began: now, event: now}
-		s.all[path] = c
-		s.of[t]++
-		s.plan(c, now)
-		return true
-	}
-	c.event = now
-	switch c.phase {
-	case asking, calm:
-		c.dirty = true
-	case taken:
-		c.renew(now)
-		s.plan(c, now)
-		c.back = 0
-	case waiting:
-		c.step = 0
-		if c.quiet != nil {
-			c.quiet.since = now
-			s.plan(c, now+t.Settle)
-		} else if next := now + s.pause(c, now); next < c.due {
-			s.plan(c, next)
-		}
-	}
-	return true
-}
-
 // has reports whether path is a candidate.
 func (s *settler) has(path string) bool {
 	s.mu.Lock()
@@ -140,7 +104,7 @@ func (s *settler) done(path string) {
 // 0.2, 0.5, 1, 2, 5 ... 250 ms with each question since the last event. But it waits for
 // at least a 256th of the time for which the file has been a candidate, up to 250 ms. So
 // the end of the writing is seen at most half a percent late, and a hundred busy writers
-// cost almost nothing. If there are thousands of candidates, that longest pause grows with
+// cost almost nothing. Where its close will be told it waits for untilClosed at least. If there are thousands of candidates, that longest pause grows with
 // their number. The caller holds mu.
 func (s *settler) pause(c *candidate, now time.Duration) time.Duration {
 	steps := [...]time.Duration{200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 250_000}
@@ -149,6 +113,9 @@ func (s *settler) pause(c *candidate, now time.Duration) time.Duration {
 	crowd := time.Duration(max(1, len(s.all)/1000))
 	if int(c.step) >= len(steps)-1 {
 		p *= crowd
+	}
+	if c.open {
+		p = max(p, untilClosed)
 	}
 	return min(max(p, (now-c.began)/256), longest*crowd)
 }
@@ -235,10 +202,10 @@ func (s *settler) askAll(ctx context.Context) {
 // or forgets c.
 func (s *settler) judge(c *candidate) {
 	s.mu.Lock()
-	same, at := s.silent(c), c.event
+	same, at, held := s.silent(c), c.event, c.held(s.now())
 	s.mu.Unlock()
 
-	what, st := s.ask(c.tree, c.path, same)
+	what, st := s.ask(c.tree, c.path, same, held)
 	if what == unsure && same != nil && st.Same(*same) {
 		what = settled
 	}
@@ -373,8 +340,9 @@ func (s *settler) nextCalm() (*Calm, bool) {
 	}
 	if c.dirty && !c.via {
 		c.phase, c.dirty = asking, false
+		held := c.held(s.now())
 		s.mu.Unlock()
-		what, st := s.ask(c.tree, c.path, nil)
+		what, st := s.ask(c.tree, c.path, nil, held)
 		s.mu.Lock()
 		if what != settled {
 			now := s.now()

@@ -18,6 +18,7 @@ type desk struct {
 	now  finding
 	stat Stat
 	when []time.Duration
+	held int // how many questions came for a file that is held open
 }
 
 // newDesk returns a desk whose files settle after a second.
@@ -25,9 +26,13 @@ func newDesk(limit time.Duration) *desk {
 	d := &desk{t: &tree{ground: ground{Tree: Tree{Settle: time.Second, SettleLimit: limit}}}}
 	d.settler = newSettler(&Watcher{})
 	d.settler.nap = time.Sleep // which uses the clock of the test
-	d.settler.ask = func(_ *tree, _ string, _ *Stat) (finding, Stat) {
+	d.settler.ask = func(_ *tree, _ string, _ *Stat, held bool) (finding, Stat) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		if held {
+			d.held++
+			return written, d.stat
+		}
 		d.when = append(d.when, time.Since(d.epoch))
 		return d.now, d.stat
 	}
@@ -267,6 +272,69 @@ func TestQuiet(t *testing.T) {
 		}
 		if !came {
 			t.Error("a file that is never quiet does not come out after the limit")
+		}
+	})
+}
+
+// While events say that a program has a file open, the system is not asked who writes it.
+// It is asked at once when the file is closed.
+func TestHeldOpenIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Hour)
+		d.answer(settled, 1)
+		d.start(t)
+		for range 100 {
+			d.hear(d.t, "/f", isOpen)
+			time.Sleep(5 * time.Millisecond)
+		}
+		d.touch(d.t, "/f") // its rights were changed: it is still open
+		time.Sleep(5 * time.Millisecond)
+		if got := d.asked(); len(got) != 0 || d.held == 0 || d.held > 30 {
+			t.Errorf("asked at %v, looked at %d times", got, d.held)
+		}
+		d.hear(d.t, "/f", isClosed)
+		at := time.Since(d.epoch)
+		if c, ok := d.received(); !ok || c.Via != "event" {
+			t.Errorf("received %+v, %t", c, ok)
+		}
+		if got := d.asked(); len(got) != 1 || got[0] != at {
+			t.Errorf("asked at %v, closed at %v", got, at)
+		}
+	})
+}
+
+// A file that stays open and quiet is asked for its writers, and comes out when there is
+// none, whether or not its close is told.
+func TestHeldOpenAndQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Hour)
+		d.answer(written, 1)
+		d.start(t)
+		d.hear(d.t, "/f", isOpen)
+		time.Sleep(2 * time.Second)
+		got := d.asked()
+		if len(got) < 8 || got[0] != firstGlance+untilClosed || d.held != 1 {
+			t.Errorf("asked at %v, looked at %d times", got, d.held)
+		}
+		d.answer(settled, 1)
+		time.Sleep(250 * time.Millisecond)
+		if _, ok := d.received(); !ok {
+			t.Error("it did not come out")
+		}
+	})
+}
+
+// Another program may have the file open when one closes it.
+func TestClosedByOneOfTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(time.Hour)
+		d.answer(written, 1)
+		d.start(t)
+		d.hear(d.t, "/f", isOpen)
+		d.hear(d.t, "/f", isClosed)
+		time.Sleep(time.Millisecond)
+		if got := d.asked(); len(got) != 3 {
+			t.Errorf("asked at %v", got)
 		}
 	})
 }

@@ -13,7 +13,7 @@ func (w *Watcher) Settled(tree int, path string) (Stat, bool) {
 	if st, err := lstatBelow(t.Path, t.below(path)); err == nil && st.quietFor(t.Settle) {
 		same = &st
 	}
-	what, st := w.ask(t, path, same)
+	what, st := w.ask(t, path, same, false)
 	if t.Quiet > 0 && !st.quietFor(t.Quiet) {
 		return st, false
 	}

@@ -107,7 +107,8 @@ func (t *tree) event(source source, e fsnotify.Event) {
 		t.examine(e.Name, t.w.settle.now())
 	case moved && !t.w.settle.has(e.Name):
 	default:
-		t.touch(e.Name)
+		n := newsOf(e.Op)
+		t.take(e.Name, func(t *tree, path string) bool { return t.w.settle.hear(t, path, n) })
 	}
 }
 

@@ -15,8 +15,9 @@
 //     now, so an event that is late, doubled or out of order does no harm.
 //  3. The goroutine that reads events never waits for a disk, a log or a receiver. It
 //     puts paths into memory. If a million wait there, further ones become a Doubt.
-//  4. Before a directory is watched under a new path, all watches at and below its former
-//     path are removed: the system ties a watch to the directory, not to the name.
+//  4. The system ties a watch to the directory, not to the name. Before a directory is
+//     watched under a new path, all watches at and below its former path are removed; the
+//     engine inotify moves its node in the set of folders instead.
 //  5. After events were lost no watch is trusted. The next Sweep of a directory sets its
 //     watch again.
 //  6. If the system can tell, a file is calm when no program has it open for writing. If
@@ -32,6 +33,8 @@
 //     others left for it. Its own state needs no lock.
 //   - The reader of a source is started by the tender. It gives events and errors to its
 //     tree (tree.go). It takes only locks that are never held during a call to the system.
+//     The reader of the engine inotify also moves folders that were renamed (watches.mu),
+//     and alone has what it remembers between two events.
 //   - The looker of a tree works off its looks: directories that came, went or were
 //     replaced.
 //   - The settler (settle.go) has one goroutine that waits for due candidates, four that
@@ -70,7 +73,7 @@ type Tree struct {
 	Settle           time.Duration // if the system cannot tell, a file settles after this time of quiet; above 0
 	Quiet            time.Duration // a file is left alone for so long after its last event; 0: not at all
 	SettleLimit      time.Duration // a file that does not settle is sent after this time; above 0
-	Engine           string        // auto, fsnotify, windows or sweep; see Engines
+	Engine           string        // auto, inotify, fsnotify, windows or sweep; see Engines
 }
 
 // Config is the configuration of a Watcher. The functions may be nil. Several goroutines
