@@ -235,17 +235,35 @@ func lstatBelow(root, rel string) (Stat, error) {
 // openFolder opens the directory rel below root to list it, and follows no link below
 // root.
 func openFolder(root, rel string) (*os.File, error) {
+	path := filepath.Join(root, rel)
+	if f := openStraight(path); f != nil {
+		return f, nil
+	}
 	dir, err := openRoot(root)
 	if err != nil {
 		return nil, refuse(root, err)
 	}
 	defer unix.Close(dir)
-	path := filepath.Join(root, rel)
 	fd, err := openBelow(dir, rel, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, refuse(path, err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+// openStraight opens a directory in one call, if no element of its path is a link, also
+// none above the root. It returns nil if it cannot: the longer way tells why.
+func openStraight(path string) *os.File {
+	fd, err := again(func() (int, error) {
+		return unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
+			Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NOFOLLOW,
+			Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		})
+	})
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), path)
 }
 
 // lstatIn is Lstat of a name in an open directory.

@@ -163,6 +163,35 @@ func pathBeyondTheLimit(t *testing.T, engine string) {
 	}
 }
 
+// A folder is opened in one call only if no element of its path is a link; the longer way
+// decides about all others.
+func TestOpenStraight(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "t", "d", "f"), "x")
+	for link, to := range map[string]string{"link": "t", "t/near": "d"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for rel, want := range map[string]bool{"t": true, "t/d": true, "link": false, "link/d": false, "t/near": false, "t/d/f": false, "gone": false} {
+		f := openStraight(filepath.Join(dir, rel))
+		if f != nil {
+			f.Close()
+		}
+		if (f != nil) != want {
+			t.Errorf("%s: opened %t", rel, f != nil)
+		}
+	}
+	f, err := openFolder(filepath.Join(dir, "link"), "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
 // TestReadingMovesNoAtime of a file that we own.
 func TestReadingMovesNoAtime(t *testing.T) {
 	dir := t.TempDir()

@@ -120,6 +120,8 @@ type walker struct {
 	watch func(path string, at place, f *os.File) bool // called before the folder f is listed; false: path leads to another place now
 	skip  func(path, rel string) bool                  // reports whether to leave a directory out
 	visit func(Folder) error
+
+	entries []Entry // is filled anew for each folder
 }
 
 // level is a folder on the way down, with the names of the directories in it that are
@@ -148,7 +150,7 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 		if next != rel && w.skip(join(root, next), next) {
 			continue
 		}
-		names, err := list(ctx, root, next, w)
+		names, err := list(ctx, root, next, &w)
 		if err != nil {
 			return err
 		}
@@ -164,7 +166,7 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 
 // list calls visit for one folder, once for each chunk, and returns the names of its
 // directories. Its error is visit's or ctx's.
-func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
+func list(ctx context.Context, root, rel string, w *walker) ([]string, error) {
 	path := join(root, rel)
 	var f *os.File
 	var dev uint64
@@ -178,7 +180,8 @@ func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 	defer f.Close()
 	var names []string
 	var bad error // the error of an entry that has no Stat; the others are still listed
-	entries := make([]Entry, 0, 64)
+	entries := w.entries[:0]
+	defer func() { w.entries = entries }()
 	for {
 		found, more := f.ReadDir(chunk)
 		for _, d := range found {
@@ -221,7 +224,7 @@ func list(ctx context.Context, root, rel string, w walker) ([]string, error) {
 
 // enter opens a folder, and then watches it, so that the caller lists it last. If the path
 // leads to another place each time, it gives up after four tries with errMoved.
-func enter(root, rel, path string, w walker) (*os.File, uint64, error) {
+func enter(root, rel, path string, w *walker) (*os.File, uint64, error) {
 	for try := 0; ; try++ {
 		f, err := openFolder(root, rel)
 		if err != nil {
