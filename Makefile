@@ -106,7 +106,7 @@ bench: deps ## measure, beside the peers' programs in the same run, and print a 
 	@$(GO) test -run '^$$' -bench 'Line|Open' -benchtime 1s ./pipeline/internal/sample ./pipeline/watch | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Clamd|Latency|ClientCPU' -benchtime 1x -timeout 30m ./pipeline | ./testdata/table.awk
 	@$(GO) test -run '^$$' -bench 'Why' -benchtime 1s ./pipeline | ./testdata/table.awk
-	@$(GO) test -run '^$$' -bench 'Scale' -benchtime 1x -timeout 30m . | ./testdata/table.awk
+	@$(GO) test -run '^$$' -bench 'Scale|Folders' -benchtime 1x -timeout 30m . | ./testdata/table.awk
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
