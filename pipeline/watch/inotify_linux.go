@@ -300,8 +300,11 @@ func (s *inotify) move(l leaver, to record) bool {
 func (s *inotify) ended(number int32) {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
-	if r := s.of.set.by(number); r != 0 && s.of.source == s {
-		s.of.set.ended(r)
+	set := s.of.set
+	if r := set.by(number); r != 0 && s.of.source == s {
+		set.count(r, -1)
+		set.unwatch(r)
+		set.count(r, 1)
 	}
 }
 

@@ -257,13 +257,6 @@ func (f *folders) unwatch(r ref) {
 	n.inode, n.number, n.watched = 0, 0, false
 }
 
-// ended notes that the system ended the watch of r.
-func (f *folders) ended(r ref) {
-	f.count(r, -1)
-	f.unwatch(r)
-	f.count(r, 1)
-}
-
 // fail notes that r could not be listed.
 func (f *folders) fail(r ref, err error) {
 	f.count(r, -1)
