@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
@@ -210,35 +212,74 @@ func TestTornRenames(t *testing.T) {
 	expect("the root", "/t RENAME")
 }
 
-// A known file that is rewritten through a memory map raises no event but that of its
-// close, when the map goes: it comes out soon after that, without a sweep.
-func TestRewrittenThroughMap(t *testing.T) {
-	tree, r := oneBy(t, "inotify")
-	path := filepath.Join(tree.Path, "f")
-	write(t, path, "before")
-	r.upToDate(t, tree.Path)
-	r.mu.Lock()
-	before, swept := r.index[path], r.swept
-	r.mu.Unlock()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
+// A known file that is rewritten through a memory map or libaio raises no event but that of
+// its close, of a map when it goes: it comes out soon after that, without a sweep.
+func TestRewrittenWithoutAnEvent(t *testing.T) {
+	for name, rewrite := range map[string]func(*testing.T, *os.File, []byte){"map": throughMap, "libaio": throughAIO} {
+		t.Run(name, func(t *testing.T) {
+			tree, r := oneBy(t, "inotify")
+			path := filepath.Join(tree.Path, "f")
+			write(t, path, "before")
+			r.upToDate(t, tree.Path)
+			r.mu.Lock()
+			before, swept := r.index[path], r.swept
+			r.mu.Unlock()
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rewrite(t, f, []byte("after!"))
+			eventually(t, "the new version", func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return !r.index[path].Same(before)
+			})
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.swept != swept {
+				t.Error("a sweep found it")
+			}
+		})
 	}
-	mapped, err := unix.Mmap(int(f.Fd()), 0, 6, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
+func throughMap(t *testing.T, f *os.File, text []byte) {
+	mapped, err := unix.Mmap(int(f.Fd()), 0, len(text), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
-	copy(mapped, "after!")
+	copy(mapped, text)
 	if err := unix.Munmap(mapped); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new version", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return !r.index[path].Same(before)
-	})
-	if r.swept != swept {
-		t.Error("a sweep found it")
+}
+
+func throughAIO(t *testing.T, f *os.File, text []byte) {
+	const write = 1 // IOCB_CMD_PWRITE
+	block := struct {
+		data              uint64
+		key, flags        uint32
+		op, priority      uint16
+		fd                uint32
+		buf, size, offset uint64
+		_                 uint64
+		_, _              uint32
+	}{op: write, fd: uint32(f.Fd()), buf: uint64(uintptr(unsafe.Pointer(&text[0]))), size: uint64(len(text))}
+	blocks, events, ring := [1]*byte{(*byte)(unsafe.Pointer(&block))}, [4]uint64{}, uintptr(0)
+	call := func(number, a, b, c, d uintptr) {
+		t.Helper()
+		if _, _, err := unix.Syscall6(number, a, b, c, d, 0, 0); err != 0 {
+			t.Skipf("libaio: %v", err)
+		}
 	}
+	call(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&ring)), 0, 0)
+	call(unix.SYS_IO_SUBMIT, ring, 1, uintptr(unsafe.Pointer(&blocks)), 0)
+	call(unix.SYS_IO_GETEVENTS, ring, 1, 1, uintptr(unsafe.Pointer(&events)))
+	call(unix.SYS_IO_DESTROY, ring, 0, 0, 0)
+	runtime.KeepAlive(text)
+	if events[2] != uint64(len(text)) {
+		t.Fatalf("written: %d", int64(events[2]))
+	}
+	f.Close()
 }
