@@ -4,9 +4,12 @@ package watch
 
 import (
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"unsafe"
 
@@ -159,6 +162,68 @@ func TestRenameOntoAnother(t *testing.T) {
 	if s := r.w.State()[0]; s.Directories != 5 || s.Unwatched != 0 {
 		t.Errorf("state %+v", s)
 	}
+}
+
+// TestFoldersAreWhereTheyAre: while folders are made, renamed, exchanged, moved out of the
+// tree and back and removed, as fast as it goes, no watch is lost or left under another
+// name.
+func TestFoldersAreWhereTheyAre(t *testing.T) { eachByFolder(t, foldersAreWhereTheyAre) }
+
+func foldersAreWhereTheyAre(t *testing.T, engine string) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := filepath.Join(dir, "t")
+	write(t, filepath.Join(tree, "0", "0", "f"), "x")
+	write(t, filepath.Join(dir, "out", "0", "0", "f"), "x")
+	r := receive(t, Tree{Name: "t", Path: tree, Engine: engine})
+	r.upToDate(t, tree)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	some := func() string {
+		path := tree
+		if random.IntN(4) == 0 {
+			path = filepath.Join(dir, "out")
+		}
+		for range 1 + random.IntN(3) {
+			path = filepath.Join(path, strconv.Itoa(random.IntN(4)))
+		}
+		return path
+	}
+	for range 3000 { // many of these steps cannot be done
+		switch from, to := some(), some(); random.IntN(20) {
+		case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10:
+			if os.Mkdir(from, 0o755) == nil {
+				_ = os.WriteFile(filepath.Join(from, "f"), nil, 0o644)
+			}
+		case 11:
+			_ = os.RemoveAll(from)
+		case 12, 13:
+			_ = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+		default:
+			_ = unix.Rename(from, to)
+		}
+	}
+	r.upToDate(t, tree)
+	want := 0
+	err = filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			want++
+			late := filepath.Join(path, "late")
+			write(t, late, "x")
+			eventually(t, late, func() bool { return r.has(late) })
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.w.State()[0]; s.Directories != want || s.Unwatched != 0 || s.Lost != 0 {
+		t.Errorf("%d folders, state %+v", want, s)
+	}
+	t.Logf("%d folders", want)
 }
 
 // What is told of renames can be wrong after lost events, and in any order. Nothing hangs,
