@@ -193,15 +193,17 @@ func TestBeyondTheWatchLimit(t *testing.T) {
 // that are dropped while it is not mounted are found when it is mounted again. Then
 // events come again, and nothing was forgotten meanwhile.
 func TestUnmountedAndMountedAgain(t *testing.T) {
-	for name, rel := range map[string]string{"tree": ".", "folder": "a/b"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			mountAgain(t, rel)
-		})
+	for _, engine := range []string{"inotify", "fsnotify"} {
+		for name, rel := range map[string]string{"tree": ".", "folder": "a/b"} {
+			t.Run(engine+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				mountAgain(t, engine, rel)
+			})
+		}
 	}
 }
 
-func mountAgain(t *testing.T, rel string) {
+func mountAgain(t *testing.T, engine, rel string) {
 	if os.Getuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("only root can mount: run the tests as root")
@@ -209,7 +211,7 @@ func mountAgain(t *testing.T, rel string) {
 		t.Skip("only root can mount")
 	}
 	metrics := prometheus.NewRegistry()
-	l := newLab(t, func(c *Config) { c.Registry = metrics })
+	l := newLab(t, func(c *Config) { c.Registry, c.Trees[0].Engine = metrics, engine })
 	point, away := filepath.Join(l.drop, rel), t.TempDir()
 	if err := os.MkdirAll(point, 0o755); err != nil {
 		t.Fatal(err)
