@@ -34,8 +34,9 @@ const (
 	// time, and who opens it while the question holds its lease has to wait.
 	untilClosed = 20 * time.Millisecond
 	// firstGlance is when such a file is looked at first: what was made without an open, as
-	// a hard link is, looks the same until then.
-	firstGlance = time.Millisecond
+	// a hard link is, looks the same until then. It is over a millisecond, for below that
+	// the goroutine that waits for due candidates naps and hears no close.
+	firstGlance = 2 * time.Millisecond
 )
 
 // held reports whether a program has c open, as far as events say. The caller holds the

@@ -338,3 +338,25 @@ func TestClosedByOneOfTwo(t *testing.T) {
 		}
 	})
 }
+
+// A file that is closed soon after it was made is asked about at once, also if another
+// one came in between.
+func TestClosedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const us = time.Microsecond
+		d := newDesk(time.Hour)
+		d.answer(settled, 1)
+		d.start(t)
+		d.hear(d.t, "/f", isOpen)
+		synctest.Wait()
+		time.Sleep(100 * us)
+		d.touch(d.t, "/g")
+		synctest.Wait()
+		time.Sleep(100 * us)
+		d.hear(d.t, "/f", isClosed)
+		synctest.Wait()
+		if got := d.asked(); len(got) != 2 || got[0] != 100*us || got[1] != 200*us {
+			t.Errorf("asked at %v", got)
+		}
+	})
+}
