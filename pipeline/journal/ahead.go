@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 )
 
 // counter counts the durable lines between its reader's place and its own. It only looks
@@ -112,7 +111,7 @@ func (r *Reader) countEnter() error {
 		if s.Number < r.ahead.at.Segment {
 			continue
 		}
-		f, err := r.cat.d.Open(s.Name, os.O_RDONLY)
+		f, err := openSegment(r.cat.d, s.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // the segment was cut or pruned since the listing
 		}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,17 +97,18 @@ func Survey(d Folder, base string) ([]Segment, error) {
 
 // catalog knows the segments of a lane by number.
 type catalog struct {
-	d     Folder
-	base  string
-	heads map[string]uint64 // sealed name to number: sealed segments do not change
-	known []foreign
+	d      Folder
+	base   string
+	heads  map[string]uint64 // sealed name to number: sealed segments do not change
+	known  []foreign
+	packed map[string]head // of the compressed ones, by what their identity is without the first line
 
 	silent bool // give no numbers
 }
 
 func openCatalog(d Folder, base string) (*catalog, error) {
 	known, err := loadForeign(d)
-	return &catalog{d: d, base: base, heads: map[string]uint64{}, known: known}, err
+	return &catalog{d: d, base: base, heads: map[string]uint64{}, known: known, packed: map[string]head{}}, err
 }
 
 // list returns the segments in order. It leaves out the active one while that has no
@@ -133,6 +133,9 @@ func (c *catalog) list() ([]Segment, error) {
 			return nil, err
 		}
 		all, err := c.numbered(append(turned, names...))
+		if errors.Is(err, errTurned) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -148,6 +151,10 @@ func (c *catalog) list() ([]Segment, error) {
 		}
 	}
 }
+
+// errTurned says that a file was rotated once more since the listing. It may lie there
+// under its next name, and no reader may pass over its lines.
+var errTurned = errors.New("rotated since the listing")
 
 // lastSealed returns the newest sealed one of names, which Segments returned; "" if
 // there is none.
@@ -214,6 +221,9 @@ func (c *catalog) giveNumbers(names []string) (all []Segment, err error) {
 // just now, which nobody else knows yet.
 func (c *catalog) numbers(names []string) (all []Segment, learned bool, err error) {
 	last := uint64(0)
+	if learned, err = c.adoptPacked(names); err != nil {
+		return nil, false, err
+	}
 	for _, name := range names {
 		active := name == c.base
 		n, ok := c.heads[name]
@@ -221,6 +231,9 @@ func (c *catalog) numbers(names []string) (all []Segment, learned bool, err erro
 			var fresh bool
 			var err error
 			n, fresh, err = c.number(name, last)
+			if errors.Is(err, fs.ErrNotExist) && !active && !IsSealed(c.base, name) {
+				return nil, false, errTurned
+			}
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // pruned or sealed since the listing
 			}
@@ -242,20 +255,11 @@ func (c *catalog) numbers(names []string) (all []Segment, learned bool, err erro
 // number is 0 if the segment has no whole first line, or if it needs a new number and c
 // is silent. fresh reports that c gave it a new number just now.
 func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err error) {
-	f, err := c.d.Open(name, os.O_RDONLY)
-	if err != nil {
+	h, err := c.headOf(name)
+	if err != nil || !h.whole {
 		return 0, false, err
 	}
-	defer f.Close()
-	id, err := f.ID()
-	if err != nil {
-		return 0, false, fmt.Errorf("identify segment %s: %w", name, err)
-	}
-	line, whole, err := firstLine(f, name)
-	if err != nil || !whole && len(line) < MaxLine {
-		return 0, false, err
-	}
-	id = identity(id, line)
+	id := h.id
 	if c.adopt(name, id) {
 		fresh = !c.silent
 	}
@@ -271,8 +275,8 @@ func (c *catalog) number(name string, last uint64) (n uint64, fresh bool, err er
 	// A segment whose own number is not above the one before it would never be read
 	// under that number: somebody may have put a copy here. It counts as another
 	// program's.
-	if h, ok := parseHeader(line); ok && h.Segment > last {
-		return h.Segment, false, nil
+	if h.ours && h.h.Segment > last {
+		return h.h.Segment, false, nil
 	}
 	if c.silent {
 		return 0, false, nil

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 )
 
 // findAtOnce is how many bytes of a segment are searched at a time.
@@ -18,7 +17,7 @@ const findAtOnce = 2 * MaxLine
 // openIn opens a segment that was listed before. If it was the active one and was cut
 // since, its name is that of the next segment now: then the error is fs.ErrNotExist.
 func openIn(d Folder, s Segment) (File, error) {
-	f, err := d.Open(s.Name, os.O_RDONLY)
+	f, err := openSegment(d, s.Name)
 	if err != nil || !s.Active {
 		return f, err
 	}

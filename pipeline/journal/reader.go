@@ -4,13 +4,13 @@ package journal
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 )
 
 // Tail says how far a lane may be read. In the process of the writer it is the Series,
@@ -300,7 +300,7 @@ func (r *Reader) enter() (bool, error) {
 
 // open opens s. If s is not there any more, the file stays nil without an error.
 func (r *Reader) open(s Segment) error {
-	f, err := r.cat.d.Open(s.Name, os.O_RDONLY)
+	f, err := openSegment(r.cat.d, s.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the caller lists again
 	}
@@ -330,7 +330,7 @@ func (r *Reader) open(s Segment) error {
 	}
 	_, ours := parseHeader(first)
 	r.alien = !ours
-	if !ours && !s.Active && !r.cat.is(f, first, s.Number) {
+	if !ours && !s.Active && !r.cat.is(f, s.Name, s.Number) {
 		return f.Close() // it was rotated once more since the listing
 	}
 	r.f, r.name, r.buf, r.torn = f, s.Name, nil, false
@@ -366,10 +366,13 @@ func (r *Reader) turn() (bool, error) {
 		if more, err := r.fill(); more || err != nil {
 			return more, err
 		}
-		if len(r.buf) > 0 {
+		bad := damage(r.f)
+		if bad != nil {
+			r.log.Error("a compressed log of another program is damaged; its lines from here on cannot be read, and of a wrong checksum nobody knows which are wrong: append those paths once more", "lane", r.cat.base, "file", r.name, "segment", r.at.Segment, "offset", r.at.Offset, "error", bad)
+		} else if len(r.buf) > 0 {
 			r.log.Warn("a sealed segment ends in a torn line", "segment", r.name, "offset", r.at.Offset, "bytes", fmt.Sprintf("%.200q", r.buf))
 		}
-		if len(r.buf) > 0 || s.Number > r.at.Segment+1 {
+		if len(r.buf) > 0 || s.Number > r.at.Segment+1 || bad != nil && !errors.Is(bad, gzip.ErrChecksum) {
 			r.miss(Pos{Segment: s.Number})
 		}
 		r.f.Close()

@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
 )
 
 // IsRotated reports whether name is that of a segment of base which another program, such
-// as logrotate, rotated without compressing it: BASE.1, BASE-20261122.
+// as logrotate, rotated without compressing it: BASE.1, BASE-20261122. See IsPacked.
 func IsRotated(base, name string) bool {
 	rest, is := strings.CutPrefix(name, base)
 	if !is || len(rest) < 2 || rest[0] != '.' && rest[0] != '-' || IsSealed(base, name) || IsKeys(base, name) {
@@ -45,8 +44,11 @@ func (c *catalog) rotated() ([]string, error) {
 	}
 	var all []turned
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !IsRotated(c.base, e.Name()) {
+		if !e.Type().IsRegular() || !IsRotated(c.base, e.Name()) && !IsPacked(c.base, e.Name()) {
 			continue
+		}
+		if plain, is := strings.CutSuffix(e.Name(), packedEnd); is && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == plain }) {
+			continue // it is being compressed
 		}
 		st, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -58,45 +60,53 @@ func (c *catalog) rotated() ([]string, error) {
 		all = append(all, turned{e.Name(), st.ModTime()})
 	}
 	slices.SortStableFunc(all, func(a, b turned) int { return cmp.Or(a.at.Compare(b.at), -cmp.Compare(a.name, b.name)) })
-	var names []string
-	active, _, err := c.identityOf(c.base)
+	every := make([]string, len(all))
+	for i, t := range all {
+		every[i] = t.name
+	}
+	return c.begun(every)
+}
+
+// begun returns those of names, oldest first, that are to be read: see rotated.
+func (c *catalog) begun(all []string) (names []string, err error) {
+	active, err := c.headOf(c.base)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	look := catalog{d: c.d, base: c.base, known: slices.Clone(c.known), silent: true}
-	for _, t := range all {
-		n, _, err := look.number(t.name, 0)
+	look := catalog{d: c.d, base: c.base, known: slices.Clone(c.known), packed: c.packed, silent: true}
+	if _, err := look.adoptPacked(all); err != nil {
+		return nil, err
+	}
+	plain := map[string]bool{active.first: true} // how those begin that are not compressed
+	for _, name := range all {
+		h, err := c.headOf(name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		_, first, err := c.identityOf(t.name)
+		plain[h.first] = plain[h.first] || IsRotated(c.base, name)
+	}
+	for _, name := range all {
+		n, _, err := look.number(name, 0)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		copying := n == 0 && strings.HasSuffix(active, first) // it will be cut short now
-		if (len(names) > 0 || n > 0) && !copying {
-			names = append(names, t.name)
+		h, err := c.headOf(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		// A copy of what is still there: that will be cut short now, or somebody keeps an
+		// archive of his own.
+		copied := n == 0 && (h.first == active.first || IsPacked(c.base, name) && plain[h.first])
+		if (len(names) > 0 || n > 0) && !copied {
+			names = append(names, name)
 		}
 	}
 	return names, nil
 }
 
-// identityOf returns the identity of a file, and the end of it that is of the first line.
-func (c *catalog) identityOf(name string) (id, first string, err error) {
-	f, err := c.d.Open(name, os.O_RDONLY)
-	if err != nil {
-		return "", "", err
-	}
-	defer f.Close()
-	if id, err = f.ID(); err != nil {
-		return "", "", fmt.Errorf("identify segment %s: %w", name, err)
-	}
-	line, _, err := firstLine(f, name)
-	if err != nil {
-		return "", "", err
-	}
-	id = identity(id, line)
-	return id, id[strings.LastIndexByte(id, '-'):], nil
+// knows reports whether a segment with this identity has a number.
+func (c *catalog) knows(id string) bool {
+	return slices.ContainsFunc(c.known, func(k foreign) bool { return k.base == c.base && k.id == id })
 }
 
 // gave reports whether the number n was given to a segment of another program.
@@ -111,7 +121,7 @@ const over = "over-"
 // adopt gives a rotated copy the number of the segment that it is a copy of: one with the
 // same first line that was cut short after that. It returns false if there is none.
 func (c *catalog) adopt(name, id string) bool {
-	if !IsRotated(c.base, name) || slices.ContainsFunc(c.known, func(k foreign) bool { return k.base == c.base && k.id == id }) {
+	if !IsRotated(c.base, name) || c.knows(id) {
 		return false
 	}
 	first := id[strings.LastIndexByte(id, '-'):]
@@ -128,8 +138,8 @@ func (c *catalog) adopt(name, id string) bool {
 // gone reports whether the active segment has the file of an identity, and another first
 // line by now: it was cut short.
 func (c *catalog) gone(id string) bool {
-	now, first, err := c.identityOf(c.base)
-	return err == nil && now != id && strings.HasPrefix(id, strings.TrimSuffix(now, first)+"-")
+	now, err := c.headOf(c.base)
+	return err == nil && now.id != id && strings.HasPrefix(id, strings.TrimSuffix(now.id, now.first)+"-")
 }
 
 // Renumber lets the segment of base that has a number get a new one, because another
@@ -156,15 +166,11 @@ func Renumber(d Folder, base string, number uint64) (err error) {
 	return nil
 }
 
-// is reports whether f, whose first line is first, is the segment numbered n.
-func (c *catalog) is(f File, first []byte, n uint64) bool {
-	id, err := f.ID()
-	if err != nil {
-		return false
-	}
-	id = identity(id, first)
-	i := slices.IndexFunc(c.known, func(k foreign) bool { return k.base == c.base && k.id == id })
-	return i >= 0 && c.known[i].number == n
+// is reports whether f is the segment numbered n.
+func (c *catalog) is(f File, name string, n uint64) bool {
+	h, err := c.headIn(f, name)
+	i := slices.IndexFunc(c.known, func(k foreign) bool { return k.base == c.base && k.id == h.id })
+	return err == nil && i >= 0 && c.known[i].number == n
 }
 
 // cutShort reports whether another program cut the segment short and began it anew, as
@@ -172,8 +178,8 @@ func (c *catalog) is(f File, first []byte, n uint64) bool {
 // segment gets a new number, and Next goes on in a copy of the old content, if there is
 // one, and then in the new.
 func (r *Reader) cutShort() (bool, error) {
-	if !r.alien || r.torn || r.at.Offset == 0 || len(r.buf) > 0 {
-		return false, nil
+	if _, is := r.f.(*packed); is || !r.alien || r.torn || r.at.Offset == 0 || len(r.buf) > 0 {
+		return false, nil // nobody cuts short what is compressed
 	}
 	line, whole, err := lineBefore(r.f, r.at.Offset)
 	if err != nil || whole && SumOf(line) == SumOf(r.last) {
