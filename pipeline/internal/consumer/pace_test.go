@@ -4,11 +4,15 @@ package consumer
 
 import (
 	"context"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 // load pushes through a pace: at most so many samples wait for a place at a time, and
@@ -154,4 +158,26 @@ func TestTakeWaitsForAPlace(t *testing.T) {
 			t.Error("two have the one place")
 		}
 	})
+}
+
+// TestATimeLimitThatPassedHalvesNothing: it tells of a sample. BUSY and a refused
+// connection tell of the scanner.
+func TestATimeLimitThatPassedHalvesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  *scan.Failure
+		want int
+	}{
+		{"time limit", scan.Failed(scan.Down, "read reply: %w", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}), 64},
+		{"refused sample", scan.Failed(scan.Refused, "it cannot be scanned"), 64},
+		{"refused connection", scan.Failed(scan.Down, "connect: %w", syscall.ECONNREFUSED), 32},
+		{"busy", scan.Failed(scan.Busy, "wait"), 32},
+	} {
+		w := &workers{pace: newPace(config.Scanner{})}
+		w.pace.room = 64
+		w.paced(&entry{answer: scan.Answer{Err: c.err}})
+		if n := w.pace.places(); n != c.want {
+			t.Errorf("%s: %d places, want %d", c.name, n, c.want)
+		}
+	}
 }

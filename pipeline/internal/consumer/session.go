@@ -5,7 +5,9 @@ package consumer
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/cache"
@@ -189,12 +191,13 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 	return p
 }
 
-// paced lets the pace know of an answer.
+// paced lets the pace know of an answer. A time limit that passed says nothing of how much
+// the scanner stands: one sample may have been slow.
 func (w *workers) paced(e *entry) {
 	switch err := e.answer.Err; {
 	case err == nil:
 		w.pace.answered(e.push.file.stat.Size)
-	case err.Kind == scan.Busy || err.Kind == scan.Down:
+	case err.Kind == scan.Busy || err.Kind == scan.Down && !errors.Is(err, os.ErrDeadlineExceeded):
 		w.pace.busy()
 	}
 }
