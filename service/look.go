@@ -88,6 +88,11 @@ func Why(ctx context.Context, f Flags, key string, out io.Writer) error {
 	if len(s.Lines)+len(s.Outcomes)+len(s.Now) == 0 {
 		return fmt.Errorf("why: neither journal nor ledger know %s: certpush verify tells of files that are not journaled; older segments are pruned", printable(key))
 	}
+	if len(s.Now) > 0 { // a file lies there, and is not journaled as it is
+		if who := writersOf(key); len(who) > 0 {
+			s.Now = append(s.Now, "open for writing by "+strings.Join(who, "; "))
+		}
+	}
 	_, err = io.WriteString(out, storyText(s))
 	return err
 }
