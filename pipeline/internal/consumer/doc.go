@@ -79,6 +79,7 @@
 //  5. A push that waits holds no worker: bad samples never stop good ones. Trees, and
 //     the folders directly below them, take turns; lines of one path give way to the
 //     newest.
+//     However deep a flood of one tree is, the lines of others behind it are read (floods).
 //  6. The bytes whose SHA-256 is recorded are the bytes that the scanner got.
 //  7. Clean is recorded only of what the address was shown to see (sights). What an
 //     address called clean since a canary was good there is pushed again when that

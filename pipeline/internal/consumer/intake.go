@@ -20,6 +20,9 @@ type intake interface {
 	// fresh returns the channel of a lane's pushes that were not tried yet, in the lane's
 	// order. Its buffer is bounded.
 	fresh(lane string) <-chan *push
+	// begun notes that a push of that channel has its turn, so that it waits no more. It is
+	// called once for each.
+	begun(p *push)
 	// end takes the outcomes of pushes. It writes them down, so that they outlast the
 	// process; it tries until it succeeds, and returns true. When they are durable, and only
 	// then, it finishes their lines and what stands in ended.by. It returns false if ctx

@@ -26,7 +26,8 @@ type lane struct {
 	from    ledger.Mark         // the ledger from here on has the outcomes of the lines in left
 
 	// Only the goroutine that follows the lane has it.
-	r *journal.Reader
+	r      *journal.Reader
+	reader func(from journal.Pos) (*journal.Reader, error) // makes another
 
 	// Only the goroutine that saves the cursors has them.
 	saved  journal.Cursor
@@ -34,11 +35,12 @@ type lane struct {
 	unsure bool                // the cursor's file is to be written anew, even if the cursor did not move
 
 	// Guarded by lines.mu.
-	open  *list.List     // of *push, in the lane's order: handed out and not finished
-	read  journal.Cursor // all lines before it are handed out
-	ahead int64          // durable lines from read on
-	bad   badLines
-	left  ledger.Finished // lines ahead of the cursor that were finished before the start
+	open   *list.List     // of *push, in the lane's order: handed out and not finished
+	read   journal.Cursor // all lines before it are handed out
+	ahead  int64          // durable lines from read on
+	bad    badLines
+	left   ledger.Finished // lines ahead of the cursor that were finished before the start
+	floods floods          // lines that were passed over
 }
 
 // newLane returns a lane that begins at its cursor, or at the oldest segment if the
@@ -46,7 +48,10 @@ type lane struct {
 // lane may be read. It returns an error where want of descriptors, memory or rights keeps
 // us from the cursor: that is no damage.
 func newLane(name, scanner string, queue int, dirs *store.Folders, tail journal.Tail, log *slog.Logger) (*lane, error) {
-	l := &lane{name: name, queue: make(chan *push, queue), open: list.New()}
+	l := &lane{name: name, queue: make(chan *push, queue), open: list.New(), floods: newFloods(nil)}
+	l.reader = func(from journal.Pos) (*journal.Reader, error) {
+		return journal.NewReader(dirs.Journal, journal.Base(name), from, tail, log)
+	}
 	cur, err := journal.LoadCursor(dirs.Cursors, scanner, name)
 	switch {
 	case err == nil:
@@ -65,7 +70,7 @@ func newLane(name, scanner string, queue int, dirs *store.Folders, tail journal.
 		cur = journal.Cursor{Sum: journal.SumOf(nil)}
 	}
 	l.read, l.saved = cur, cur
-	if l.r, err = journal.NewReader(dirs.Journal, journal.Base(name), cur.Pos, tail, log); err != nil {
+	if l.r, err = l.reader(cur.Pos); err != nil {
 		return nil, fmt.Errorf("read lane %s: %w", name, err)
 	}
 	return l, nil
@@ -102,19 +107,30 @@ func (l *lane) fit(cur journal.Cursor, dirs *store.Folders, log *slog.Logger) (j
 
 // front returns the oldest push that is not finished, or nil. The caller holds lines.mu.
 func (l *lane) front() *push {
-	if e := l.open.Front(); e != nil {
+	late := l.floods.front()
+	if e := l.open.Front(); e != nil && (late == nil || e.Value.(*push).at.Before(late.at.Pos)) {
 		return e.Value.(*push)
 	}
-	return nil
+	return late
+}
+
+// finished notes that a push has its outcome. The caller holds lines.mu.
+func (l *lane) finished(p *push) {
+	l.open.Remove(p.place) // it does nothing to that of a gap
+	l.floods.finished(p)
 }
 
 // cursor returns the place before which all lines are finished. The caller holds
 // lines.mu.
 func (l *lane) cursor() journal.Cursor {
+	at := l.read
 	if p := l.front(); p != nil {
-		return journal.Cursor{Pos: p.at.Pos, Sum: p.sum}
+		at = journal.Cursor{Pos: p.at.Pos, Sum: p.sum}
 	}
-	return l.read
+	if g, _, ok := l.floods.first(); ok && g.Before(at.Pos) {
+		at = g
+	}
+	return at
 }
 
 // readBackFrom returns the place in the ledger at which a start must begin to read for
@@ -126,7 +142,11 @@ func (l *lane) readBackFrom() (m ledger.Mark, ok bool) {
 	if l.cursor().Before(l.left.Until) {
 		return l.from, true
 	}
-	if p := l.front(); p != nil {
+	p := l.front()
+	if g, m, ok := l.floods.first(); ok && (p == nil || g.Before(p.at.Pos)) {
+		return m, true
+	}
+	if p != nil {
 		return p.mark, true
 	}
 	return ledger.Mark{}, false
@@ -134,7 +154,9 @@ func (l *lane) readBackFrom() (m ledger.Mark, ok bool) {
 
 // waiting returns how many samples of the lane have no outcome. The caller holds
 // lines.mu.
-func (l *lane) waiting() int64 { return l.ahead + int64(l.open.Len()) }
+func (l *lane) waiting() int64 {
+	return l.ahead + int64(l.open.Len()) + l.floods.open() + l.floods.passed()
+}
 
 // lanes are the two lanes of a consumer. They do not change from newLines on.
 type lanes struct{ live, backlog *lane }

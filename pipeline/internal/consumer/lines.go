@@ -57,6 +57,7 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 		if err != nil {
 			return nil, errors.Join(err, l.close())
 		}
+		lane.floods.trees = c.Trees
 		if name == journal.Live {
 			l.live = lane
 		} else {
@@ -123,7 +124,7 @@ func (l *lines) close() error {
 	var errs []error
 	for _, lane := range l.both() {
 		if lane != nil {
-			errs = append(errs, lane.r.Close())
+			errs = append(errs, lane.r.Close(), lane.floods.close())
 		}
 	}
 	return errors.Join(errs...)
@@ -161,7 +162,7 @@ func (l *lines) follow(ctx context.Context, lane *lane) error {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	var counted <-chan struct{}
-	for {
+	for n := 1; ; n++ {
 		changed := lane.r.Changed()
 		if changed != counted { // otherwise no line came since
 			l.count(ctx, lane)
@@ -174,7 +175,11 @@ func (l *lines) follow(ctx context.Context, lane *lane) error {
 		if from, to, gap := lane.r.Missed(); gap {
 			l.missing(lane, from, to)
 		}
-		switch lane.refused.Note(err) {
+		more, unfilled := false, error(nil)
+		if !ok || n%gapStep == 0 { // new lines go first: they may be of trees that wait
+			more, unfilled = fillGap(ctx, l, lane)
+		}
+		switch lane.refused.Note(errors.Join(err, unfilled)) {
 		case condition.Began:
 			l.log.Error("journal cannot be read; it is tried again each second: look at the folder and the disk", "lane", lane.name, "error", err)
 		case condition.Ended:
@@ -189,12 +194,17 @@ func (l *lines) follow(ctx context.Context, lane *lane) error {
 				return nil
 			}
 			continue
+		case more:
+			continue
+		case unfilled != nil:
+			retry.Reset(time.Second)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
 		case <-retry.C:
+		case <-lane.floods.wanted:
 		}
 	}
 }
@@ -207,8 +217,9 @@ func (l *lines) count(ctx context.Context, lane *lane) {
 	l.mu.Unlock()
 }
 
-// handOut queues a push for a line. It only passes over a line that is finished already
-// or is meant for another scanner. It returns false if ctx ended first.
+// handOut queues a push for a line. It only passes over a line that is finished already, is
+// meant for another scanner, or is of a tree that is flooded: see floods. It returns false
+// if ctx ended first.
 func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 	s, err := sample.ParseLine(at.Text)
 	if at.Long || err != nil {
@@ -225,10 +236,21 @@ func (l *lines) handOut(ctx context.Context, lane *lane, at journal.Line) bool {
 		l.mu.Unlock()
 		return true
 	}
+	if tree := lane.floods.tree(s.Path); lane.floods.passes(tree) {
+		lane.floods.pass(tree, at, l.handed, lane.left)
+		l.mu.Unlock()
+		return true
+	}
 	p := &push{line: line{sample: s, at: sample.At{Lane: lane.name, Pos: at.At}, sum: at.Cursor().Sum, mark: l.handed}}
 	p.place = lane.open.PushBack(p)
+	lane.floods.keep(p)
 	l.paths.opened(p)
 	l.mu.Unlock()
+	return offer(ctx, l, lane, p)
+}
+
+// offer queues a push. It returns false if ctx ended first.
+func offer(ctx context.Context, l *lines, lane *lane, p *push) bool {
 	for {
 		changed := lane.r.Changed()
 		select {

@@ -151,7 +151,7 @@ func (l *lines) finished(all []ended) {
 	}
 	l.mu.Lock()
 	for _, e := range all {
-		l.lane(e.push.at.Lane).open.Remove(e.push.place)
+		l.lane(e.push.at.Lane).finished(e.push)
 		l.paths.finished(e.push)
 		l.counts[e.out.Outcome]++
 	}

@@ -35,4 +35,6 @@ func (s *scripted) tried(t sample.Try) { s.tries = append(s.tries, t) }
 
 func (*scripted) givesWay(*push) (gives, asFound bool) { return false, false }
 
+func (*scripted) begun(*push) {}
+
 func (*scripted) oldest(string) *push { return nil }

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	sharesMost = 32 << 20 // bytes: no further line of a lane is read while so many wait
-	pushCost   = 768      // bytes of a push that waits, besides its path
+	sharesMost = 2 * placesMost // bytes: no further push is taken while so many wait. The lines hand out less
+	pushCost   = 768            // bytes of a push that waits, besides its path
 )
 
 // shares holds the fresh pushes of one lane. It gives each tree with lines its turn, and

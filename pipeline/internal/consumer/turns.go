@@ -21,6 +21,7 @@ const maxWaiting = 50000
 // one whose hash gave way (parked).
 type turns struct {
 	live, backlog <-chan *push  // fresh lines
+	begun         func(*push)   // told of each that is taken
 	turn          int           // counts the calls of the dispatcher, which alone has it
 	picks         atomic.Uint64 // counts the fresh lines that were asked for
 	woken         chan struct{} // a token: a push came back
@@ -33,7 +34,7 @@ type turns struct {
 }
 
 func newTurns(in intake, trees []config.Tree) *turns {
-	return &turns{live: in.fresh(journal.Live), backlog: in.fresh(journal.Backlog), woken: make(chan struct{}, 1), shelves: [2]*shares{newShares(trees), newShares(trees)}}
+	return &turns{begun: in.begun, live: in.fresh(journal.Live), backlog: in.fresh(journal.Backlog), woken: make(chan struct{}, 1), shelves: [2]*shares{newShares(trees), newShares(trees)}}
 }
 
 // next waits for the next push and returns it, or nil if ctx ended. Live lines go before
@@ -77,16 +78,17 @@ func (t *turns) wait(ctx context.Context, due time.Duration) (p *push, ended boo
 		live, backlog = nil, nil
 	}
 	select {
-	case p := <-live:
-		return p, false
-	case p := <-backlog:
-		return p, false
+	case p = <-live:
+	case p = <-backlog:
 	case <-t.woken:
 	case <-timer.C:
 	case <-ctx.Done():
 		return nil, true
 	}
-	return nil, false
+	if p != nil {
+		t.begun(p)
+	}
+	return p, false
 }
 
 // fresh returns the next line that was not tried yet, or nil if none is ready or the
@@ -95,6 +97,15 @@ func (t *turns) fresh() *push {
 	if t.crowded() {
 		return nil
 	}
+	p := t.pick()
+	if p != nil {
+		t.begun(p)
+	}
+	return p
+}
+
+// pick takes out the fresh line whose turn it is.
+func (t *turns) pick() *push {
 	first, second := 0, 1
 	if t.picks.Add(1)%8 == 0 {
 		first, second = second, first

@@ -59,6 +59,9 @@ func (f *Finished) Take(line journal.Line) bool {
 	return false
 }
 
+// Clone returns a copy: Take on one says nothing to the other.
+func (f *Finished) Clone() Finished { return Finished{slices.Clone(f.front), f.Until} }
+
 // FoldAt is how many places a Gathering holds before it folds them into spans: 8 MiB.
 const FoldAt = 1 << 20
 
