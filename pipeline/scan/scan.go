@@ -19,7 +19,8 @@
 //  3. A scanner that misbehaves costs bounded memory. It also costs bounded time: a
 //     session ends after Config.Timeout without progress.
 //  4. Making a Scanner connects to nothing, reads nothing and starts nothing. When
-//     Scan and Ping return, nothing that they started is left.
+//     Scan and Ping return, nothing that they started is left, but for the connections
+//     of a Keeping one.
 //
 // Goroutines: this package starts none and has no lock. Every method of a Scanner may
 // be called from several goroutines at once.
@@ -145,6 +146,15 @@ type Passing interface {
 
 	// Passes reports whether it is handed open files.
 	Passes() bool
+}
+
+// Keeping is a Scanner that keeps connections between two calls of Scan, with what reads
+// them, until they were idle for some seconds.
+type Keeping interface {
+	Scanner
+
+	// Rest ends the connections that are kept now. It returns when what reads them has ended.
+	Rest()
 }
 
 // Config says which scanner to ask and how.

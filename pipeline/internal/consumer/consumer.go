@@ -97,10 +97,18 @@ func (k *Consumer) Run(ctx context.Context) error {
 	err := g.Wait()
 	close(over)
 	<-synced
+	rest(k.c.Scan)
 	k.lines.trySaving()
 	at, mark := k.Stand()
 	k.c.Log.Debug("pushing has ended", "live", at[journal.Live].String(), "backlog", at[journal.Backlog].String(), "mark", strings.TrimSpace(mark.String()))
 	return err
+}
+
+// rest ends the connections that a scanner keeps.
+func rest(s scan.Scanner) {
+	if k, is := s.(scan.Keeping); is {
+		k.Rest()
+	}
 }
 
 // Stand returns the cursors as they are in memory, and the mark that fits them. Those on

@@ -62,6 +62,7 @@ func Scan(ctx context.Context, trees []config.Tree, to []config.Scanner, log *sl
 		if err != nil {
 			return err
 		}
+		defer rest(sc)
 		if _, err := sc.Ping(ctx); err != nil {
 			return &DownError{s.Name, err}
 		}
@@ -96,6 +97,7 @@ func Sight(ctx context.Context, s config.Scanner, dir string) ([]scan.Sight, err
 	if err != nil {
 		return nil, err
 	}
+	defer rest(sc)
 	sights := newSightsIn(dir, Config{Scanner: s, Scan: sc, Log: slog.New(slog.DiscardHandler)}, forgetful{})
 	if !sights.asks {
 		return nil, nil

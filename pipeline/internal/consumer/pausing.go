@@ -40,6 +40,7 @@ func (k *Consumer) Pause(on bool) (err error) {
 		err = dir.Sync()
 	}
 	if changed := k.workers.health.pause(on); changed && on {
+		rest(k.c.Scan) // what is under way keeps its own for some seconds more
 		k.c.Log.Warn("scanner is paused; its samples wait: `certpush resume` lets them go")
 	} else if changed {
 		k.c.Log.Info("scanner is resumed")

@@ -17,6 +17,7 @@ const (
 
 // address is the address of one clamd. Times are Unix nanoseconds; 0 is never.
 type address struct {
+	kept        kept         // sessions
 	network, at string       // for net.Dial
 	failed      atomic.Int64 // when it failed, until it answers again
 	tells       atomic.Bool  // it answered VERSION when it was pinged last

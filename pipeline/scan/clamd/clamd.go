@@ -79,17 +79,19 @@ func (c *clamd) Passes() bool {
 	return !slices.ContainsFunc(c.addresses, func(a *address) bool { return a.network != "unix" })
 }
 
-// Scan implements Scanner. It connects only when there is a file to send.
+// Scan implements Scanner. It connects only when there is a file to send, and no session
+// that was kept.
 func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answer {
 	var s *session
+	var pulled []scan.File
 	for f := range files {
 		if s == nil {
-			conn, a, err := c.dial(ctx)
-			if err != nil {
+			var err *scan.Failure
+			if s, err = c.session(ctx, true); err != nil {
 				return []scan.Answer{{Err: err}}
 			}
-			s = openSession(ctx, conn, a, c.timeout, a.versioned(time.Now().UnixNano()))
 		}
+		pulled = append(pulled, f)
 		if !s.send(f) {
 			break
 		}
@@ -97,15 +99,56 @@ func (c *clamd) Scan(ctx context.Context, files iter.Seq[scan.File]) []scan.Answ
 	if s == nil {
 		return nil
 	}
-	answers := s.finish(ctx, c.maxSize)
-	c.note(s.address, answers)
-	for i := range answers {
-		answers[i].Address = s.address.String()
+	b := s.finish(ctx, c.maxSize)
+	if b.stale {
+		return c.anew(ctx, pulled)
 	}
-	if s.heard.silent {
-		s.address.silent.Store(time.Now().UnixNano())
+	return c.done(s.address, b)
+}
+
+// anew judges files in a session of their own: the one that was kept had ended.
+func (c *clamd) anew(ctx context.Context, files []scan.File) []scan.Answer {
+	s, err := c.session(ctx, false)
+	if err != nil {
+		return slices.Repeat([]scan.Answer{{Err: err}}, len(files))
+	}
+	for _, f := range files {
+		if !s.send(f) {
+			break
+		}
+	}
+	answers := c.done(s.address, s.finish(ctx, c.maxSize))
+	for len(answers) < len(files) {
+		answers = append(answers, scan.Answer{Address: s.address.String(), Err: scan.Failed(scan.Void, "ask clamd: its session ended before it")})
 	}
 	return answers
+}
+
+// session returns a session that begins a batch: one that was kept, where that may be, or a
+// new one.
+func (c *clamd) session(ctx context.Context, kept bool) (*session, *scan.Failure) {
+	conn, a, s, err := c.dial(ctx, kept)
+	if err != nil {
+		return nil, err
+	}
+	keyed := a.versioned(time.Now().UnixNano())
+	if s != nil {
+		s.begin(ctx, keyed)
+		return s, nil
+	}
+	return openSession(ctx, conn, a, c.timeout, keyed), nil
+}
+
+// done notes what a batch tells of its address, and returns its answers.
+func (c *clamd) done(a *address, b batch) []scan.Answer {
+	c.note(a, b.answers)
+	for i := range b.answers {
+		b.answers[i].Address = a.String()
+	}
+	if b.silent {
+		a.silent.Store(time.Now().UnixNano())
+	}
+	return b.answers
 }
 
 // note remembers whether the address of a session works. A session that ctx ended says
@@ -134,12 +177,20 @@ func (c *clamd) answers(a *address) {
 	}
 }
 
+// Rest implements scan.Keeping.
+func (c *clamd) Rest() {
+	for _, a := range c.addresses {
+		a.rest()
+	}
+}
+
 // dial connects to the next address, or if that fails to one after it. Addresses that
-// failed a short while ago come last. If none can be reached it returns the first
-// failure, but one that is Busy before all others.
-func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
+// failed a short while ago come last. With kept, an address that kept a session gives that
+// in place of a connection. If none can be reached it returns the first failure, but one
+// that is Busy before all others.
+func (c *clamd) dial(ctx context.Context, kept bool) (net.Conn, *address, *session, *scan.Failure) {
 	if len(c.addresses) == 0 { // those that it had are blind
-		return nil, nil, scan.Failed(scan.Down, "connect to clamd: no address is asked")
+		return nil, nil, nil, scan.Failed(scan.Down, "connect to clamd: no address is asked")
 	}
 	start := int((c.next.Add(1) - 1) % uint64(len(c.addresses)))
 	order := append(slices.Clone(c.addresses[start:]), c.addresses[:start]...)
@@ -149,16 +200,22 @@ func (c *clamd) dial(ctx context.Context) (net.Conn, *address, *scan.Failure) {
 	})
 	var first *scan.Failure
 	for i, a := range order {
+		if s := a.take(); s != nil {
+			if kept {
+				return nil, a, s, nil
+			}
+			s.abort() // it is as old as the one that had ended
+		}
 		conn, f := c.dialOne(ctx, a)
 		if f == nil {
-			return conn, a, nil
+			return conn, a, nil, nil
 		}
 		// It is worth waiting for an address with a full queue.
 		if i == 0 || f.Kind == scan.Busy && first.Kind != scan.Busy {
 			first = f
 		}
 	}
-	return nil, nil, first
+	return nil, nil, nil, first
 }
 
 func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *scan.Failure) {
@@ -275,7 +332,7 @@ func (c *clamd) pingOne(ctx context.Context, a *address) (string, *scan.Failure)
 
 // leadingPings returns how many PINGs go ahead of a session's first file. Their PONGs
 // show that clamd takes our commands. Their number is random, so that a stale or
-// guessed reply does not have the right id. One more PING goes before the end: it tells
-// an end that we asked for from a hang-up after the last reply. In a keyed session the
-// first PING and that last one are VERSIONs, whose replies show the same.
+// guessed reply does not have the right id. One goes ahead of each later batch. One more
+// PING is the fence behind a batch: its reply tells that clamd took all before it. In a
+// keyed batch the first PING and the fence are VERSIONs, whose replies show the same.
 func leadingPings() int { return 1 + rand.IntN(8) }

@@ -328,8 +328,8 @@ func TestAddresses(t *testing.T) {
 	for range 8 {
 		judge(t, s, f)
 	}
-	if one.Sessions() != 4 || two.Sessions() != 4 {
-		t.Errorf("sessions are not spread: %d and %d", one.Sessions(), two.Sessions())
+	if one.Count([]byte("good")) != 4 || two.Count([]byte("good")) != 4 {
+		t.Errorf("batches are not spread: %d and %d", one.Count([]byte("good")), two.Count([]byte("good")))
 	}
 	if v, err := s.Ping(t.Context()); err != nil || v != "ClamAV 1.4.3/27000/scantest, ClamAV 2" {
 		t.Errorf("ping: %q, %v", v, err)

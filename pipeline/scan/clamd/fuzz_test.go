@@ -29,7 +29,7 @@ func FuzzSession(f *testing.F) {
 		if s.send(file) {
 			s.send(file)
 		}
-		answers := s.finish(t.Context(), 0)
+		answers := s.finish(t.Context(), 0).answers
 		for i, a := range answers {
 			if (a.Verdict == "") == (a.Err == nil) {
 				t.Fatalf("%q: answer %d is %+v", said, i, a)
@@ -54,8 +54,9 @@ func openFuzzed(t *testing.T, ours, theirs net.Conn, said []byte) *session {
 		_, _ = io.Copy(io.Discard, theirs) // until our end closes
 		theirs.Close()
 	}()
-	s := &session{conn: ours, address: &address{network: "tcp"}, timeout: 20 * time.Millisecond, done: make(chan struct{}), heard: transcript{subject: "stream", lead: 1}}
+	s := &session{conn: ours, address: &address{network: "tcp"}, timeout: 20 * time.Millisecond, done: make(chan struct{}), over: make(chan struct{}), heard: transcript{subject: "stream", lead: 1}}
 	s.stop = func() bool { return true }
+	t.Cleanup(s.address.rest)
 	go s.read()
 	go func() {
 		_, _ = theirs.Write(append([]byte("1: PONG\x00"), fill(said, 2)...)) // our end may have closed
@@ -130,4 +131,43 @@ func oneByte(f *testing.F) scan.File {
 	}
 	f.Cleanup(func() { file.Close() })
 	return scan.File{F: file, Size: 1}
+}
+
+// FuzzNextBatch: in a session whose first batch was sound a scanner says arbitrary bytes in
+// the second one. It is sound only if each question of that batch was answered once, by its
+// own id.
+func FuzzNextBatch(f *testing.F) {
+	f.Add([]byte("@: PONG\x00@: stream: OK\x00@: stream: OK\x00@: PONG\x00"))
+	f.Add([]byte("2: stream: OK\x00@: PONG\x00@: stream: OK\x00@: stream: OK\x00@: PONG\x00"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		first := &transcript{subject: "stream", lead: 1, slots: []slot{{size: 1, whole: true, sent: true}}, closing: true}
+		for _, line := range []string{"1: PONG", "2: stream: OK", "3: PONG"} {
+			if !first.take([]byte(line)) {
+				t.Fatal(line)
+			}
+		}
+		next := first.next(false)
+		next.slots, next.closing = []slot{{size: 1, whole: true, sent: true}, {size: 1, whole: true, sent: true}}, true
+		text := fill(said, 4)
+		all := text
+		for {
+			line, rest, ok := bytes.Cut(all, []byte{0})
+			if !ok || !next.take(line) {
+				break
+			}
+			all = rest
+		}
+		if len(all) > 0 || !next.whole() {
+			return
+		}
+		if n := bytes.Count(text, []byte{0}); n != 4 {
+			t.Fatalf("%q: %d replies to four questions are sound", said, n)
+		}
+		lines := append([]byte{0}, text...)
+		for id := 4; id <= 7; id++ {
+			if bytes.Count(lines, fmt.Appendf(nil, "\x00%d: ", id)) != 1 {
+				t.Fatalf("%q: id %d was not answered once", text, id)
+			}
+		}
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -20,37 +19,39 @@ import (
 const (
 	maxReply = 64 << 10        // bytes; a longer reply spoils the session
 	drain    = 2 * time.Second // how long we wait for a reply after sending failed
+	mostIDs  = 1 << 24         // a session that used so many is not kept
 )
 
-// session is one IDSESSION. The goroutine that opened it sends and calls finish. One
-// other, read, takes the replies; it ends before finish returns.
+// session is one IDSESSION. It takes one batch of files after the other, from whoever has
+// taken it: that goroutine sends and calls finish. One other, read, takes the replies, until
+// the connection ends.
 type session struct {
 	conn    net.Conn
 	address *address
 	timeout time.Duration // the longest wait without progress
 	done    chan struct{} // closed when read has ended
-	stop    func() bool   // lets go of ctx
+	stop    func() bool   // lets go of the batch's ctx
+	reused  bool          // the batch is not the first one
+	idle    *time.Timer   // ends it while it is kept; address.mu guards it
 
 	mu      sync.Mutex // guards all that follows, and the deadline of conn
 	heard   transcript
+	over    chan struct{} // closed when the batch is whole, or read has ended
+	isOver  bool
 	frozen  bool   // the deadline is final
 	unread  error  // why the file could not be read
 	sendErr error  // why sending failed
 	end     error  // how reading ended
-	early   bool   // reading ended before we asked for the end
+	ended   bool   // read has ended
 	rest    []byte // bytes after the last whole reply
 }
 
-// openSession starts a session on conn, and the goroutine that reads. A keyed session
-// asks for the version ahead of all files and after them.
+// openSession starts a session on conn, and the goroutine that reads; and it begins the
+// first batch. A keyed batch asks for the version ahead of all files and after them.
 func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Duration, keyed bool) *session {
 	s := &session{
-		conn: conn, address: a, timeout: timeout, done: make(chan struct{}),
+		conn: conn, address: a, timeout: timeout, done: make(chan struct{}), over: make(chan struct{}),
 		heard: transcript{subject: "stream", keyed: keyed, lead: leadingPings()},
-	}
-	hello := []byte("zIDSESSION\x00" + strings.Repeat("zPING\x00", s.heard.lead))
-	if keyed {
-		hello = bytes.Replace(hello, []byte("PING"), []byte("VERSION"), 1)
 	}
 	if a.network == "unix" {
 		s.heard.subject = "fd"
@@ -58,10 +59,40 @@ func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Du
 	s.progress()
 	s.stop = context.AfterFunc(ctx, s.cut)
 	go s.read()
-	if _, err := conn.Write(hello); err != nil {
+	s.hello("zIDSESSION\x00")
+	return s
+}
+
+// begin begins the next batch of a session that was kept.
+func (s *session) begin(ctx context.Context, keyed bool) {
+	s.mu.Lock()
+	s.reused, s.heard = true, s.heard.next(keyed)
+	if s.over, s.isOver = make(chan struct{}), false; s.ended {
+		s.finished()
+	}
+	s.extend()
+	s.mu.Unlock()
+	s.stop = context.AfterFunc(ctx, s.cut)
+	s.hello("")
+}
+
+// hello sends what goes ahead of the files of a batch.
+func (s *session) hello(first string) {
+	text := strings.Repeat("zPING\x00", s.heard.lead)
+	if s.heard.keyed {
+		text = strings.Replace(text, "PING", "VERSION", 1)
+	}
+	if _, err := s.conn.Write([]byte(first + text)); err != nil {
 		s.sendFailed(err)
 	}
-	return s
+}
+
+// finished closes over, once for a batch. The caller holds mu.
+func (s *session) finished() {
+	if !s.isOver {
+		s.isOver = true
+		close(s.over)
+	}
 }
 
 // progress moves the deadline of conn to a whole timeout from now.
@@ -110,7 +141,7 @@ func (s *session) send(f scan.File) bool {
 	s.mu.Lock()
 	s.heard.slots = append(s.heard.slots, slot{size: f.Size})
 	n := len(s.heard.slots) - 1
-	broken := s.heard.fault != nil || s.end != nil || s.sendErr != nil
+	broken := s.heard.fault != nil || s.ended || s.sendErr != nil
 	s.extend()
 	s.mu.Unlock()
 	if broken {
@@ -118,7 +149,7 @@ func (s *session) send(f scan.File) bool {
 	}
 	var err error
 	if s.heard.subject == "fd" {
-		s.ends(n, [32]byte{})
+		s.lastByte(n, [32]byte{})
 		err = passDescriptor(s.conn, f.F)
 	} else {
 		err = s.stream(n, f)
@@ -132,13 +163,13 @@ func (s *session) send(f scan.File) bool {
 	s.heard.slots[n].sent = true
 	s.extend()
 	s.rested()
-	return s.heard.fault == nil && s.end == nil
+	return s.heard.fault == nil && !s.ended
 }
 
-// ends notes that the last byte of file n is about to be sent, and the SHA-256 of what
+// lastByte notes that the last byte of file n is about to be sent, and the SHA-256 of what
 // was sent. It is called before the write, because the reply may come before the write
 // returns.
-func (s *session) ends(n int, sum [32]byte) {
+func (s *session) lastByte(n int, sum [32]byte) {
 	s.mu.Lock()
 	s.heard.slots[n].whole, s.heard.slots[n].sum = true, sum
 	s.mu.Unlock()
@@ -171,40 +202,64 @@ func (s *session) abort() {
 	_ = s.conn.Close()
 }
 
-// finish asks clamd to end the session, waits for the last reply, and returns one
-// answer for each file that was sent.
-func (s *session) finish(ctx context.Context, maxSize int64) []scan.Answer {
-	end := "zPING\x00zEND\x00"
+// batch is how a batch ended.
+type batch struct {
+	answers []scan.Answer // one for each file that was sent
+	stale   bool          // it met a connection that clamd had ended meanwhile: nothing was answered
+	silent  bool          // clamd refused VERSION
+}
+
+// finish sends the fence and waits for the last reply of the batch. Then the session is kept
+// for the next batch, which may begin at once, or it is over. The caller must not touch it
+// any more.
+func (s *session) finish(ctx context.Context, maxSize int64) batch {
+	fence := "zPING\x00"
 	if s.heard.keyed {
-		end = "zVERSION\x00zEND\x00"
+		fence = "zVERSION\x00"
 	}
 	s.mu.Lock()
-	sound := s.heard.fault == nil && s.end == nil && s.sendErr == nil && s.unread == nil
-	s.heard.closing = sound
-	if sound {
+	going := s.heard.fault == nil && !s.ended && s.sendErr == nil && s.unread == nil
+	s.heard.closing = going
+	if going {
 		s.extend()
 	}
 	s.mu.Unlock()
-	if sound {
-		if _, err := s.conn.Write([]byte(end)); err != nil {
+	if going {
+		if _, err := s.conn.Write([]byte(fence)); err != nil {
 			s.sendFailed(err)
 		}
 	}
-	<-s.done
-	s.stop()
-	s.abort()
-	if s.sound() {
-		return s.heard.verdicts(maxSize)
+	<-s.over
+	let := s.stop()
+	s.mu.Lock()
+	b := batch{silent: s.heard.silent}
+	sound := s.sound()
+	if sound {
+		b.answers = s.heard.verdicts(maxSize)
 	}
-	return s.void(ctx)
+	keep := let && sound && !s.ended && !s.frozen && s.heard.after() < mostIDs
+	if keep {
+		_ = s.conn.SetDeadline(time.Time{}) // a closed connection is found out by the next batch
+	}
+	s.mu.Unlock()
+	if keep && s.address.keep(s) {
+		return b
+	}
+	s.abort()
+	<-s.done
+	if !sound {
+		b.answers, b.stale = s.void(ctx), s.stale(ctx)
+	}
+	return b
 }
 
 // read takes replies until the connection ends or a reply spoils the session. Then it
 // closes done, and no Read or Write waits any more.
 func (s *session) read() {
 	defer close(s.done)
+	defer s.cut()
 	var got []byte
-	chunk := make([]byte, 4<<10)
+	chunk := make([]byte, maxReply)
 	for {
 		n, err := s.conn.Read(chunk)
 		got = append(got, chunk[:n]...)
@@ -214,24 +269,47 @@ func (s *session) read() {
 				break
 			}
 			if !s.take(line) {
-				s.cut()
+				s.ends(err, nil)
 				return
 			}
 			got = rest
 		}
 		if len(got) > maxReply {
 			s.spoil(scan.Failed(scan.Unclear, "read reply: over %d bytes without an end", maxReply).About(got))
-			s.cut()
+			s.ends(err, nil)
 			return
 		}
+		// What comes behind the last reply is a doubt. If the chunk is full there may be more.
+		s.settle(len(got) == 0 && n < len(chunk), got)
 		if err != nil {
-			s.mu.Lock()
-			s.end, s.rest, s.early = err, got, !s.heard.closing
-			s.mu.Unlock()
-			s.cut()
+			s.ends(err, got)
 			return
+		}
+		if len(got) == 0 {
+			got = nil // it may lie long
 		}
 	}
+}
+
+// settle ends the batch if all was answered. alone says that nothing comes behind.
+func (s *session) settle(alone bool, rest []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.heard.closing || !s.heard.whole():
+	case alone:
+		s.finished()
+	default:
+		s.heard.spoil(scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: more came than was asked for").About(rest)})
+	}
+}
+
+// ends notes how reading ended.
+func (s *session) ends(err error, rest []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end, s.rest, s.ended = err, rest, true
+	s.finished()
 }
 
 // spoil notes why no reply of the session counts. The first reason stays.
@@ -261,10 +339,22 @@ func (s *session) moved() {
 	}
 }
 
-// sound reports whether the replies count. It is asked when read has ended.
+// sound reports whether the replies of the batch count. The caller holds mu.
 func (s *session) sound() bool {
-	return s.heard.whole() && s.sendErr == nil && s.unread == nil && !s.early &&
-		len(s.rest) == 0 && errors.Is(s.end, io.EOF)
+	return s.heard.whole() && s.sendErr == nil && s.unread == nil && len(s.rest) == 0
+}
+
+// stale reports whether the batch met a connection that clamd had ended meanwhile. It is
+// asked when read has ended. A clamd that hangs is none of that.
+func (s *session) stale(ctx context.Context) bool {
+	return s.reused && s.heard.led == 0 && s.unread == nil && ctx.Err() == nil && !errors.Is(errors.Join(s.end, s.sendErr), os.ErrDeadlineExceeded)
+}
+
+// usable reports whether a session that was kept can take a batch.
+func (s *session) usable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.ended && !s.frozen && s.heard.fault == nil
 }
 
 // void returns the answers of a session that is not sound. One file alone gets the

@@ -70,7 +70,7 @@ func (s *session) stream(n int, f scan.File) error {
 		s.progress()
 	}
 	buf = binary.BigEndian.AppendUint32(buf, 0)
-	s.ends(n, sentSum(f, sum))
+	s.lastByte(n, sentSum(f, sum))
 	if _, err := s.conn.Write(buf); err != nil {
 		return fmt.Errorf("send file: %w", err)
 	}

@@ -9,21 +9,32 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// transcript holds the questions of one session and ties each reply to the question
-// that it answers. It does no I/O. session.mu guards it.
+// transcript holds the questions of one batch of a session and ties each reply to the
+// question that it answers. It does no I/O. session.mu guards it. Ids count through the
+// whole session:
+//
+//	from | lead PINGs | files ... | fence
+//	     +1           +lead+1       after
 type transcript struct {
 	subject string // what replies about files begin with: "fd" or "stream"
-	keyed   bool   // the first PING and the last are VERSIONs
-	lead    int    // ids up to lead are PINGs; the first file's is lead+1
+	keyed   bool   // the first PING and the fence are VERSIONs
+	from    int    // the last id that was used before this batch
+	lead    int    // so many PINGs go ahead of the files
 	led     int    // replies to those PINGs that came
 	slots   []slot
 	first   string       // the version that clamd told ahead of the files
 	last    string       // the version that it told after them
-	torn    bool         // the last VERSION's id came, and then a reply about a file
+	torn    bool         // the id of the fence's VERSION came, and then a reply about a file
 	silent  bool         // clamd refused VERSION
-	closing bool         // the last PING and END are on their way
-	closed  bool         // the reply to that PING came: clamd took all before the end
+	closing bool         // the fence is on its way
+	closed  bool         // the reply to the fence came: clamd took all before it
 	fault   *scan.Answer // the first reason for which no reply counts
+}
+
+// next returns the transcript of the batch after t in the same session. All of t was
+// answered.
+func (t *transcript) next(keyed bool) transcript {
+	return transcript{subject: t.subject, keyed: keyed, from: int(t.after()), lead: 1}
 }
 
 // slot is one file of a session.
@@ -53,8 +64,14 @@ func (t *transcript) spoil(a scan.Answer) {
 	}
 }
 
-// after is the first id after those of the files.
-func (t *transcript) after() uint64 { return uint64(t.lead + len(t.slots) + 1) }
+// begins is the id of the first PING.
+func (t *transcript) begins() uint64 { return uint64(t.from + 1) }
+
+// file is the id of the first file.
+func (t *transcript) file() uint64 { return uint64(t.from + t.lead + 1) }
+
+// after is the id after those of the files: the fence's.
+func (t *transcript) after() uint64 { return t.file() + uint64(len(t.slots)) }
 
 // place ties a reply to its question. It returns nil, or the answer that the whole
 // session gets because of this reply. It never gives a verdict on the content of a
@@ -65,12 +82,12 @@ func (t *transcript) place(line []byte) *scan.Answer {
 		return a
 	}
 	switch {
-	case id != 0 && id <= uint64(t.lead):
+	case id >= t.begins() && id < t.file():
 		if r.word == refusal {
 			a := r.judge(line)
 			return &a
 		}
-		if r.word != pong || id != uint64(t.led+1) {
+		if r.word != pong || id != t.begins()+uint64(t.led) {
 			return unclear(line, "it is not the PONG due")
 		}
 		t.led++
@@ -86,7 +103,7 @@ func (t *transcript) place(line []byte) *scan.Answer {
 func (t *transcript) placeVersion(line []byte, id uint64, r reply) (*scan.Answer, bool) {
 	_, text, _ := cutID(line)
 	switch due := t.keyed && t.closing && t.led == t.lead && !t.closed; {
-	case t.keyed && id == 1 && t.led == 0:
+	case t.keyed && id == t.begins() && t.led == 0:
 		return t.versioned(text, r), true
 	case due && id == t.after() && !t.torn && t.aboutFile(text):
 		// clamd writes its version in two parts, the id first. Its other threads write
@@ -111,7 +128,7 @@ func (t *transcript) placeFile(line []byte, id uint64, r reply) *scan.Answer {
 		return &a
 	case streamLimit:
 		// It comes in the middle of the file that it is about, which is the last one.
-		if t.subject != "stream" || open < 0 || t.slots[open].answered || id != 0 && id != uint64(t.lead+1+open) {
+		if t.subject != "stream" || open < 0 || t.slots[open].answered || id != 0 && id != t.file()+uint64(open) {
 			return unclear(line, "it is about no file of this session")
 		}
 		a := r.judge(line)
@@ -121,10 +138,10 @@ func (t *transcript) placeFile(line []byte, id uint64, r reply) *scan.Answer {
 	case pong:
 		return unclear(line, "it is a PONG not due")
 	}
-	if id == 0 || id >= t.after() {
-		return unclear(line, "its id is not of this session")
+	if id < t.file() || id >= t.after() {
+		return unclear(line, "its id is not of this batch")
 	}
-	slot := &t.slots[int(id)-t.lead-1]
+	slot := &t.slots[id-t.file()]
 	switch {
 	case t.led < t.lead:
 		return unclear(line, "it comes before the PONGs due")
@@ -149,11 +166,10 @@ func unclear(line []byte, why string) *scan.Answer {
 // aboutFile reports whether line is a reply about a file of this session.
 func (t *transcript) aboutFile(line []byte) bool {
 	id, r := parseReply(line)
-	return r.subject != "" && id > uint64(t.lead) && id < t.after()
+	return r.subject != "" && id >= t.file() && id < t.after()
 }
 
-// versioned takes r, the reply to the VERSION ahead of the files or to the one after
-// them. A text that could answer another question is not taken for a version.
+// versioned takes r, the reply to the VERSION ahead of the files or to the fence's. A text that could answer another question is not taken for a version.
 func (t *transcript) versioned(text []byte, r reply) *scan.Answer {
 	if r.word == refusal {
 		t.silent = true
@@ -179,7 +195,7 @@ func (t *transcript) owes() bool {
 // whole reports whether each question has its reply, and nothing spoiled the session.
 func (t *transcript) whole() bool { return t.fault == nil && t.closed && !t.owes() }
 
-// verdicts returns the answers of a sound session, one for each file.
+// verdicts returns the answers of a sound batch, one for each file.
 func (t *transcript) verdicts(maxSize int64) []scan.Answer {
 	answers := make([]scan.Answer, len(t.slots))
 	for i, slot := range t.slots {
@@ -192,7 +208,7 @@ func (t *transcript) verdicts(maxSize int64) []scan.Answer {
 	return answers
 }
 
-// key returns the version by which clamd judged every file of a sound session, or ""
+// key returns the version by which clamd judged every file of a sound batch, or ""
 // if that is not known. clamd hands a file to the database that it has when it comes
 // to the file's command, and it answers VERSION by that same database. It takes the
 // commands in their order. So if it tells one number ahead of all files and after

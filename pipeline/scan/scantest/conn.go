@@ -25,6 +25,7 @@ type conn struct {
 	group bool       // in an IDSESSION
 	id    int        // of the last command in the IDSESSION
 	files int        // commands about files so far
+	batch int        // those since the last PING or VERSION
 	scans sync.WaitGroup
 
 	mu sync.Mutex // held while one reply is written
@@ -39,21 +40,12 @@ func (s *Server) serve(n net.Conn) {
 			f.Close()
 		}
 	}()
-	switch s.now() {
-	case Reset:
-		if tcp, ok := n.(*net.TCPConn); ok {
-			tcp.SetLinger(0)
-		}
-		return
-	case Close:
-		return
-	case Mute:
-		<-s.ended
+	if c.refused() {
 		return
 	}
 	for {
 		command, err := c.until(0)
-		if err != nil {
+		if err != nil || c.refused() {
 			return
 		}
 		if !c.obey(string(command)) {
@@ -61,6 +53,24 @@ func (s *Server) serve(n net.Conn) {
 			return
 		}
 	}
+}
+
+// refused reports whether the server takes no command now. If it is mute it waits for the
+// end of the test.
+func (c *conn) refused() bool {
+	switch c.s.now() {
+	case Reset:
+		if tcp, ok := c.net.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		return true
+	case Close:
+		return true
+	case Mute:
+		<-c.s.ended
+		return true
+	}
+	return false
 }
 
 func (s *Server) now() Behaviour {
@@ -80,6 +90,10 @@ func (c *conn) obey(command string) bool {
 		c.group = true
 		return true
 	case "zPING":
+		if c.ends() && c.s.now() == Extra {
+			c.write(fmt.Appendf(nil, "%d: PONG\x00%d: PONG\x00", id, id+1))
+			break
+		}
 		c.reply(id, "PONG")
 	case "zVERSION":
 		return c.tell(id) && c.group
@@ -101,9 +115,6 @@ func (c *conn) obey(command string) bool {
 		return c.judge(id, "fd[12]", body)
 	case "zEND":
 		c.scans.Wait()
-		if c.s.now() == Extra {
-			c.write(fmt.Appendf(nil, "%d: PONG\x00", id+1))
-		}
 		return false
 	default:
 		c.reply(id, "UNKNOWN COMMAND")
@@ -116,9 +127,10 @@ func (c *conn) obey(command string) bool {
 // two parts, as clamd does, and the files that are being scanned are answered between
 // them.
 func (c *conn) tell(id int) bool {
+	ends := c.ends()
 	c.s.mu.Lock()
 	version := c.s.version
-	if c.files > 0 && c.s.later != "" {
+	if ends && c.s.later != "" {
 		version = c.s.later
 	}
 	c.s.mu.Unlock()
@@ -130,13 +142,25 @@ func (c *conn) tell(id int) bool {
 		c.write(fmt.Appendf(nil, "%d: ", id))
 		c.scans.Wait()
 	}
-	c.write([]byte(version + "\x00"))
+	text := version + "\x00"
+	if ends && c.s.now() == Extra {
+		text += fmt.Sprintf("%d: PONG\x00", id+1)
+	}
+	c.write([]byte(text))
 	return true
+}
+
+// ends reports whether a PING or VERSION comes behind files, and begins the next batch.
+func (c *conn) ends() bool {
+	n := c.batch
+	c.batch = 0
+	return n > 0
 }
 
 // counts notes a command about a file.
 func (c *conn) counts() {
 	c.files++
+	c.batch++
 	if c.files == 1 {
 		c.s.set(func() { c.s.sessions++ })
 	}

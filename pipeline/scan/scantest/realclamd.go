@@ -5,6 +5,7 @@ package scantest
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -121,6 +122,23 @@ func (c *RealClamd) Load(signatures Signatures) {
 	}
 	c.write("db/lab.hsb", hash)
 	c.write("db/lab.ndb", fmt.Sprintf("%sLab.Marker:0:*:%x\n", body, Marker))
+}
+
+// Learn adds a signature for files that hold text, and lets the running clamd load it.
+func (c *RealClamd) Learn(text string) {
+	c.t.Helper()
+	c.write(fmt.Sprintf("db/learned-%x.ndb", text[max(0, len(text)-8):]), fmt.Sprintf("Lab.Learned:0:*:%x\n", text))
+	network, at, _ := strings.Cut(c.UnixAddr, ":")
+	conn, err := net.Dial(network, at)
+	if err == nil {
+		if _, err = conn.Write([]byte("zRELOAD\x00")); err == nil {
+			_, err = io.ReadAll(conn)
+		}
+		conn.Close()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // Temporary returns the path of its TemporaryDirectory.

@@ -29,9 +29,9 @@ type Behaviour int
 const (
 	Proper      Behaviour = iota // as clamd does
 	Refuse                       // nothing listens
-	Reset                        // connections are reset at once
-	Close                        // connections are closed at once
-	Mute                         // nothing is read, nothing is answered
+	Reset                        // connections are reset at once, or at the next command
+	Close                        // connections are closed at once, or at the next command
+	Mute                         // nothing is answered any more
 	Hang                         // files are taken and not answered
 	Drop                         // files are taken, then the connection is closed
 	Drip                         // replies come one byte a second
@@ -43,7 +43,7 @@ const (
 	Sick                         // every file gets "Can't allocate memory"
 	Duplicate                    // replies about files come twice
 	Alien                        // replies about files carry another id
-	Extra                        // one reply too many at the end of the session
+	Extra                        // one reply too many behind a PING or a VERSION that comes after files
 	Torn                         // the reply about a file lacks its end
 	ReadTimeout                  // "COMMAND READ TIMED OUT" in place of a reply
 	Blind                        // every file is OK
@@ -253,8 +253,7 @@ func (s *Server) SetKept(is bool) { s.set(func() { s.kept = is }) }
 // clamd does where an operator switched VERSION off.
 func (s *Server) SetVersion(v string) { s.set(func() { s.version = v }) }
 
-// SetVersionAfter changes the answer to a VERSION that comes after the first file of a
-// session; "": it is the answer of SetVersion.
+// SetVersionAfter changes the answer to a VERSION that comes right behind files; "": it is the answer of SetVersion.
 func (s *Server) SetVersionAfter(v string) { s.set(func() { s.later = v }) }
 
 func (s *Server) set(change func()) {
