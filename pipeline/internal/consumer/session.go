@@ -85,14 +85,16 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 // the scanner. It returns all of them; each ready one has its answer.
 func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 	answers := w.sights.scanner().Scan(hand, func(yield func(scan.File) bool) {
-		begun := time.Now()
-		for p := first; p != nil; p = w.join(ctx, first, begun, len(all)) {
+		begun, bytes := time.Now(), int64(0)
+		for p := first; p != nil; {
 			w.flying.Add(1)
 			e := w.open(ctx, hand, p, len(all) > 0)
 			all = append(all, e)
-			if e.way == ready && !yield(p.file.toScan()) {
+			bytes += p.file.stat.Size
+			if e.way == ready && !yield(p.file.toScan()) || bytes >= batchBytes {
 				return
 			}
+			p = w.join(ctx, first, begun, len(all))
 		}
 	})
 	answered(all, answers)
@@ -171,7 +173,7 @@ func (w *workers) enough(ctx context.Context, p *push, joined bool) func() bool 
 // join returns the next push for a session that began at begun and has n pushes. It
 // returns nil if the session takes in no more.
 func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int) *push {
-	if first.trial.alone || n >= w.share() || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
+	if first.trial.alone || large(first) || n >= min(w.share(), batchMost) || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
 		return nil
 	}
 	if !w.pace.tryTake() {
@@ -185,6 +187,10 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 		return nil
 	}
 	p := w.turns.fresh()
+	if p != nil && large(p) {
+		w.turns.later(p, time.Now())
+		p = nil
+	}
 	if p == nil {
 		w.pace.give()
 	}

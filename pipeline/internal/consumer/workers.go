@@ -18,6 +18,8 @@ import (
 const (
 	joinFor        = 250 * time.Millisecond // a session takes in further pushes for this time at most
 	sessionsAtOnce = 2                      // sessions at once that are not slow, at most
+	batchMost      = 64                     // pushes in one session at a time, at most
+	batchBytes     = 8 << 20                // and so many bytes, until no more join
 	slowAfter      = 300 * time.Millisecond // a session that lasts longer is slow
 )
 
@@ -40,6 +42,7 @@ type workers struct {
 
 	pace     *pace         // a place for each push in a session
 	sessions chan struct{} // one token for each session that is not slow
+	bulk     *bulk         // those that are large
 
 	flying atomic.Int64 // pushes in sessions
 	moved  atomic.Int64 // when something moved last, in Unix nanoseconds
@@ -53,7 +56,7 @@ func newWorkers(c Config, in intake) *workers {
 		limit: rate.NewLimiter(rate.Inf, 1), pace: newPace(s),
 		// Few sessions with many pushes, because a session costs the scanner a connection.
 		// Two, so that the scanner has work while one of them ends and is recorded.
-		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)),
+		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)), bulk: newBulk(),
 	}
 	w.sights = newSights(c, in)
 	w.health = newHealth(s, c.Scan, w.sights, c.Log)
@@ -87,13 +90,16 @@ func (w *workers) dispatch(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		p := w.turns.next(ctx)
+		for p != nil && large(p) && !p.trial.alone && !w.bulk.begin(ctx, w.pace.places(), p) {
+			p = w.turns.next(ctx)
+		}
 		// The scanner may have gone down or been paused while there was nothing to push.
 		if p == nil || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
 			break // the push that was taken is not finished: the cursor stays before its line
 		}
 		over := sync.OnceFunc(func() { <-w.sessions })
-		if p.trial.alone {
-			over() // a bad sample that hangs must not keep good ones waiting
+		if p.trial.alone || large(p) {
+			over() // a bad sample that hangs must not keep good ones waiting, nor a large one small ones
 		}
 		sessions.Go(func() {
 			defer over()
@@ -101,6 +107,10 @@ func (w *workers) dispatch(ctx context.Context) error {
 			// Nor must a slow session.
 			slow := time.AfterFunc(slowAfter, over)
 			defer slow.Stop()
+			if large(p) && !p.trial.alone {
+				w.inBulk(ctx, hand, p)
+				return
+			}
 			w.session(ctx, hand, p)
 		})
 	}
@@ -108,4 +118,18 @@ func (w *workers) dispatch(ctx context.Context) error {
 	defer late.Stop()
 	sessions.Wait()
 	return nil
+}
+
+// inBulk pushes p, and then large samples that were set aside meanwhile, one after the other.
+func (w *workers) inBulk(ctx, hand context.Context, p *push) {
+	for {
+		w.session(ctx, hand, p)
+		w.moves()
+		if p = w.bulk.next(); p == nil {
+			return
+		}
+		if ctx.Err() != nil || !w.pace.take(ctx, w.turns.ready) || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
+			return // a push that was taken is not finished: the cursor stays before its line
+		}
+	}
 }
