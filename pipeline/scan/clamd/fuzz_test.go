@@ -65,6 +65,31 @@ func openFuzzed(t *testing.T, ours, theirs net.Conn, said []byte) *session {
 	return s
 }
 
+// TestWhatLiesBehindAFenceIsADoubt: also where it is no whole reply, and the connection stays
+// open. Nobody waits for its end.
+func TestWhatLiesBehindAFenceIsADoubt(t *testing.T) {
+	ours, theirs := net.Pipe()
+	s := &session{conn: ours, address: &address{network: "tcp"}, timeout: time.Minute, done: make(chan struct{}), over: make(chan struct{}), heard: transcript{subject: "stream", lead: 1}}
+	s.stop = func() bool { return true }
+	go s.read()
+	go func() {
+		_, _ = theirs.Write([]byte("1: PONG\x00")) // our end may have closed
+		var got []byte
+		for part := make([]byte, 100); !bytes.HasSuffix(got, []byte("zPING\x00")); {
+			n, err := theirs.Read(part)
+			if got = append(got, part[:n]...); err != nil {
+				return
+			}
+		}
+		_, _ = theirs.Write([]byte("2: stream: OK\x003: PONG\x00rest"))
+	}()
+	s.send(oneByte(t))
+	begun := time.Now()
+	if all := s.finish(t.Context(), 0).answers; len(all) != 1 || all[0].Err == nil || time.Since(begun) > 30*time.Second {
+		t.Errorf("%+v after %v", all, time.Since(begun))
+	}
+}
+
 // FuzzKeyedSession: a scanner says arbitrary bytes after all was sent, in a session that
 // asks for the version ahead of two files and after them. The answers have a key only
 // if the version was told twice; verdicts are as in any session.
@@ -119,7 +144,7 @@ func fill(said []byte, id int) (text []byte) {
 }
 
 // oneByte returns an open file of one byte.
-func oneByte(f *testing.F) scan.File {
+func oneByte(f testing.TB) scan.File {
 	f.Helper()
 	path := filepath.Join(f.TempDir(), "f")
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {

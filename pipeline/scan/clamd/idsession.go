@@ -280,8 +280,7 @@ func (s *session) read() {
 			return
 		}
 		// What comes behind the last reply is a doubt. If the chunk is full there may be more.
-		s.settle(len(got) == 0 && n < len(chunk), got)
-		if err != nil {
+		if !s.settle(len(got) == 0 && n < len(chunk), got) || err != nil {
 			s.ends(err, got)
 			return
 		}
@@ -291,8 +290,9 @@ func (s *session) read() {
 	}
 }
 
-// settle ends the batch if all was answered. alone says that nothing comes behind.
-func (s *session) settle(alone bool, rest []byte) {
+// settle ends the batch if all was answered. alone says that nothing comes behind; if more
+// does, the session is spoiled, and settle returns false.
+func (s *session) settle(alone bool, rest []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -301,7 +301,9 @@ func (s *session) settle(alone bool, rest []byte) {
 		s.finished()
 	default:
 		s.heard.spoil(scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: more came than was asked for").About(rest)})
+		return false
 	}
+	return true
 }
 
 // ends notes how reading ended.
