@@ -12,6 +12,23 @@ import (
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
+// TestLargeOnesGoOnWithFewPlaces: none is forgotten where the places are few.
+func TestLargeOnesGoOnWithFewPlaces(t *testing.T) {
+	for workers := range 3 {
+		t.Run(fmt.Sprint(1+workers), func(t *testing.T) {
+			t.Parallel()
+			d := scantest.Start(t, scantest.Networks()[0])
+			l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Workers = 1 + workers }))
+			var paths []string
+			for i := range 12 {
+				paths = append(paths, l.write(fmt.Sprint("large", i), strings.Repeat("x", 1<<20+1+i)))
+			}
+			l.start()
+			l.judged(paths...)
+		})
+	}
+}
+
 // TestSmallSamplesPassLargeOnes: very many large samples are with the scanner or wait for
 // it, and it answers none of them. Small ones that come behind have their verdicts.
 func TestSmallSamplesPassLargeOnes(t *testing.T) {

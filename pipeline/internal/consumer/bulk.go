@@ -32,12 +32,13 @@ type bulk struct {
 func newBulk() *bulk { return &bulk{fewer: make(chan struct{})} }
 
 // begin reports whether p may begin now, where the scanner has so many places. Otherwise it
-// is set aside. While very many are, it waits until ctx ends.
+// is set aside. While very many are, it waits until ctx ends. With one place nothing is set
+// aside: who asks has that place, and none would be left for what was.
 func (b *bulk) begin(ctx context.Context, places int, p *push) bool {
 	for {
 		b.mu.Lock()
 		switch {
-		case b.running < max(1, min(largeAtOnce, places/2)):
+		case places == 1 || b.running < min(largeAtOnce, places/2):
 			b.running++
 			b.mu.Unlock()
 			return true
