@@ -157,6 +157,15 @@ type Keeping interface {
 	Rest()
 }
 
+// Bounded is a Scanner that may tell how many samples it takes at a time.
+type Bounded interface {
+	Scanner
+
+	// Most returns how many samples may be unanswered at a time; 0: that is not known. It
+	// reads configurations of this host.
+	Most() int
+}
+
 // Config says which scanner to ask and how.
 type Config struct {
 	Type      string        // clamd, hashlist or discard

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/scan"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 // pace is how many pushes may be in sessions at once. With a fixed number that is all.
 // Otherwise the number follows what the scanner stands:
 //
-//	2 --all are taken and more wait--> doubled each 100 ms, to 64
+//	2 --all are taken and more wait--> doubled each 100 ms, to 64, or to what it tells
 //	BUSY, connections refused, or less comes out than with fewer --> halved; then one more each second
 //	fewer suffice for 10 s --> halved
 //
@@ -47,8 +48,14 @@ type pace struct {
 	eased  time.Time // when the number was halved last
 }
 
-func newPace(c config.Scanner) *pace {
+// newPace returns the pace of a scanner, which may be Bounded.
+func newPace(c config.Scanner, s scan.Scanner) *pace {
 	p := &pace{freed: make(chan struct{}, 1), auto: c.Workers == 0, most: c.MostWorkers(), room: c.Workers}
+	if b, is := s.(scan.Bounded); is && p.auto {
+		if most := b.Most(); most > 0 {
+			p.most = max(leastPlaces, min(p.most, most))
+		}
+	}
 	if p.auto {
 		p.room = leastPlaces
 	}

@@ -49,7 +49,7 @@ func (l *load) run(d time.Duration) {
 // few come.
 func TestPaceGrowsWhileMoreWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := load{newPace(config.Scanner{}), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
+		l := load{newPace(config.Scanner{}, nil), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
 		if n := l.places(); n != 2 {
 			t.Errorf("it begins with %d", n)
 		}
@@ -72,7 +72,7 @@ func TestPaceGrowsWhileMoreWait(t *testing.T) {
 // TestPaceStaysWhereFewCome: one sample at a time needs no more places, however many come.
 func TestPaceStaysWhereFewCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := load{newPace(config.Scanner{}), 2, func(int) time.Duration { return 10 * time.Millisecond }}
+		l := load{newPace(config.Scanner{}, nil), 2, func(int) time.Duration { return 10 * time.Millisecond }}
 		l.run(time.Minute)
 		if n := l.places(); n != 2 {
 			t.Errorf("%d places for 2 samples at a time", n)
@@ -83,7 +83,7 @@ func TestPaceStaysWhereFewCome(t *testing.T) {
 // TestPaceHalvesWhenTheScannerIsBusy, once a second, never below 2, and grows slowly after.
 func TestPaceHalvesWhenTheScannerIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := load{newPace(config.Scanner{}), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
+		l := load{newPace(config.Scanner{}, nil), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
 		l.run(time.Second)
 		for range 10 {
 			l.busy()
@@ -108,7 +108,7 @@ func TestPaceHalvesWhenTheScannerIsBusy(t *testing.T) {
 // TestPaceHalvesWhenLessComesOut: a scanner gets much slower with more than 40 samples.
 func TestPaceHalvesWhenLessComesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPace(config.Scanner{})
+		p := newPace(config.Scanner{}, nil)
 		p.steady = true // so that it passes each number
 		l := load{p, 1000, func(n int) time.Duration {
 			if n > 40 {
@@ -130,7 +130,7 @@ func TestPaceHalvesWhenLessComesOut(t *testing.T) {
 // TestANumberIsObeyed, whatever the scanner says.
 func TestANumberIsObeyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := load{newPace(config.Scanner{Workers: 7}), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
+		l := load{newPace(config.Scanner{Workers: 7}, nil), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
 		l.run(time.Minute)
 		l.busy()
 		if n := l.places(); n != 7 {
@@ -142,7 +142,7 @@ func TestANumberIsObeyed(t *testing.T) {
 // TestTakeWaitsForAPlace, until ctx ends.
 func TestTakeWaitsForAPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPace(config.Scanner{Workers: 1})
+		p := newPace(config.Scanner{Workers: 1}, nil)
 		none := func() bool { return false }
 		if !p.take(t.Context(), none) || !p.full() {
 			t.Fatal("the place is not taken")
@@ -173,11 +173,32 @@ func TestATimeLimitThatPassedHalvesNothing(t *testing.T) {
 		{"refused connection", scan.Failed(scan.Down, "connect: %w", syscall.ECONNREFUSED), 32},
 		{"busy", scan.Failed(scan.Busy, "wait"), 32},
 	} {
-		w := &workers{pace: newPace(config.Scanner{})}
+		w := &workers{pace: newPace(config.Scanner{}, nil)}
 		w.pace.room = 64
 		w.paced(&entry{answer: scan.Answer{Err: c.err}})
 		if n := w.pace.places(); n != c.want {
 			t.Errorf("%s: %d places, want %d", c.name, n, c.want)
 		}
+	}
+}
+
+// boundedTo is a scanner that tells how many samples it takes.
+type boundedTo struct {
+	scan.Scanner
+	most int
+}
+
+func (b boundedTo) Most() int { return b.most }
+
+// TestPaceStaysBelowWhatTheScannerTells, but a number in the file is obeyed.
+func TestPaceStaysBelowWhatTheScannerTells(t *testing.T) {
+	for _, c := range []struct{ workers, tells, want int }{{0, 10, 10}, {0, 0, 64}, {0, 500, 64}, {0, 1, leastPlaces}, {30, 10, 30}} {
+		synctest.Test(t, func(t *testing.T) {
+			l := load{newPace(config.Scanner{Workers: c.workers}, boundedTo{most: c.tells}), 1000, func(int) time.Duration { return 10 * time.Millisecond }}
+			l.run(2 * time.Second)
+			if n := l.places(); n != c.want {
+				t.Errorf("%+v: %d places", c, n)
+			}
+		})
 	}
 }
