@@ -226,7 +226,7 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 	return pipeline.Tree{
 		Name: t.Name, Path: path, Include: globs(t.Include), Exclude: globs(t.Exclude),
 		Settle: max(time.Duration(t.Settle), 1), Quiet: time.Duration(t.Quiet), SettleLimit: time.Duration(t.SettleLimit),
-		MinSize: int64(none(t.MinSize)), MaxSize: int64(t.MaxSize), Sweep: time.Duration(none(t.Sweep)), Engine: t.Engine,
+		MinSize: int64(none(t.MinSize)), MaxSize: int64(t.MaxSize), Sweep: t.Sweep.time(), Adapts: t.Sweep == autoSweep, Engine: t.Engine,
 	}
 }
 

@@ -66,7 +66,7 @@ func TestEveryKeyWithItsDefaultSaysWhatTheShortFileSays(t *testing.T) {
 			State: rooted("/var/lib/certpush"), Ledger: pipeline.Ledger{Sync: 10 * time.Millisecond, Keep: 400, Max: 20 << 30}, CopyMemory: 256 << 20,
 			Trees: []pipeline.Tree{{
 				Name: "samples", Path: rooted("/srv/samples"), Include: []string{"**"}, Settle: 500 * time.Millisecond, SettleLimit: time.Hour,
-				MinSize: 1, Sweep: time.Hour, Engine: "auto",
+				MinSize: 1, Sweep: time.Hour, Adapts: true, Engine: "auto",
 			}},
 			Journal: pipeline.Journal{Dir: "journal", CutEvery: time.Minute, CutSize: 64 << 20, Keep: 1440, Max: 20 << 30, MinFree: 256 << 20},
 			Scanners: []pipeline.Scanner{{

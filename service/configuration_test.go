@@ -126,7 +126,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 	types := map[reflect.Type]string{
 		reflect.TypeFor[Path](): "path", reflect.TypeFor[[]Path](): "list of paths", reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "true or false",
 		reflect.TypeFor[[]Glob](): "list of globs", reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[*Size](): "size",
-		reflect.TypeFor[Count](): "number", reflect.TypeFor[Workers](): "number or auto", reflect.TypeFor[Sync](): `"always" or duration`, reflect.TypeFor[LedgerSync](): `duration or "always"`, reflect.TypeFor[Rate](): "rate",
+		reflect.TypeFor[Count](): "number", reflect.TypeFor[Workers](): "number or auto", reflect.TypeFor[Sync](): `"always" or duration`, reflect.TypeFor[SweepOf](): `duration or "auto"`, reflect.TypeFor[LedgerSync](): `duration or "always"`, reflect.TypeFor[Rate](): "rate",
 		reflect.TypeFor[Address](): "address", reflect.TypeFor[[]Address](): "list of addresses", reflect.TypeFor[backoffTable](): "table",
 		reflect.TypeFor[CopyOf](): "small or always", reflect.TypeFor[Depth](): "size or full", reflect.TypeFor[Canary](): "path",
 	}

@@ -43,7 +43,7 @@ type watchTable struct {
 	SettleLimit Duration `toml:"settle_limit"`
 	MinSize     Size     `toml:"min_size"`
 	MaxSize     Size     `toml:"max_size"`
-	Sweep       Duration `toml:"sweep"`
+	Sweep       SweepOf  `toml:"sweep"`
 	Engine      string   `toml:"engine"`
 }
 
@@ -118,7 +118,7 @@ func defaults() pipeline.Config {
 
 func (t *watchTable) fill() {
 	d := defaults().Trees[0]
-	*t = watchTable{Settle: Duration(d.Settle), SettleLimit: Duration(d.SettleLimit), MinSize: Size(d.MinSize), Sweep: Duration(d.Sweep), Engine: d.Engine}
+	*t = watchTable{Settle: Duration(d.Settle), SettleLimit: Duration(d.SettleLimit), MinSize: Size(d.MinSize), Sweep: autoSweep, Engine: d.Engine}
 }
 
 func (t *journalTable) fill() {

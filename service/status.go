@@ -52,6 +52,9 @@ func StatusText(s pipeline.Status, now time.Time) string {
 		if t.Sweeping != nil {
 			last = "now: " + t.Sweeping.String()
 		}
+		if t.Elsewhere != "" && t.NextSweep != nil && t.Sweeping == nil {
+			last += ", next in " + span(t.NextSweep.Sub(now)) + " (" + printable(t.Elsewhere) + ": what others write raises no event)"
+		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", printable(t.Name), printable(t.Engine), t.Directories, t.Lost, last, printable(t.Path))
 	}
 	w.Flush()

@@ -99,6 +99,7 @@ func TestTypos(t *testing.T) {
 		{clamd("backoff = { first = '1h' }"), "4:11", "scanner.c.backoff", "swap the two"},
 		{"[journal]\nkeep = 0", "2:8", "journal.keep", "write 1 or more"},
 		{"[journal]\nsync = \"60s\"", "2:8", "journal.sync", "name at most 10s"},
+		{tree("sweep = \"often\""), "3:9", "watch[1].sweep", `"auto"`},
 		{"[ledger]\nsync = \"2s\"", "2:8", "ledger.sync", "name at most 1s"},
 		{"[ledger]\nsync = 10", "2:8", "ledger.sync", `"always"`},
 		{"[journal]\nsync = 100", "2:8", "journal.sync", `"always"`},

@@ -170,6 +170,31 @@ func (s *Sync) set(v any) error {
 	return nil
 }
 
+// SweepOf is the time from one sweep to the next: a Duration, or "auto", which is
+// autoSweep here.
+type SweepOf Duration
+
+const autoSweep SweepOf = -1
+
+func (s *SweepOf) set(v any) error {
+	if v == "auto" {
+		*s = autoSweep
+		return nil
+	}
+	if err := (*Duration)(s).set(v); err != nil {
+		return fmt.Errorf(`%w (or write "auto")`, err)
+	}
+	return nil
+}
+
+// time returns the longest time between two sweeps, as the pipeline takes it.
+func (s SweepOf) time() time.Duration {
+	if s == autoSweep {
+		return defaults().Trees[0].Sweep
+	}
+	return none(time.Duration(s))
+}
+
 // LedgerSync is how long an outcome may wait until it is durable: a Duration, or "always",
 // which is below 0 here.
 type LedgerSync Duration

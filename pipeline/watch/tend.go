@@ -140,7 +140,7 @@ func (t *tender) elsewhereWritten() {
 	}
 	t.watches.liesOn(kind)
 	if m.Elsewhere && t.said.begins(&t.said.elsewhere) {
-		t.w.log.Warn("what is written on the far side of the tree's file system raises no event, and is found by the next sweep; for such files set sweep = \"1m\" for this tree", "tree", t.Name, "path", t.Path, "kind", m.Kind)
+		t.w.log.Warn("what is written on the far side of the tree's file system raises no event, and is found by a sweep: one begins ten seconds after the last, or nine times as long as that took, unless sweep is set for this tree", "tree", t.Name, "path", t.Path, "kind", m.Kind)
 	}
 }
 

@@ -26,6 +26,9 @@ const DefaultCopyMemory = 256 << 20
 // DefaultSettleLimit is how long a file may have a writer, or a sample a holder.
 const DefaultSettleLimit = time.Hour
 
+// DefaultSweep is the time from one sweep to the next.
+const DefaultSweep = time.Hour
+
 // MostSync is the longest that Journal.Sync may be: for so long a settled file is not
 // journaled.
 const MostSync = 10 * time.Second
@@ -73,7 +76,9 @@ func FillTrees(in []Tree) ([]Tree, error) {
 		or(&t.Settle, 500*time.Millisecond)
 		or(&t.SettleLimit, DefaultSettleLimit)
 		or(&t.MinSize, 1)
-		or(&t.Sweep, time.Hour)
+		if t.Sweep == 0 {
+			t.Sweep, t.Adapts = DefaultSweep, true
+		}
 		or(&t.Engine, "auto")
 	}
 	return trees, nil

@@ -39,6 +39,7 @@ type Tree struct {
 	MaxSize     int64         // bytes; a larger file gets the outcome skipped; 0: no limit
 	Sweep       time.Duration // time from one sweep to the next; negative: only at start and after a doubt; 1h
 	Engine      string        // how events are received; auto
+	Adapts      bool          // where others write without an event here, sweeps come more often than Sweep says; true if Sweep is not set
 }
 
 // Journal says where the lines go, and when segments are cut and pruned. Each comment

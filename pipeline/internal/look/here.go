@@ -97,10 +97,15 @@ func unheard(path string, t config.Tree) (all []string) {
 	if t.Sweep > 0 {
 		found += ", at most " + t.Sweep.String() + " later"
 	}
+	m, err := watch.MediumOf(filepath.Dir(path))
+	elsewhere := err == nil && m.Elsewhere
+	if elsewhere && t.Adapts {
+		found += "; one begins ten seconds after the last, or nine times as long as that took"
+	}
 	if n, err := watch.Names(path); err == nil && n > 1 {
 		all = append(all, fmt.Sprintf("it has %d names (hard links): what is written by a name elsewhere raises no event, and %s", n, found))
 	}
-	if m, err := watch.MediumOf(filepath.Dir(path)); err == nil && m.Elsewhere {
+	if elsewhere {
 		all = append(all, fmt.Sprintf("it lies on %s: what is written on its far side raises no event, and %s", m.Kind, found))
 	}
 	return all

@@ -73,17 +73,15 @@ type Producer struct {
 
 	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
 
-	mu       sync.Mutex  // guards the fields below
-	swept    []time.Time // when the last sweep of each tree ended
-	excluded []int       // how many files of each tree it left out by include and exclude
-	sweeping []*progress // of each tree's whole sweep; nil: none goes on
+	mu    sync.Mutex // guards the field below
+	swept []swept    // of each tree
 }
 
 // New returns a Producer that does not run yet. Its index is open, and fits the
 // journal.
 func New(ctx context.Context, c Config) (*Producer, error) {
 	p := &Producer{
-		c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, gate: newGate(c.Journal.Dir, c.Log), claims: &claims{paths: map[string]bool{}}, swept: make([]time.Time, len(c.Trees)), excluded: make([]int, len(c.Trees)), sweeping: make([]*progress, len(c.Trees)),
+		c: c, log: c.Log, lanes: c.Lanes, m: c.Metrics, gate: newGate(c.Journal.Dir, c.Log), claims: &claims{paths: map[string]bool{}}, swept: make([]swept, len(c.Trees)),
 		often: newOften(c.Trees, c.Log),
 	}
 	for _, t := range c.Trees {

@@ -8,6 +8,14 @@ import (
 	"time"
 )
 
+// swept is what is known of a tree's whole sweeps.
+type swept struct {
+	at       time.Time     // when the last one ended
+	took     time.Duration // how long it took
+	excluded int           // how many files it left out by include and exclude
+	now      *progress     // of the one that goes on; nil: none does
+}
+
 // progress is how far a sweep of a whole tree is.
 type progress struct {
 	since   time.Time
@@ -47,5 +55,5 @@ func (s *Sweeping) String() string {
 func (s *sweep) tells(now *progress) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.p.sweeping[s.d.Tree] = now
+	s.p.swept[s.d.Tree].now = now
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -50,13 +51,30 @@ func (p *Producer) sweeps(ctx context.Context) error {
 		if !p.gate.wait(ctx) {
 			return nil
 		}
+		begun, tree := time.Now(), p.c.Trees[d.Tree]
 		switch whole := p.sweep(ctx, d); {
 		case !whole:
 			again[d.Tree] = time.Now().Add(time.Minute)
-		case d.Under == p.c.Trees[d.Tree].Path:
-			due[d.Tree], again[d.Tree] = time.Now().Add(p.c.Trees[d.Tree].Sweep), time.Time{}
+		case d.Under == tree.Path:
+			pause := pauseAfter(tree, p.watcher.State()[d.Tree].Elsewhere != "", time.Since(begun))
+			due[d.Tree], again[d.Tree] = time.Now().Add(pause), time.Time{}
 		}
 	}
+}
+
+const (
+	leastPause = 10 * time.Second // between two sweeps of a tree that others write
+	restShare  = 9                // and so many times as long as the last one took
+)
+
+// pauseAfter returns how long a tree is left alone after a sweep that took so long. Where
+// others write without an event here, only a sweep finds what they wrote: then sweeps come
+// as often as a tenth of the time allows. A sweep that the operator set is obeyed.
+func pauseAfter(t config.Tree, elsewhere bool, took time.Duration) time.Duration {
+	if !t.Adapts || !elsewhere {
+		return t.Sweep
+	}
+	return min(max(restShare*took, leastPause), t.Sweep)
 }
 
 // batchWaits is how long what a sweep found waits for more. A sweep of a large tree that is
@@ -120,7 +138,8 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	}
 	if d.Under == tree.Path && err == nil {
 		p.mu.Lock()
-		p.swept[d.Tree], p.excluded[d.Tree] = time.Now(), s.excluded
+		last := &p.swept[d.Tree]
+		last.at, last.took, last.excluded = time.Now(), time.Since(begun), s.excluded
 		p.mu.Unlock()
 		if err := p.index.SetFolders(ctx, tree.Path, s.progress.folders.Load()); err != nil {
 			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
@@ -130,7 +149,7 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	if s.fresh > 0 || d.Why == watch.WhyStart || d.Why == watch.WhyLost {
 		level = slog.LevelInfo
 	}
-	if s.fresh > 0 && d.Why == "time" && tree.Engine != "sweep" {
+	if s.fresh > 0 && d.Why == "time" && tree.Engine != "sweep" && p.watcher.State()[d.Tree].Elsewhere == "" {
 		level = slog.LevelWarn
 	}
 	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())

@@ -17,6 +17,7 @@ type TreeStatus struct {
 	Directories int        `json:"directories"`
 	Lost        uint64     `json:"lost"`
 	LastSweep   *time.Time `json:"last_sweep"` // when the last sweep of the whole tree ended; nil: none has
+	NextSweep   *time.Time `json:"next_sweep"` // when the next one begins, if no doubt brings one before; nil: none has ended, or none comes by time
 	Sweeping    *Sweeping  `json:"sweeping"`   // the sweep of the whole tree that goes on; nil: none does
 	Unwatched   int        `json:"unwatched"`  // directories that are not watched or cannot be read; they are swept each minute
 	TooLong     int        `json:"too_long"`   // directories that are left out, because their path is too long
@@ -49,7 +50,7 @@ func (p *Producer) Status() (all []TreeStatus, stopped error) {
 	for i, t := range p.watcher.State() {
 		s := TreeStatus{
 			Name: t.Name, Path: t.Path, Engine: t.Engine, Directories: t.Directories, Lost: t.Lost, Unwatched: t.Unwatched, TooLong: t.TooLong, Troubles: []Trouble{}, Elsewhere: t.Elsewhere, Limit: t.Limit,
-			Watched: t.Armed, Settling: p.watcher.Unsettled(i), Excluded: p.excluded[i],
+			Watched: t.Armed, Settling: p.watcher.Unsettled(i), Excluded: p.swept[i].excluded,
 		}
 		for _, bad := range t.Troubles {
 			s.Troubles = append(s.Troubles, TroubleOf(bad.Path, bad.Err))
@@ -57,10 +58,14 @@ func (p *Producer) Status() (all []TreeStatus, stopped error) {
 		if t.Unread != nil {
 			s.Unread = Errno(t.Unread)
 		}
-		if at := p.swept[i]; !at.IsZero() {
-			s.LastSweep = &at
+		if last := p.swept[i]; !last.at.IsZero() {
+			s.LastSweep = &last.at
+			if tree := p.c.Trees[i]; tree.Sweep > 0 {
+				next := last.at.Add(pauseAfter(tree, t.Elsewhere != "", last.took))
+				s.NextSweep = &next
+			}
 		}
-		if now := p.sweeping[i]; now != nil {
+		if now := p.swept[i].now; now != nil {
 			s.Sweeping = now.at(time.Now())
 		}
 		all = append(all, s)
