@@ -216,6 +216,7 @@ func path(tree, name string, i int) string {
 // wait. A line of another tree, and one outside of all, behind them are handed out at once;
 // the others follow, in their order.
 func TestADeepFloodKeepsNobodyWaiting(t *testing.T) {
+	inMemory(t)
 	const flood = 5000
 	a, b := filepath.FromSlash("/srv/a"), filepath.FromSlash("/srv/b")
 	f := newTorrent(t, 100*pushCost, a, b)
@@ -267,6 +268,7 @@ func TestADeepFloodKeepsNobodyWaiting(t *testing.T) {
 // order, and now and then the process is killed. Each line has one outcome in the end, no
 // cursor passes one that has none, and what is counted as waiting is right.
 func TestFloodsAgainstAModel(t *testing.T) {
+	inMemory(t)
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -334,6 +336,7 @@ func TestFloodsAgainstAModel(t *testing.T) {
 // TestAGapHoldsTheCursor, and with it the mark of the ledger: what was handed out behind it
 // may have its outcome since then.
 func TestAGapHoldsTheCursor(t *testing.T) {
+	inMemory(t)
 	l := lane{open: list.New(), floods: newFloods(nil), read: journal.Cursor{Pos: journal.Pos{Segment: 1, Offset: 50}}}
 	early, late := ledger.ParseMark("aa:1"), ledger.ParseMark("bb:2")
 	push := func(offset int64, m ledger.Mark) *push {
