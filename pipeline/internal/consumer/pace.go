@@ -77,6 +77,9 @@ func (p *pace) take(ctx context.Context, waits func() bool) bool {
 			return false
 		}
 	}
+	if !p.full() {
+		p.wake() // several places may have come with one token
+	}
 	return true
 }
 
@@ -118,6 +121,11 @@ func (p *pace) give() {
 	p.taken--
 	p.turn(time.Now())
 	p.mu.Unlock()
+	p.wake()
+}
+
+// wake lets one who waits for a place look again.
+func (p *pace) wake() {
 	select {
 	case p.freed <- struct{}{}:
 	default:

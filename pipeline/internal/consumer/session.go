@@ -173,7 +173,7 @@ func (w *workers) enough(ctx context.Context, p *push, joined bool) func() bool 
 // join returns the next push for a session that began at begun and has n pushes. It
 // returns nil if the session takes in no more.
 func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int) *push {
-	if first.trial.alone || large(first) || n >= min(w.share(), batchMost) || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
+	if first.trial.alone || n >= min(w.share(), batchMost) || time.Since(begun) > joinFor || ctx.Err() != nil || !w.health.open() {
 		return nil
 	}
 	if !w.pace.tryTake() {
@@ -187,10 +187,6 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 		return nil
 	}
 	p := w.turns.fresh()
-	if p != nil && large(p) {
-		w.turns.later(p, time.Now())
-		p = nil
-	}
 	if p == nil {
 		w.pace.give()
 	}

@@ -42,7 +42,6 @@ type workers struct {
 
 	pace     *pace         // a place for each push in a session
 	sessions chan struct{} // one token for each session that is not slow
-	bulk     *bulk         // those that are large
 
 	flying atomic.Int64 // pushes in sessions
 	moved  atomic.Int64 // when something moved last, in Unix nanoseconds
@@ -56,7 +55,7 @@ func newWorkers(c Config, in intake) *workers {
 		limit: rate.NewLimiter(rate.Inf, 1), pace: newPace(s, c.Scan),
 		// Few sessions with many pushes, because a session costs the scanner a connection.
 		// Two, so that the scanner has work while one of them ends and is recorded.
-		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)), bulk: newBulk(),
+		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)),
 	}
 	w.sights = newSights(c, in)
 	w.health = newHealth(s, c.Scan, w.sights, c.Log)
@@ -90,16 +89,13 @@ func (w *workers) dispatch(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		p := w.turns.next(ctx)
-		for p != nil && large(p) && !p.trial.alone && !w.bulk.begin(ctx, w.pace.places(), p) {
-			p = w.turns.next(ctx)
-		}
 		// The scanner may have gone down or been paused while there was nothing to push.
 		if p == nil || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
 			break // the push that was taken is not finished: the cursor stays before its line
 		}
 		over := sync.OnceFunc(func() { <-w.sessions })
-		if p.trial.alone || large(p) {
-			over() // a bad sample that hangs must not keep good ones waiting, nor a large one small ones
+		if p.trial.alone {
+			over() // a bad sample that hangs must not keep good ones waiting
 		}
 		sessions.Go(func() {
 			defer over()
@@ -107,10 +103,6 @@ func (w *workers) dispatch(ctx context.Context) error {
 			// Nor must a slow session.
 			slow := time.AfterFunc(slowAfter, over)
 			defer slow.Stop()
-			if large(p) && !p.trial.alone {
-				w.inBulk(ctx, hand, p)
-				return
-			}
 			w.session(ctx, hand, p)
 		})
 	}
@@ -118,18 +110,4 @@ func (w *workers) dispatch(ctx context.Context) error {
 	defer late.Stop()
 	sessions.Wait()
 	return nil
-}
-
-// inBulk pushes p, and then large samples that were set aside meanwhile, one after the other.
-func (w *workers) inBulk(ctx, hand context.Context, p *push) {
-	for {
-		w.session(ctx, hand, p)
-		w.moves()
-		if p = w.bulk.next(); p == nil {
-			return
-		}
-		if ctx.Err() != nil || !w.pace.take(ctx, w.turns.ready) || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
-			return // a push that was taken is not finished: the cursor stays before its line
-		}
-	}
 }
