@@ -118,8 +118,12 @@ func (c *clamd) anew(ctx context.Context, files []scan.File) []scan.Answer {
 		}
 	}
 	answers := c.done(s.address, s.finish(ctx, c.maxSize))
+	rest := scan.Answer{Address: s.address.String(), Err: scan.Failed(scan.Void, "ask clamd: its session ended before it")}
+	if f := answers[len(answers)-1].Err; f != nil && (f.Kind == scan.Down || f.Kind == scan.Busy) {
+		rest.Err = f
+	}
 	for len(answers) < len(files) {
-		answers = append(answers, scan.Answer{Address: s.address.String(), Err: scan.Failed(scan.Void, "ask clamd: its session ended before it")})
+		answers = append(answers, rest)
 	}
 	return answers
 }
@@ -204,7 +208,9 @@ func (c *clamd) dial(ctx context.Context, kept bool) (net.Conn, *address, *sessi
 			if kept {
 				return nil, a, s, nil
 			}
-			s.abort() // it is as old as the one that had ended
+			for ; s != nil; s = a.take() {
+				s.abort() // it is as old as the one that had ended
+			}
 		}
 		conn, f := c.dialOne(ctx, a)
 		if f == nil {

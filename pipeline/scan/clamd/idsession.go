@@ -66,7 +66,15 @@ func openSession(ctx context.Context, conn net.Conn, a *address, timeout time.Du
 // begin begins the next batch of a session that was kept.
 func (s *session) begin(ctx context.Context, keyed bool) {
 	s.mu.Lock()
+	said := s.heard.fault
 	s.reused, s.heard = true, s.heard.next(keyed)
+	if said != nil { // behind the last fence: nobody knows what it was about
+		f := scan.Failed(scan.Void, "read reply: it came behind a batch that was over")
+		if said.Err != nil {
+			f.Raw = said.Err.Raw
+		}
+		s.heard.spoil(scan.Answer{Err: f})
+	}
 	if s.over, s.isOver = make(chan struct{}), false; s.ended {
 		s.finished()
 	}
@@ -102,11 +110,16 @@ func (s *session) progress() {
 	s.extend()
 }
 
-// extend is progress for a caller that holds mu.
+// extend is progress for a caller that holds mu. Of a session that was kept nobody knows
+// whether its connection still leads to clamd, before it has answered.
 func (s *session) extend() {
+	wait := s.timeout
+	if s.reused && s.heard.led == 0 {
+		wait = min(wait, dialTimeout)
+	}
 	if !s.frozen {
 		// An error means a closed connection; Read and Write report that.
-		_ = s.conn.SetDeadline(time.Now().Add(s.timeout))
+		_ = s.conn.SetDeadline(time.Now().Add(wait))
 	}
 }
 
@@ -187,7 +200,7 @@ func (s *session) sendFailed(err error) {
 		return
 	}
 	s.mu.Lock()
-	if s.sendErr == nil {
+	if s.sendErr == nil && !s.ended { // when read has ended, that is why
 		s.sendErr = err
 	}
 	s.mu.Unlock()
@@ -291,13 +304,14 @@ func (s *session) read() {
 }
 
 // settle ends the batch if all was answered. alone says that nothing comes behind; if more
-// does, the session is spoiled, and settle returns false.
+// does, also later, the session is spoiled, and settle returns false.
 func (s *session) settle(alone bool, rest []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.heard.closing || !s.heard.whole():
-	case alone:
+	case s.isOver && bytes.HasPrefix([]byte(timedOut+"\n"), rest): // clamd ends what is idle for long
+	case !s.isOver && (!s.heard.closing || !s.heard.whole()):
+	case !s.isOver && alone:
 		s.finished()
 	default:
 		s.heard.spoil(scan.Answer{Err: scan.Failed(scan.Unclear, "read reply: more came than was asked for").About(rest)})
@@ -346,17 +360,25 @@ func (s *session) sound() bool {
 	return s.heard.whole() && s.sendErr == nil && s.unread == nil && len(s.rest) == 0
 }
 
-// stale reports whether the batch met a connection that clamd had ended meanwhile. It is
-// asked when read has ended. A clamd that hangs is none of that.
+// stale reports whether the batch met a connection that clamd had ended meanwhile, or that
+// leads nowhere any more: nothing was answered. It is asked when read has ended.
 func (s *session) stale(ctx context.Context) bool {
-	return s.reused && s.heard.led == 0 && s.unread == nil && ctx.Err() == nil && !errors.Is(errors.Join(s.end, s.sendErr), os.ErrDeadlineExceeded)
+	return s.reused && s.heard.led == 0 && !s.doubtful() && s.unread == nil && ctx.Err() == nil
 }
 
-// usable reports whether a session that was kept can take a batch.
+// doubtful reports whether something came that was not asked for. That clamd gave up waiting
+// is none of that. The caller holds mu, or read has ended.
+func (s *session) doubtful() bool {
+	fault := s.heard.fault
+	return fault != nil && (fault.Err == nil || fault.Err.Kind != scan.Busy)
+}
+
+// usable reports whether a session that was kept is to take a batch. A doubtful one is: the
+// batch is void, and so brings a canary.
 func (s *session) usable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.ended && !s.frozen && s.heard.fault == nil
+	return s.doubtful() || !s.ended && !s.frozen && s.heard.fault == nil
 }
 
 // void returns the answers of a session that is not sound. One file alone gets the

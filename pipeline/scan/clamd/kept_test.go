@@ -245,3 +245,46 @@ func TestKeptSessionsGiveNoWrongVerdict(t *testing.T) {
 		})
 	}
 }
+
+// TestAReplyBehindTheFenceIsNoSecret: a second word about a file, when its batch is over. The
+// next batch is void, and nobody believes the session any more.
+func TestAReplyBehindTheFenceIsNoSecret(t *testing.T) {
+	for _, network := range scantest.Networks() {
+		server := scantest.Start(t, network)
+		s := keeps(t, asks(t, time.Minute, server.Addr()))
+		f := open(t, []byte("good"))
+		judge(t, s, f)
+		server.Mutter("7: stream: Eicar FOUND")
+		late := time.Now().Add(time.Minute)
+		for a := judge(t, s, f)[0]; a.Err == nil || a.Err.Kind != scan.Void; a = judge(t, s, f)[0] {
+			if time.Now().After(late) {
+				t.Fatalf("%s: nobody minds it: %+v", network, a)
+			}
+			server.Mutter("7: stream: Eicar FOUND")
+		}
+		if a := judge(t, s, f)[0]; a.Verdict != scan.Clean {
+			t.Errorf("%s: afterwards: %+v", network, a)
+		}
+	}
+}
+
+// TestAKeptConnectionThatLeadsNowhere: it costs seconds, not the whole timeout.
+func TestAKeptConnectionThatLeadsNowhere(t *testing.T) {
+	server := scantest.Start(t, "tcp")
+	s := keeps(t, asks(t, time.Hour, server.Addr()))
+	f := open(t, []byte("good"))
+	judge(t, s, f)
+	server.Set(scantest.Mute)
+	again := make(chan scan.Answer, 1)
+	go func() { again <- judge(t, s, f)[0] }()
+	server.Quiet(t)
+	server.Set(scantest.Proper) // for new connections
+	select {
+	case a := <-again:
+		if a.Verdict != scan.Clean {
+			t.Errorf("%+v", a)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for the timeout")
+	}
+}

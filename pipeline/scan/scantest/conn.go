@@ -67,6 +67,10 @@ func (c *conn) refused() bool {
 	case Close:
 		return true
 	case Mute:
+		select {
+		case c.s.quiet <- struct{}{}:
+		default:
+		}
 		<-c.s.ended
 		return true
 	}

@@ -62,6 +62,7 @@ type Server struct {
 	network string
 	at      string
 	ended   chan struct{} // closed at the end of the test
+	quiet   chan struct{} // a token: a connection is mute
 	wg      sync.WaitGroup
 
 	mu        sync.Mutex // guards all that follows
@@ -86,7 +87,7 @@ type Server struct {
 func Start(t testing.TB, network string) *Server {
 	t.Helper()
 	s := &Server{
-		t: t, network: network, at: "127.0.0.1:0", ended: make(chan struct{}),
+		t: t, network: network, at: "127.0.0.1:0", ended: make(chan struct{}), quiet: make(chan struct{}, 1),
 		conns: map[net.Conn]struct{}{}, version: "ClamAV 1.4.3/27000/scantest",
 	}
 	if network == "unix" {
@@ -255,6 +256,25 @@ func (s *Server) SetVersion(v string) { s.set(func() { s.version = v }) }
 
 // SetVersionAfter changes the answer to a VERSION that comes right behind files; "": it is the answer of SetVersion.
 func (s *Server) SetVersionAfter(v string) { s.set(func() { s.later = v }) }
+
+// Mutter writes a reply that nobody asked for on every connection.
+func (s *Server) Mutter(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_, _ = c.Write([]byte(text + "\x00")) // it may be closed
+	}
+}
+
+// Quiet waits until a connection is mute.
+func (s *Server) Quiet(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.quiet:
+	case <-time.After(time.Minute):
+		t.Error("no connection is mute")
+	}
+}
 
 func (s *Server) set(change func()) {
 	s.mu.Lock()
