@@ -167,7 +167,7 @@ func (o *opening) openConsumers(ctx context.Context) (err error) {
 	}
 	marks := func() (all []ledger.Mark) {
 		for _, k := range o.consumers {
-			all = append(all, k.SavedMark())
+			all = append(all, k.Marks()...)
 		}
 		return all
 	}
@@ -185,6 +185,15 @@ func (o *opening) openCache(ctx context.Context) (*cache.Cache, error) {
 	}
 	if !needed {
 		return nil, nil
+	}
+	for _, s := range c.Scanners {
+		if consumer.KeptInCache(o.dirs.Cursors, s.Name) {
+			// A crash here: the next start removes it again.
+			if err := cache.Remove(c.disk, c.State); err != nil {
+				return nil, err
+			}
+			break
+		}
 	}
 	known, err := cache.Open(ctx, c.disk, c.State, longest, c.Log)
 	if err != nil {

@@ -46,17 +46,21 @@ func (s *Series) Prune(keep int, most int64, finished func(first []byte) bool) (
 		}
 		behind, sizes, size = behind+1, append(sizes, st.Size()), size+st.Size()
 	}
-	n := 0
-	for ; n < behind; n++ {
-		if n >= behind-keep && (most < 0 || size <= most || s.c.Spare != nil && s.c.Spare(s.dir, names[n])) {
+	gone := 0
+	for n := range behind {
+		if n >= behind-keep && (most < 0 || size <= most) {
 			break
+		}
+		if n >= behind-keep && s.c.Spare != nil && s.c.Spare(s.dir, names[n]) {
+			continue
 		}
 		size -= sizes[n]
 		if err := s.dir.Remove(names[n]); err != nil {
-			return n, fmt.Errorf("prune segment: %w", err)
+			return gone, fmt.Errorf("prune segment: %w", err)
 		}
+		gone++
 	}
-	return n, nil
+	return gone, nil
 }
 
 // firstOf returns a segment's first line, and the identity by which readers would know it

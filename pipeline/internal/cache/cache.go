@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -46,13 +47,14 @@ type Cache struct {
 	most    int64         // bytes on disk
 	puts    chan cached   // verdicts that Run writes
 	voids   chan void     // what Run deletes
+	off     atomic.Bool   // what is to be forgotten could not be: nothing is remembered any more
 	room    room
 }
 
 // void is an order to delete what an address of a scanner called clean.
 type void struct {
 	address string
-	done    chan struct{} // closed when that is done
+	done    chan error // told how that ended
 }
 
 // cached is a key and its value.
@@ -109,7 +111,7 @@ func cacheKey(scanner, key string, sum [32]byte) []byte {
 // Get returns what the scanner said about these bytes when it judged by key. The
 // verdict must be younger than age.
 func (c *Cache) Get(scanner, key string, sum [32]byte, age time.Duration) (scan.Answer, bool) {
-	if c.Damage() != nil {
+	if c.Damage() != nil || c.off.Load() {
 		return scan.Answer{}, false
 	}
 	text, done, err := c.DB.Get(cacheKey(scanner, key, sum))
@@ -206,7 +208,7 @@ func fileKey(scanner, name string) []byte {
 // GetFile returns what the scanner said last of the file that name names, if that is
 // younger than filesFor.
 func (c *Cache) GetFile(scanner, name string) (Judged, bool) {
-	if c.Damage() != nil {
+	if c.Damage() != nil || c.off.Load() {
 		return Judged{}, false
 	}
 	text, done, err := c.DB.Get(fileKey(scanner, name))
@@ -262,42 +264,64 @@ func (c *Cache) Run(ctx context.Context) error {
 }
 
 // Void forgets what an address called clean, of every scanner, and returns when that is
-// durable or ctx ends. Verdicts that are put later are not touched.
-func (c *Cache) Void(ctx context.Context, address string) {
-	v := void{address, make(chan struct{})}
+// durable or ctx ends. Verdicts that are put later are not touched. If it cannot be done
+// nothing is remembered any more: the caller notes durably that the cache is to be removed
+// before it is opened again.
+func (c *Cache) Void(ctx context.Context, address string) error {
+	v := void{address, make(chan error, 1)}
 	select {
 	case c.voids <- v:
 	case <-ctx.Done():
-		return
+		return context.Cause(ctx)
 	}
 	select {
-	case <-v.done:
+	case err := <-v.done:
+		return err
 	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+}
+
+// Remove removes the cache in the state folder, which is not open.
+func Remove(d store.Disk, state string) error {
+	if err := d.Pebble.RemoveAll(filepath.Join(state, "cache")); err != nil {
+		return fmt.Errorf("remove cache: %w", err)
+	}
+	return nil
 }
 
 // void does what Void asks for: first it writes the verdicts that were put before, so
 // that none of them comes after.
 func (c *Cache) void(ctx context.Context, v void) {
-	defer close(v.done)
 	for len(c.puts) > 0 {
 		p := <-c.puts
 		_ = c.Do(ctx, func() error { return c.DB.Set(p.key, p.text, pebble.NoSync) }) // what is not written is not remembered
 	}
-	c.drop(ctx, pebble.Sync, func(old value) bool { return old.answer.Verdict == scan.Clean && old.answer.Address == v.address })
+	err := c.drop(ctx, pebble.Sync, func(old value) bool { return old.answer.Verdict == scan.Clean && old.answer.Address == v.address })
+	if err != nil && ctx.Err() == nil {
+		c.off.Store(true)
+	}
+	v.done <- err
 }
 
 // expire deletes verdicts that are older than longest, lie in the future, or cannot be
 // read.
 func (c *Cache) expire(ctx context.Context) {
-	c.drop(ctx, pebble.NoSync, func(v value) bool {
+	c.tell(ctx, c.drop(ctx, pebble.NoSync, func(v value) bool {
 		longest := c.longest
 		if v.file {
 			longest = filesFor
 		}
 		old := time.Since(v.at)
 		return old > longest || old < 0
-	})
+	}))
+}
+
+// tell logs that something cannot be dropped.
+func (c *Cache) tell(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil && c.Damage() == nil {
+		c.log.Warn("the cache of verdicts cannot drop what is too old; it is tried again each hour: look at its disk", "error", err)
+	}
 }
 
 // behind is a key behind all.
@@ -310,12 +334,12 @@ func (c *Cache) bound(ctx context.Context) {
 	}
 	ages, all := map[int64]int64{}, int64(0) // by the minute: bytes
 	minute := func(v value) int64 { return v.at.Unix() / 60 }
-	c.drop(ctx, pebble.NoSync, func(v value) bool {
+	c.tell(ctx, c.drop(ctx, pebble.NoSync, func(v value) bool {
 		n := int64(len(v.key) + len(v.answer.Signature) + len(v.answer.Address) + 100)
 		ages[minute(v)] += n
 		all += n
 		return false
-	})
+	}))
 	from, left := int64(0), all
 	for _, m := range slices.Sorted(maps.Keys(ages)) {
 		if left <= all/2 {
@@ -324,7 +348,7 @@ func (c *Cache) bound(ctx context.Context) {
 		left -= ages[m]
 		from = m + 1
 	}
-	c.drop(ctx, pebble.NoSync, func(v value) bool { return minute(v) < from })
+	c.tell(ctx, c.drop(ctx, pebble.NoSync, func(v value) bool { return minute(v) < from }))
 	if err := c.Do(ctx, func() error { return c.DB.Compact(ctx, nil, behind, true) }); err != nil {
 		if ctx.Err() == nil {
 			c.log.Warn("the cache of verdicts has more bytes than it may, and cannot be made smaller; it is tried again each minute: look at its disk", "error", err)
@@ -341,13 +365,13 @@ func (c *Cache) size() int64 {
 }
 
 // drop deletes the verdicts for which old returns true, and those that cannot be read.
-func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(value) bool) {
-	if c.Damage() != nil {
-		return
+func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(value) bool) error {
+	if err := c.Damage(); err != nil {
+		return fmt.Errorf("forget verdicts: %w", err)
 	}
 	it, err := c.DB.NewIter(nil)
 	if err != nil {
-		return // the store logs it
+		return fmt.Errorf("forget verdicts: %w", err)
 	}
 	b := c.DB.NewBatch()
 	for ok := it.First(); ok && ctx.Err() == nil && err == nil; ok = it.Next() {
@@ -362,9 +386,13 @@ func (c *Cache) drop(ctx context.Context, sync *pebble.WriteOptions, old func(va
 	if err = errors.Join(err, it.Close()); err == nil {
 		err = c.Do(ctx, func() error { return b.Commit(sync) })
 	}
-	if err != nil && ctx.Err() == nil {
-		c.log.Warn("the cache of verdicts cannot drop what is too old; it is tried again each hour: look at its disk", "error", err)
+	if err == nil {
+		err = ctx.Err() // it may not have come to the end
 	}
+	if err != nil {
+		return fmt.Errorf("forget verdicts: %w", err)
+	}
+	return nil
 }
 
 // Close writes the verdicts that were put so far, unless the disk refuses, and closes

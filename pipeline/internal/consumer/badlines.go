@@ -30,7 +30,13 @@ type badLines struct {
 func (b *badLines) add(lane string, from, to journal.Pos) {
 	n := len(b.untold)
 	if n > 0 && (b.untold[n-1].After == from || n >= mostUntold) {
-		b.untold[n-1].After = to
+		last := &b.untold[n-1]
+		if from.Before(last.At.Pos) { // of a gap, whose reader is behind
+			last.At.Pos = from
+		}
+		if last.After.Before(to) {
+			last.After = to
+		}
 		return
 	}
 	b.untold = append(b.untold, sample.Damage{At: sample.At{Lane: lane, Pos: from}, After: to})

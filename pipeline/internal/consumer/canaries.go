@@ -221,7 +221,7 @@ func (s *sights) wants(e *eye, canary scan.Canary, now time.Time) bool {
 	case e.shown[canary] != e.sight.Version:
 		return since >= doubtEvery
 	case canary == scan.Depth && e.pushed < deepShare*depthOf(s.c):
-		return false
+		return now.Sub(heard) >= deepEvery && e.rests(now)
 	case canary == scan.Ordinary && e.sight.Ordinary == scan.No:
 		return since >= plainEvery
 	default:

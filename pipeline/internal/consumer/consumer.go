@@ -131,6 +131,10 @@ func (k *Consumer) SavedMark() ledger.Mark {
 	return ledger.LoadMark(k.lines.cursors, markFile(k.lines.scanner))
 }
 
+// Marks returns the marks from which on the ledger must be kept: SavedMark, and those behind
+// which verdicts may have to be taken back.
+func (k *Consumer) Marks() []ledger.Mark { return append(k.lines.needs(), k.SavedMark()) }
+
 // Ready returns nothing if the scanner answered its last ping and sees, the journal can
 // be read, the ledger can be written, and files can be opened. Otherwise it returns what
 // fails. No error names a sample.

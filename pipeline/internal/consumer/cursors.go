@@ -74,11 +74,8 @@ type standing struct {
 //
 // A standing is saved when the index has forgotten the lines that had strayed by then.
 // Until then it waits, and no newer one takes its place: lines may stray all the time.
-// Damage that was found by then is told before.
+// Damage that was found by then is told before it is saved.
 func (l *lines) saveCursors() error {
-	if err := l.tellDamage(); err != nil {
-		return err
-	}
 	for {
 		waited := l.held.waits
 		if !waited {
@@ -87,6 +84,10 @@ func (l *lines) saveCursors() error {
 			at, m := l.stand()
 			told, _ := l.source.Strays()
 			l.held = standing{at, m, told, true}
+		}
+		// After the standing: a cursor may be past what was found until then.
+		if err := l.tellDamage(); err != nil {
+			return err
 		}
 		if _, forgotten := l.source.Strays(); forgotten < l.held.strays {
 			return nil

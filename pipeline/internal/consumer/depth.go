@@ -38,6 +38,10 @@ func depthOf(c config.Scanner) int64 {
 // part of them.
 const deepRest = time.Second
 
+// deepEvery is how often the whole depth is asked where little is pushed: since it was asked
+// last the ledger is kept.
+const deepEvery = 24 * time.Hour
+
 // wantDeep notes that a sample of this size in bytes waits for a deep canary. The caller
 // holds sights.mu.
 func (e *eye) wantDeep(size int64) {
@@ -64,7 +68,7 @@ func (e *eye) wantsDepth(most int64, now time.Time, since time.Duration) bool {
 	case e.step > 0:
 		return since >= askAgain
 	case e.need > e.sight.Deep:
-		return true
+		return e.sight.Depth != scan.NoAnswer || since >= askAgain
 	}
 	return e.affords(most, now) && (e.sight.Depth != scan.NoAnswer || since >= askAgain)
 }

@@ -124,14 +124,14 @@ func (f *floods) want() {
 	}
 }
 
-// next returns a gap that is to be read on, or nil.
-func (f *floods) next() (tree string, g *gap) {
-	for tree, g := range f.gaps {
+// next returns the trees whose gaps are to be read on.
+func (f *floods) next() (trees []string) {
+	for tree := range f.gaps {
 		if f.few(tree) {
-			return tree, g
+			trees = append(trees, tree)
 		}
 	}
-	return "", nil
+	return trees
 }
 
 // front returns the oldest push of a gap that is not finished, or nil.
@@ -209,15 +209,26 @@ func (l *lines) begun(p *push) {
 	l.lane(p.at.Lane).floods.begun(p)
 }
 
-// fillGap hands out lines of a gap that is to be read on: gapStep lines of the lane at most,
-// for new lines may come meanwhile. more says that it is to be called again at once.
-func fillGap(ctx context.Context, l *lines, lane *lane) (more bool, err error) {
+// fillGaps hands out lines of the gaps that are to be read on. more says that it is to be
+// called again at once.
+func fillGaps(ctx context.Context, l *lines, lane *lane) (more bool, err error) {
 	l.mu.Lock()
-	tree, g := lane.floods.next()
+	trees := lane.floods.next()
 	l.mu.Unlock()
-	if g == nil {
-		return false, nil
+	var errs []error
+	for _, tree := range trees { // one that cannot go on keeps no other waiting
+		l.mu.Lock()
+		g := lane.floods.gaps[tree]
+		l.mu.Unlock()
+		is, err := fillGap(ctx, l, lane, tree, g)
+		more, errs = more || is, append(errs, err)
 	}
+	return more, errors.Join(errs...)
+}
+
+// fillGap hands out lines of a gap: gapStep lines of the lane at most, for new lines may come
+// meanwhile. more says that there is more to hand out at once.
+func fillGap(ctx context.Context, l *lines, lane *lane, tree string, g *gap) (more bool, err error) {
 	if g.r == nil {
 		if g.r, err = lane.reader(g.from.Pos); err != nil {
 			return false, fmt.Errorf("read what was passed over: %w", err)
@@ -252,14 +263,21 @@ func fillGap(ctx context.Context, l *lines, lane *lane) (more bool, err error) {
 }
 
 // inGap returns the push for a line that was passed over, or nil: the line is of another
-// tree, finished, for another scanner, or cannot be read.
+// tree, finished, or for another scanner. If it cannot be read that is told: it could be when
+// it was passed over.
 func inGap(l *lines, lane *lane, tree string, g *gap, at journal.Line) *push {
-	if at.Long || at.At.Before(g.from.Pos) {
+	if at.At.Before(g.from.Pos) {
 		return nil
 	}
 	s, err := sample.ParseLine(at.Text)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if (at.Long || err != nil) && at.At.Before(g.to) {
+		lane.bad.add(lane.name, at.At, at.After)
+	}
+	if at.Long { // the place after it lies within the line: no cursor names that
+		return nil
+	}
 	g.from = at.Behind()
 	if err != nil || !at.At.Before(g.to) || lane.floods.tree(s.Path) != tree || g.left.Take(at) || sample.Passes(s, l.scanner) {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -359,4 +360,51 @@ func TestAGapHoldsTheCursor(t *testing.T) {
 	delete(l.floods.gaps, "a")
 	delete(l.floods.late, "a")
 	hold(30, late)
+}
+
+// TestALineInAGapThatGoesBadIsTold: it could be read when it was passed over, and cannot be
+// when its gap is read. No cursor passes it untold.
+func TestALineInAGapThatGoesBadIsTold(t *testing.T) {
+	inMemory(t)
+	f := newTorrent(t, 20*(pushCost+10), "/a", "/b")
+	var paths []string
+	for i := range 200 {
+		paths = append(paths, "/a/"+string(rune('a'+i%26))+strings.Repeat("x", i/26+1))
+	}
+	f.logs(paths...)
+	f.start()
+	f.until("a gap", func() bool {
+		f.l.mu.Lock()
+		defer f.l.mu.Unlock()
+		g := f.l.live.floods.gaps["/a"]
+		return g != nil && g.n > 150
+	})
+	bad := paths[190] // far within the gap
+	file := f.file()
+	st, err := file.Stat()
+	must(t, err)
+	all := make([]byte, st.Size())
+	_, err = file.ReadAt(all, 0)
+	must(t, err)
+	for i := f.at[bad]; all[i] != '\n'; i++ {
+		all[i] = 'z'
+	}
+	must(t, file.Truncate(0))
+	_, err = file.Write(all)
+	must(t, err)
+	must(t, file.Sync())
+	ended := 0
+	f.until("all others to end", func() bool {
+		if p := f.take(); p != nil {
+			f.end(len(f.out) - 1)
+			ended++
+		}
+		return ended == len(paths)-1
+	})
+	f.until("it to be told", func() bool {
+		f.l.mu.Lock()
+		defer f.l.mu.Unlock()
+		return len(f.l.live.bad.untold) > 0
+	})
+	f.stop()
 }

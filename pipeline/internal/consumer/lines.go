@@ -177,7 +177,7 @@ func (l *lines) follow(ctx context.Context, lane *lane) error {
 		}
 		more, unfilled := false, error(nil)
 		if !ok || n%gapStep == 0 { // new lines go first: they may be of trees that wait
-			more, unfilled = fillGap(ctx, l, lane)
+			more, unfilled = fillGaps(ctx, l, lane)
 		}
 		switch lane.refused.Note(errors.Join(err, unfilled)) {
 		case condition.Began:

@@ -89,24 +89,44 @@ func (r *recording) syncs(ctx context.Context, over <-chan struct{}) {
 		case <-over:
 			ended = true
 		}
-		for _, w := range r.unsynced.take() {
-			r.sync(ctx, w)
-		}
+		r.sync(ctx, r.unsynced.take())
 	}
 }
 
-// sync makes one write durable and finishes its lines. If its sync failed, the outcomes
-// are not in the ledger any more: they are recorded anew, and pushing waits for that.
-func (r *recording) sync(ctx context.Context, w written) {
-	is := true
-	if err := r.led.Sync(w.w); err != nil {
-		r.unsynced.fails(true)
-		r.refuses(err, len(w.outs))
-		is = r.write(ctx, w.outs, r.led.Record)
-		r.unsynced.fails(false)
+// sync makes writes durable and finishes their lines. If a sync failed, the outcomes that it
+// covered are not in the ledger any more: they are recorded anew, and pushing waits for that.
+func (r *recording) sync(ctx context.Context, all []written) {
+	var outs []sample.Outcome
+	var back []written // taken back
+	for _, w := range all {
+		err := r.led.Sync(w.w)
+		if err == nil {
+			r.refuses(nil, 0)
+			r.done(w, true)
+			continue
+		}
+		if len(back) == 0 {
+			r.unsynced.fails(true)
+			r.refuses(err, len(w.outs))
+		}
+		back, outs = append(back, w), append(outs, w.outs...)
 	}
+	if len(back) == 0 {
+		return
+	}
+	is := r.write(ctx, outs, r.led.Record)
 	if is {
 		r.refuses(nil, 0)
+	}
+	for _, w := range back {
+		r.done(w, is)
+	}
+	r.unsynced.fails(false)
+}
+
+// done hands on a write that is durable, or is given up, and frees its room.
+func (r *recording) done(w written, is bool) {
+	if is {
 		r.finished(w.all)
 	}
 	over(w.all)

@@ -261,9 +261,7 @@ func (m *model) finish(c *Consumer, p *push) bool {
 func (m *model) sync(c *Consumer) {
 	once, end := context.WithCancel(m.t.Context())
 	end()
-	for _, w := range c.lines.unsynced.take() {
-		c.lines.sync(once, w)
-	}
+	c.lines.sync(once, c.lines.unsynced.take())
 }
 
 // push reads and finishes all lines.

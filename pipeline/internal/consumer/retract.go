@@ -29,13 +29,14 @@ type retraction struct {
 	log       *slog.Logger
 	led       *ledger.Ledger
 	cursors   journal.Folder
-	addresses []string                                  // of the scanner; empty if it has none that are told apart
-	forget    func(ctx context.Context, address string) // forgets the cleans of an address that are remembered
+	addresses []string                                        // of the scanner; empty if it has none that are told apart
+	forget    func(ctx context.Context, address string) error // forgets the cleans of an address that are remembered
 
 	working sync.Mutex // held while verdicts are taken back
 
 	mu        sync.Mutex // guards the fields below
 	witnesses []witness
+	saved     []witness         // as they are on disk
 	open      []store.TakenBack // what is taken back and not finished
 }
 
@@ -47,24 +48,44 @@ type witness struct {
 	Seen    bool        `json:"seen"` // it was good when it was answered last
 	Deep    int64       `json:"deep"` // of depth: the largest file, in bytes, into which the address was seen to look
 	Lost    bool        `json:"lost"` // the canary was answered wrongly since, and the cleans are not taken back yet
+
+	// What the address called clean could not be forgotten: the cache is removed before it is
+	// opened again.
+	Kept bool `json:"kept,omitempty"`
+}
+
+// KeptInCache reports whether the cache may hold cleans of a scanner that were taken back
+// and could not be forgotten. cursors is the folder of the cursors.
+func KeptInCache(cursors journal.Folder, scanner string) bool {
+	all, err := loadWitnesses(cursors, scanner)
+	return err == nil && slices.ContainsFunc(all, func(w witness) bool { return w.Kept })
+}
+
+func loadWitnesses(cursors journal.Folder, scanner string) (all []witness, err error) {
+	text, err := journal.LoadText(cursors, scanner+store.SightSuffix)
+	for line := range strings.Lines(text) {
+		var w witness
+		if json.Unmarshal([]byte(line), &w) == nil {
+			all = append(all, w)
+		}
+	}
+	return all, err
 }
 
 func newRetraction(c Config) (*retraction, error) {
-	r := &retraction{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, forget: func(context.Context, string) {}}
+	r := &retraction{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, forget: func(context.Context, string) error { return nil }}
 	if c.Scanner.Remembers() {
 		r.forget = c.Cache.Void
 	}
 	if addressed, is := c.Scan.(scan.Addressed); is {
 		r.addresses = addressed.Addresses()
 	}
-	text, err := journal.LoadText(r.cursors, r.file())
-	if err == nil {
-		for line := range strings.Lines(text) {
-			var w witness
-			if json.Unmarshal([]byte(line), &w) == nil {
-				w.Lost = w.Lost || !r.configured(w.Address)
-				r.witnesses = append(r.witnesses, w)
-			}
+	if saved, err := loadWitnesses(r.cursors, r.scanner); err == nil {
+		r.saved = saved
+		for _, w := range saved {
+			w.Lost = w.Lost || !r.configured(w.Address)
+			w.Kept = false // who opened the cache has removed it
+			r.witnesses = append(r.witnesses, w)
 		}
 	}
 	all, err := store.LoadTakenBack(r.cursors)
@@ -99,7 +120,24 @@ func (r *retraction) save() error {
 		}
 		text = append(append(text, line...), '\n')
 	}
-	return journal.SaveText(r.cursors, r.file(), string(text))
+	if err := journal.SaveText(r.cursors, r.file(), string(text)); err != nil {
+		return err
+	}
+	r.saved = slices.Clone(r.witnesses)
+	return nil
+}
+
+// needs returns the marks from which on the ledger must be kept: what an address called
+// clean behind them may have to be taken back.
+func (r *retraction) needs() (all []ledger.Mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range slices.Concat(r.saved, r.witnesses) {
+		if w.Seen || w.Lost {
+			all = append(all, ledger.ParseMark(w.Mark))
+		}
+	}
+	return all
 }
 
 // saw implements memory.
@@ -136,7 +174,13 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 	if !was.Lost {
 		return 0, nil // somebody else took them back
 	}
-	r.forget(ctx, address)
+	kept := r.forget(ctx, address)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if kept != nil {
+		r.log.Error("the cache of verdicts cannot forget what is taken back; it remembers nothing more, and is begun anew at the next start: look at its disk", "address", address, "error", kept)
+	}
 	end := r.led.End()
 	lines, n, err := r.cleans(ctx, address, ledger.ParseMark(was.Mark))
 	if err != nil {
@@ -155,7 +199,7 @@ func (r *retraction) retract(ctx context.Context, address string, canary scan.Ca
 		r.open = append(r.open, taken)
 	}
 	w := r.of(address, canary)
-	w.Mark, w.Seen, w.Deep, w.Lost = end.String(), deep > 0, deep, false
+	w.Mark, w.Seen, w.Deep, w.Lost, w.Kept = end.String(), deep > 0, deep, false, w.Kept || kept != nil
 	return n, r.save()
 }
 

@@ -220,7 +220,7 @@ func (w *workers) remembered(ctx context.Context, e *entry) bool {
 		return false
 	}
 	a, ok := scan.Answer{}, false
-	if w.c.Cache > 0 {
+	if w.c.Cache > 0 && p.sample.For == "" { // a line for this scanner asks for a word of its own
 		a, ok = w.cache.Get(w.c.Name, key, p.file.sum, w.c.Cache)
 	}
 	for _, j := range said {

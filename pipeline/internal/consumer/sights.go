@@ -295,9 +295,12 @@ func (s *sights) inTurn(ctx context.Context, e *eye, canary scan.Canary) error {
 		s.note(e, canary, 0, scan.Shown{}, err)
 		return err
 	}
-	s.mu.Lock()
-	want := e.deepNow(depthOf(s.c))
-	s.mu.Unlock()
+	want := depthOf(s.c)
+	if canary == scan.Depth {
+		s.mu.Lock()
+		want = e.deepNow(want)
+		s.mu.Unlock()
+	}
 	return s.askMade(ctx, e, made, canary, want)
 }
 

@@ -11,7 +11,9 @@ import (
 	"math"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -27,6 +29,11 @@ func (l *Ledger) Story() Story { return Story{dir: l.Dir, end: l.End} }
 
 // Foreign returns a Story of a ledger that another process writes.
 func Foreign(dir journal.Folder) Story { return Story{dir: dir, all: true} }
+
+// young is how old a line of another process's ledger must be before it is told: younger
+// ones may not be synced, and a power cut takes them away. It is twice the longest time
+// until a sync.
+const young = 2 * time.Second
 
 // few is how many segments Next reads if it is not told where to begin.
 const few = 16
@@ -97,8 +104,9 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 	if err != nil {
 		return 0, false, fmt.Errorf("read ledger: %w", err)
 	}
-	if st.Size() < m.offset {
-		m.offset = 0
+	var end [1]byte
+	if m.offset > 0 && (st.Size() < m.offset || func() bool { _, err := f.ReadAt(end[:], m.offset-1); return err != nil || end[0] != '\n' }()) {
+		m.offset = 0 // the segment is not what it was: a power cut took its end
 	}
 	left := min(limit, st.Size()) - m.offset
 	if left <= 0 {
@@ -113,6 +121,11 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 		}
 		if err != nil && !long {
 			return n, false, fmt.Errorf("read ledger %s: %w", name, err)
+		}
+		if s.all && !long && !torn {
+			if o, err := sample.ParseOutcome(line); err == nil && time.Since(o.Time) >= 0 && time.Since(o.Time) < young {
+				return n, true, nil
+			}
 		}
 		if m.offset += int64(len(line)); !long && !torn {
 			each(line)

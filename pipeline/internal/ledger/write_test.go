@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
@@ -108,4 +109,55 @@ func openOn(t *testing.T, d *disktest.Disk) *Ledger {
 
 func of(path string) sample.Outcome {
 	return sample.Outcome{Path: path, Scanner: "s", Outcome: sample.Gone, Time: time.Now(), At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 1}}}
+}
+
+// TestAnotherProcessHearsWhatAPowerCutLeaves: who reads the ledger of another process does not
+// know what is synced. It hears nothing that is young, and after a power cut each outcome that
+// is there.
+func TestAnotherProcessHearsWhatAPowerCutLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := disktest.New()
+		l := openOn(t, d)
+		mark, told := "", ""
+		tells := func(l *Ledger, want string) {
+			t.Helper()
+			for {
+				next, err := Foreign(l.Dir).Next(mark, 9, func(text []byte) {
+					o, err := sample.ParseOutcome(text)
+					if err != nil {
+						t.Errorf("%q is told: %v", text, err)
+					}
+					told += " " + o.Path
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if next == mark {
+					break
+				}
+				mark = next
+			}
+			if told != want {
+				t.Errorf("told:%s, want%s", told, want)
+			}
+		}
+		if err := l.Record([]sample.Outcome{of("/a")}); err != nil {
+			t.Fatal(err)
+		}
+		tells(l, "")
+		time.Sleep(young)
+		tells(l, " /a")
+		if _, err := l.Write([]sample.Outcome{of("/not-synced")}); err != nil {
+			t.Fatal(err)
+		}
+		tells(l, " /a")
+		l = openOn(t, d.Cut(0))
+		for _, path := range []string{"/b", "/c"} {
+			if err := l.Record([]sample.Outcome{of(path)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(young)
+		tells(l, " /a /b /c")
+	})
 }

@@ -363,14 +363,7 @@ func (s *session) sound() bool {
 // stale reports whether the batch met a connection that clamd had ended meanwhile, or that
 // leads nowhere any more: nothing was answered. It is asked when read has ended.
 func (s *session) stale(ctx context.Context) bool {
-	return s.reused && s.heard.led == 0 && !s.doubtful() && s.unread == nil && ctx.Err() == nil
-}
-
-// doubtful reports whether something came that was not asked for. That clamd gave up waiting
-// is none of that. The caller holds mu, or read has ended.
-func (s *session) doubtful() bool {
-	fault := s.heard.fault
-	return fault != nil && (fault.Err == nil || fault.Err.Kind != scan.Busy)
+	return s.reused && s.heard.led == 0 && !s.heard.doubtful() && s.unread == nil && ctx.Err() == nil
 }
 
 // usable reports whether a session that was kept is to take a batch. A doubtful one is: the
@@ -378,7 +371,7 @@ func (s *session) doubtful() bool {
 func (s *session) usable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.doubtful() || !s.ended && !s.frozen && s.heard.fault == nil
+	return s.heard.doubtful() || !s.ended && !s.frozen && s.heard.fault == nil
 }
 
 // void returns the answers of a session that is not sound. One file alone gets the

@@ -70,6 +70,12 @@ func (t *transcript) begins() uint64 { return uint64(t.from + 1) }
 // file is the id of the first file.
 func (t *transcript) file() uint64 { return uint64(t.from + t.lead + 1) }
 
+// doubtful reports whether something came that was not asked for. That clamd gave up waiting
+// is none of that.
+func (t *transcript) doubtful() bool {
+	return t.fault != nil && (t.fault.Err == nil || t.fault.Err.Kind != scan.Busy)
+}
+
 // after is the id after those of the files: the fence's.
 func (t *transcript) after() uint64 { return t.file() + uint64(len(t.slots)) }
 

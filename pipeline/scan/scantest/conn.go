@@ -133,9 +133,9 @@ func (c *conn) obey(command string) bool {
 func (c *conn) tell(id int) bool {
 	ends := c.ends()
 	c.s.mu.Lock()
-	version := c.s.version
-	if ends && c.s.later != "" {
-		version = c.s.later
+	version := c.s.versions.now
+	if ends && c.s.versions.later != "" {
+		version = c.s.versions.later
 	}
 	c.s.mu.Unlock()
 	if version == "COMMAND UNAVAILABLE" {

@@ -76,11 +76,13 @@ type Server struct {
 	streamMax int64
 	delay     time.Duration
 	kept      bool
-	version   string
-	later     string
+	versions  versions
 	received  []Received
 	sessions  int
 }
+
+// versions are the answers to VERSION: now, and right behind files if later is set.
+type versions struct{ now, later string }
 
 // Start returns a Server that listens on network, "unix" or "tcp" (loopback),
 // and behaves properly. It ends with the test.
@@ -88,7 +90,7 @@ func Start(t testing.TB, network string) *Server {
 	t.Helper()
 	s := &Server{
 		t: t, network: network, at: "127.0.0.1:0", ended: make(chan struct{}), quiet: make(chan struct{}, 1),
-		conns: map[net.Conn]struct{}{}, version: "ClamAV 1.4.3/27000/scantest",
+		conns: map[net.Conn]struct{}{}, versions: versions{now: "ClamAV 1.4.3/27000/scantest"},
 	}
 	if network == "unix" {
 		s.at = filepath.Join(shortDir(t), "clamd.sock")
@@ -252,10 +254,10 @@ func (s *Server) SetKept(is bool) { s.set(func() { s.kept = is }) }
 
 // SetVersion changes the answer to VERSION. "COMMAND UNAVAILABLE" ends the session, as
 // clamd does where an operator switched VERSION off.
-func (s *Server) SetVersion(v string) { s.set(func() { s.version = v }) }
+func (s *Server) SetVersion(v string) { s.set(func() { s.versions.now = v }) }
 
 // SetVersionAfter changes the answer to a VERSION that comes right behind files; "": it is the answer of SetVersion.
-func (s *Server) SetVersionAfter(v string) { s.set(func() { s.later = v }) }
+func (s *Server) SetVersionAfter(v string) { s.set(func() { s.versions.later = v }) }
 
 // Mutter writes a reply that nobody asked for on every connection.
 func (s *Server) Mutter(text string) {
