@@ -11,9 +11,7 @@ import (
 	"math"
 	"os"
 	"strings"
-	"time"
 
-	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 )
 
@@ -27,13 +25,9 @@ type Story struct {
 // Story returns a Story of the lines that are durable.
 func (l *Ledger) Story() Story { return Story{dir: l.Dir, end: l.End} }
 
-// Foreign returns a Story of a ledger that another process writes.
+// Foreign returns a Story of a ledger that another process writes. It tells lines that are
+// not synced too: what rests on it must stand a power cut that takes them away.
 func Foreign(dir journal.Folder) Story { return Story{dir: dir, all: true} }
-
-// young is how old a line of another process's ledger must be before it is told: younger
-// ones may not be synced, and a power cut takes them away. It is twice the longest time
-// until a sync.
-const young = 2 * time.Second
 
 // few is how many segments Next reads if it is not told where to begin.
 const few = 16
@@ -121,11 +115,6 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 		}
 		if err != nil && !long {
 			return n, false, fmt.Errorf("read ledger %s: %w", name, err)
-		}
-		if s.all && !long && !torn {
-			if o, err := sample.ParseOutcome(line); err == nil && time.Since(o.Time) >= 0 && time.Since(o.Time) < young {
-				return n, true, nil
-			}
 		}
 		if m.offset += int64(len(line)); !long && !torn {
 			each(line)
