@@ -93,6 +93,7 @@ func (s *session) hello(first string) {
 	if _, err := s.conn.Write([]byte(first + text)); err != nil {
 		s.sendFailed(err)
 	}
+	acknowledge(s.conn)
 }
 
 // finished closes over, once for a batch. The caller holds mu.
@@ -171,6 +172,7 @@ func (s *session) send(f scan.File) bool {
 		s.sendFailed(err)
 		return false
 	}
+	acknowledge(s.conn) // a write ends it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard.slots[n].sent = true
@@ -250,7 +252,7 @@ func (s *session) finish(ctx context.Context, maxSize int64) batch {
 	if sound {
 		b.answers = s.heard.verdicts(maxSize)
 	}
-	keep := let && sound && !s.ended && !s.frozen && s.heard.after() < mostIDs
+	keep := let && sound && (s.address.network == "unix" || acksAtOnce) && !s.ended && !s.frozen && s.heard.after() < mostIDs
 	if keep {
 		_ = s.conn.SetDeadline(time.Time{}) // a closed connection is found out by the next batch
 	}
@@ -275,6 +277,7 @@ func (s *session) read() {
 	chunk := make([]byte, maxReply)
 	for {
 		n, err := s.conn.Read(chunk)
+		acknowledge(s.conn)
 		got = append(got, chunk[:n]...)
 		for {
 			line, rest, ok := bytes.Cut(got, []byte{0})
