@@ -12,8 +12,8 @@ import (
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
-// ladder are the sizes in bytes, the largest first, at which depth is asked where the
-// scanner does not see as deep as it should.
+// ladder are the sizes in bytes, the largest first, at which depth is asked where samples
+// need no more, and where the scanner does not see as deep as it should.
 var ladder = []int64{100 << 20, 25 << 20, 3 << 20, 1 << 20, scan.Small}
 
 // depthOf returns how deep the scanner should look, in bytes: as deep as max_size, but not
@@ -47,10 +47,7 @@ const deepEvery = 24 * time.Hour
 func (e *eye) wantDeep(size int64) {
 	if e.sight.Plain == scan.Yes && size > max(e.sight.Deep, e.need, scan.Small) {
 		e.need = size
-		select {
-		case e.deeper <- struct{}{}:
-		default:
-		}
+		signal(e.deeper)
 	}
 }
 

@@ -109,20 +109,12 @@ func (f *floods) begun(p *push) {
 		delete(f.kept, tree)
 	}
 	if f.gaps[tree] != nil && f.few(tree) {
-		f.want()
+		signal(f.wanted) // who follows the lane looks at the gaps
 	}
 }
 
 // few reports whether the gap of a tree is to be read on.
 func (f *floods) few(tree string) bool { return f.kept[tree] <= f.share()/2 }
-
-// want makes the goroutine that follows the lane look at the gaps.
-func (f *floods) want() {
-	select {
-	case f.wanted <- struct{}{}:
-	default:
-	}
-}
 
 // next returns the trees whose gaps are to be read on.
 func (f *floods) next() (trees []string) {

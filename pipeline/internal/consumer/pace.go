@@ -78,7 +78,7 @@ func (p *pace) take(ctx context.Context, waits func() bool) bool {
 		}
 	}
 	if !p.full() {
-		p.wake() // several places may have come with one token
+		signal(p.freed) // several places may have come with one token
 	}
 	return true
 }
@@ -121,15 +121,7 @@ func (p *pace) give() {
 	p.taken--
 	p.turn(time.Now())
 	p.mu.Unlock()
-	p.wake()
-}
-
-// wake lets one who waits for a place look again.
-func (p *pace) wake() {
-	select {
-	case p.freed <- struct{}{}:
-	default:
-	}
+	signal(p.freed)
 }
 
 // answered counts a sample of so many bytes that the scanner answered.

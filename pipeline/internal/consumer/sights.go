@@ -223,10 +223,7 @@ func (s *sights) flows(a scan.Answer, size int64) {
 // new version.
 func (s *sights) doubt(address string) {
 	if e := s.of(address); e != nil {
-		select {
-		case e.soon <- struct{}{}:
-		default:
-		}
+		signal(e.soon)
 	}
 }
 

@@ -168,12 +168,7 @@ func (t *turns) later(p *push, at time.Time) {
 }
 
 // wake makes next look again.
-func (t *turns) wake() {
-	select {
-	case t.woken <- struct{}{}:
-	default:
-	}
-}
+func (t *turns) wake() { signal(t.woken) }
 
 // ready reports whether a fresh line or a retry that is due waits.
 func (t *turns) ready() bool {

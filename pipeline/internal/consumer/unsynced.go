@@ -51,7 +51,7 @@ func (u *unsynced) reserve(ctx context.Context, n int) {
 		}
 		fewer := u.fewer
 		u.mu.Unlock()
-		give(u.much)
+		signal(u.much)
 		select {
 		case <-fewer:
 		case <-ctx.Done():
@@ -64,7 +64,7 @@ func (u *unsynced) put(w written) {
 	u.mu.Lock()
 	u.waiting = append(u.waiting, w)
 	u.mu.Unlock()
-	give(u.some)
+	signal(u.some)
 }
 
 // take takes all that waits. The room of it stays taken.
@@ -89,8 +89,8 @@ func (u *unsynced) change(by func()) {
 	u.fewer = make(chan struct{})
 }
 
-// give puts a token into a channel of one, if there is none in it.
-func give(c chan<- struct{}) {
+// signal puts a token into a channel of one, if there is none in it.
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -98,8 +98,7 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 	if err != nil {
 		return 0, false, fmt.Errorf("read ledger: %w", err)
 	}
-	var end [1]byte
-	if m.offset > 0 && (st.Size() < m.offset || func() bool { _, err := f.ReadAt(end[:], m.offset-1); return err != nil || end[0] != '\n' }()) {
+	if !begins(f, m.offset) {
 		m.offset = 0 // the segment is not what it was: a power cut took its end
 	}
 	left := min(limit, st.Size()) - m.offset
@@ -122,4 +121,14 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 		torn = long
 	}
 	return n, false, nil
+}
+
+// begins reports whether a line may begin at a place: it is the first, or a line ends before.
+func begins(f journal.File, at int64) bool {
+	var end [1]byte
+	if at == 0 {
+		return true
+	}
+	_, err := f.ReadAt(end[:], at-1)
+	return err == nil && end[0] == '\n'
 }

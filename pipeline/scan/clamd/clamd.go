@@ -128,21 +128,6 @@ func (c *clamd) anew(ctx context.Context, files []scan.File) []scan.Answer {
 	return answers
 }
 
-// session returns a session that begins a batch: one that was kept, where that may be, or a
-// new one.
-func (c *clamd) session(ctx context.Context, kept bool) (*session, *scan.Failure) {
-	conn, a, s, err := c.dial(ctx, kept)
-	if err != nil {
-		return nil, err
-	}
-	keyed := a.versioned(time.Now().UnixNano())
-	if s != nil {
-		s.begin(ctx, keyed)
-		return s, nil
-	}
-	return openSession(ctx, conn, a, c.timeout, keyed), nil
-}
-
 // done notes what a batch tells of its address, and returns its answers.
 func (c *clamd) done(a *address, b batch) []scan.Answer {
 	c.note(a, b.answers)
@@ -188,13 +173,13 @@ func (c *clamd) Rest() {
 	}
 }
 
-// dial connects to the next address, or if that fails to one after it. Addresses that
-// failed a short while ago come last. With kept, an address that kept a session gives that
-// in place of a connection. If none can be reached it returns the first failure, but one
-// that is Busy before all others.
-func (c *clamd) dial(ctx context.Context, kept bool) (net.Conn, *address, *session, *scan.Failure) {
+// session begins a batch at the next address, or if that fails at one after it. Addresses
+// that failed a short while ago come last. With kept it takes a session that the address
+// kept, if there is one; without, what is kept there is as old as one that had ended. If no
+// address can be reached it returns the first failure, but one that is Busy before all others.
+func (c *clamd) session(ctx context.Context, kept bool) (*session, *scan.Failure) {
 	if len(c.addresses) == 0 { // those that it had are blind
-		return nil, nil, nil, scan.Failed(scan.Down, "connect to clamd: no address is asked")
+		return nil, scan.Failed(scan.Down, "connect to clamd: no address is asked")
 	}
 	start := int((c.next.Add(1) - 1) % uint64(len(c.addresses)))
 	order := append(slices.Clone(c.addresses[start:]), c.addresses[:start]...)
@@ -204,24 +189,24 @@ func (c *clamd) dial(ctx context.Context, kept bool) (net.Conn, *address, *sessi
 	})
 	var first *scan.Failure
 	for i, a := range order {
-		if s := a.take(); s != nil {
+		keyed := a.versioned(now)
+		for s := a.take(); s != nil; s = a.take() {
 			if kept {
-				return nil, a, s, nil
+				s.begin(ctx, keyed)
+				return s, nil
 			}
-			for ; s != nil; s = a.take() {
-				s.abort() // it is as old as the one that had ended
-			}
+			s.abort()
 		}
 		conn, f := c.dialOne(ctx, a)
 		if f == nil {
-			return conn, a, nil, nil
+			return openSession(ctx, conn, a, c.timeout, keyed), nil
 		}
 		// It is worth waiting for an address with a full queue.
 		if i == 0 || f.Kind == scan.Busy && first.Kind != scan.Busy {
 			first = f
 		}
 	}
-	return nil, nil, nil, first
+	return nil, first
 }
 
 func (c *clamd) dialOne(ctx context.Context, a *address) (net.Conn, *scan.Failure) {

@@ -3,6 +3,7 @@
 package clamd
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -55,12 +56,9 @@ func (a *address) take() *session {
 func (a *address) end(s *session) {
 	a.kept.mu.Lock()
 	defer a.kept.mu.Unlock()
-	for i, k := range a.kept.sessions {
-		if k == s {
-			a.kept.sessions = append(a.kept.sessions[:i], a.kept.sessions[i+1:]...)
-			_ = s.conn.Close() // all was answered
-			return
-		}
+	if i := slices.Index(a.kept.sessions, s); i >= 0 {
+		a.kept.sessions = slices.Delete(a.kept.sessions, i, i+1)
+		_ = s.conn.Close() // all was answered
 	}
 }
 
