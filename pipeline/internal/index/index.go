@@ -74,8 +74,10 @@ func (x *Index) fileKey(path string) []byte {
 }
 
 // Get returns the entry of path. The bool is false if the index does not know path.
-func (x *Index) Get(path string) (Entry, bool, error) {
-	b, done, err := x.DB.Get(x.fileKey(path))
+func (x *Index) Get(path string) (Entry, bool, error) { return x.at(x.fileKey(path)) }
+
+func (x *Index) at(key []byte) (Entry, bool, error) {
+	b, done, err := x.DB.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return Entry{}, false, nil
 	}
@@ -85,6 +87,24 @@ func (x *Index) Get(path string) (Entry, bool, error) {
 	defer done.Close()
 	e, ok := decodeEntry(b)
 	return e, ok, nil
+}
+
+// keyed is a path and its key.
+type keyed struct {
+	path string
+	key  []byte
+}
+
+// inOrder returns paths in the order of their keys. Many entries lie in a block, and a
+// block is read and unpacked for each look that finds it gone from the small cache: in
+// this order that is once.
+func (x *Index) inOrder(paths []string) []keyed {
+	all := make([]keyed, len(paths))
+	for i, path := range paths {
+		all[i] = keyed{path, x.fileKey(path)}
+	}
+	slices.SortFunc(all, func(a, b keyed) int { return bytes.Compare(a.key, b.key) })
+	return all
 }
 
 // Noted is one journaled file, and the place of its line.
@@ -142,10 +162,12 @@ func (x *Index) change(ctx context.Context, f func() error) error {
 // in the same batch, that the ledger was read up to there. It does not wait until that is
 // on disk: after a crash all may be as before.
 func (x *Index) Amend(ctx context.Context, paths []string, upto string, each func(path string, e Entry) (Entry, bool)) error {
+	keys := x.inOrder(paths)
 	err := x.change(ctx, func() error {
 		b := x.DB.NewBatch()
-		for _, path := range paths {
-			e, ok, err := x.Get(path)
+		for _, k := range keys {
+			path := k.path
+			e, ok, err := x.at(k.key)
 			if err != nil {
 				return err
 			}
@@ -153,7 +175,7 @@ func (x *Index) Amend(ctx context.Context, paths []string, upto string, each fun
 				continue
 			}
 			if e, ok = each(path, e); ok {
-				if err := b.Set(x.fileKey(path), e.encode(), nil); err != nil {
+				if err := b.Set(k.key, e.encode(), nil); err != nil {
 					return err
 				}
 			}
