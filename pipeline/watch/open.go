@@ -5,8 +5,20 @@ package watch
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 )
+
+// Open opens the file rel below root for reading, and returns its Stat, as a Root of it
+// does.
+func Open(root, rel string) (*os.File, Stat, error) {
+	r, err := OpenRoot(root)
+	if err != nil {
+		return nil, Stat{}, err
+	}
+	defer r.Close()
+	return r.Open(rel)
+}
 
 // ErrBusy means that the file cannot be opened now, because another program holds it: by
 // a lease on Linux, by an open that denies reading on Windows. Try again later.

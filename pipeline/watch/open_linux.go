@@ -12,25 +12,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open opens the file rel below root for reading, and returns its Stat. It opens only
-// regular files, follows no link below root (root's own path may have one), and never
-// blocks. The error is a *Refusal, ErrBusy, fs.ErrNotExist if the file has vanished, or
-// the system's.
-func Open(root, rel string) (*os.File, Stat, error) {
-	path := filepath.Join(root, rel)
-	if err := local(root, rel); err != nil {
+// self is the user as which the process runs. It stays that user.
+var self = os.Geteuid()
+
+// Root is the folder of a tree that is held open, so that many files beneath it are opened
+// with fewer calls. It goes on to mean that folder, also where another takes its place: so
+// hold it for a session, and not for longer.
+type Root struct {
+	path string
+	fd   int
+}
+
+// OpenRoot opens the folder of a tree. Its own path may have a link.
+func OpenRoot(path string) (*Root, error) {
+	fd, err := openRoot(path)
+	if err != nil {
+		return nil, refuse(path, err)
+	}
+	return &Root{path, fd}, nil
+}
+
+// Close gives the folder back.
+func (r *Root) Close() { _ = unix.Close(r.fd) } // nothing was written
+
+// Open opens the file rel below r for reading, and returns its Stat. It opens only
+// regular files, follows no link below r, and never blocks. The error is a *Refusal,
+// ErrBusy, fs.ErrNotExist if the file has vanished, or the system's.
+func (r *Root) Open(rel string) (*os.File, Stat, error) {
+	path := filepath.Join(r.path, rel)
+	if err := local(r.path, rel); err != nil {
 		return nil, Stat{}, err
 	}
-	dir, err := openRoot(root)
-	if err != nil {
-		return nil, Stat{}, refuse(path, err)
-	}
-	defer unix.Close(dir)
 	// Look before opening: to open a device can have an effect on it. This look may follow
 	// a link on the way, but the open does not.
-	st, err := statAt(dir, rel)
+	st, err := statAt(r.fd, rel)
 	if errors.Is(err, unix.ENAMETOOLONG) {
-		st, err = statBelow(dir, rel)
+		st, err = statBelow(r.fd, rel)
 	}
 	if err != nil {
 		return nil, Stat{}, refuse(path, err)
@@ -38,32 +55,33 @@ func Open(root, rel string) (*os.File, Stat, error) {
 	if err := regular(path, st); err != nil {
 		return nil, Stat{}, err
 	}
-	const read = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
 	// To read a sample must not look as if its owner had read it. The system lets only the
 	// owner and root say so.
 	quiet := 0
-	if us := os.Geteuid(); us == 0 || us == int(st.Owner) {
+	if self == 0 || self == int(st.Owner) {
 		quiet = unix.O_NOATIME
 	}
-	fd, err := openBelow(dir, rel, read|quiet)
+	fd, err := openBelow(r.fd, rel, readOnly|quiet)
 	if quiet != 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EINVAL)) {
-		fd, err = openBelow(dir, rel, read) // root without its capability, or a file system that cannot
+		fd, err = openBelow(r.fd, rel, readOnly) // root without its capability, or a file system that cannot
 	}
 	if err != nil {
 		return nil, Stat{}, refuse(path, err)
 	}
 	var sys unix.Stat_t
-	if err := unix.Fstat(fd, &sys); err != nil {
+	if err = unix.Fstat(fd, &sys); err == nil {
+		st = fromSystem(&sys)
+		err = regular(path, st)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, Stat{}, refuse(path, err)
 	}
-	st = fromSystem(&sys)
-	if err := regular(path, st); err != nil {
-		unix.Close(fd)
-		return nil, Stat{}, err
-	}
 	return os.NewFile(uintptr(fd), path), st, nil
 }
+
+// readOnly opens a file to read it, and never blocks.
+const readOnly = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
 
 // stays reports whether the text of rel stays below its root.
 func stays(rel string) bool { return filepath.IsLocal(rel) }
@@ -71,7 +89,10 @@ func stays(rel string) bool { return filepath.IsLocal(rel) }
 // refuse returns the error of Open for an error of the system.
 func refuse(path string, err error) error {
 	reason := ""
+	var told *Refusal
 	switch {
+	case errors.As(err, &told):
+		return err
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESTALE):
 		return gone(path)
 	case errors.Is(err, unix.EAGAIN):

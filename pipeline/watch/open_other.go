@@ -16,16 +16,24 @@ import (
 // stays reports whether the text of rel stays below its root.
 func stays(rel string) bool { return filepath.IsLocal(rel) }
 
-// Open opens the file rel below root for reading, and returns its Stat. It opens only
-// regular files, follows no link below root (root's own path may have one), and never
-// blocks. The error is a *Refusal, ErrBusy, fs.ErrNotExist if the file has vanished, or
+// Root is the folder of a tree. Here it is not held open: each Open begins at its path.
+type Root struct{ path string }
+
+// OpenRoot returns the Root of a folder. Its own path may have a link.
+func OpenRoot(path string) (*Root, error) { return &Root{path}, nil }
+
+// Close does nothing here.
+func (r *Root) Close() {}
+
+// Open opens the file rel below r for reading, and returns its Stat. It opens only
+// regular files, follows no link below r, and never blocks. The error is a *Refusal, ErrBusy, fs.ErrNotExist if the file has vanished, or
 // the system's.
-func Open(root, rel string) (*os.File, Stat, error) {
-	path := filepath.Join(root, rel)
-	if err := local(root, rel); err != nil {
+func (r *Root) Open(rel string) (*os.File, Stat, error) {
+	path := filepath.Join(r.path, rel)
+	if err := local(r.path, rel); err != nil {
 		return nil, Stat{}, err
 	}
-	f, err := openFile(root, rel)
+	f, err := openFile(r.path, rel)
 	if err != nil {
 		return nil, Stat{}, err
 	}

@@ -23,18 +23,26 @@ const shareAll = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FI
 // wanted.
 const glance = windows.FILE_READ_ATTRIBUTES | windows.SYNCHRONIZE
 
-// Open opens the file rel below root for reading, and returns its Stat. It opens only
-// regular files, follows no link or junction below root (root's own path may have one),
-// and never blocks. Each name is taken literally: NUL and CON.txt are not devices, and a
+// Root is the folder of a tree. Here it is not held open: each Open begins at its path.
+type Root struct{ path string }
+
+// OpenRoot returns the Root of a folder. Its own path may have a link or a junction.
+func OpenRoot(path string) (*Root, error) { return &Root{path}, nil }
+
+// Close does nothing here.
+func (r *Root) Close() {}
+
+// Open opens the file rel below r for reading, and returns its Stat. It opens only
+// regular files, follows no link or junction below r, and never blocks. Each name is taken literally: NUL and CON.txt are not devices, and a
 // dot or a space at the end is part of the name. A colon, which would lead into a stream,
 // is refused. The error is a *Refusal, ErrBusy, ErrTaken, fs.ErrNotExist if the file has
 // vanished, or the system's.
-func Open(root, rel string) (*os.File, Stat, error) {
-	path := filepath.Join(root, rel)
-	if err := local(root, rel); err != nil {
+func (r *Root) Open(rel string) (*os.File, Stat, error) {
+	path := filepath.Join(r.path, rel)
+	if err := local(r.path, rel); err != nil {
 		return nil, Stat{}, err
 	}
-	h, err := openBelow(root, rel, windows.GENERIC_READ|windows.SYNCHRONIZE, shareAll)
+	h, err := openBelow(r.path, rel, windows.GENERIC_READ|windows.SYNCHRONIZE, shareAll)
 	if err != nil {
 		return nil, Stat{}, refuse(path, err)
 	}

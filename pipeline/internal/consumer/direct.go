@@ -192,10 +192,12 @@ func (d *direct) session(ctx context.Context, batch []*push, last bool) (left []
 			e.push.file.shut()
 		}
 	}()
+	in := newRoots()
+	defer in.end()
 	answers := d.sights.scanner().Scan(ctx, func(yield func(scan.File) bool) {
 		for _, p := range batch {
 			e := entry{ended: ended{push: p, out: sample.Outcome{Scanner: d.c.Name, Path: p.sample.Path, Tries: 1}, began: time.Now()}}
-			if e.way = d.opener.open(ctx, p, &e.out, func() bool { return false }); e.way == parked {
+			if e.way = d.opener.open(ctx, in, p, &e.out, func() bool { return false }); e.way == parked {
 				return // ctx has ended
 			}
 			all = append(all, e)

@@ -37,7 +37,7 @@ func TestTheScannerGetsTheBytesThatWereHashed(t *testing.T) {
 		o := testOpener(c.all, config.Tree{Path: dir})
 		p := &push{line: line{sample: sample.Sample{Path: path}}}
 		var out sample.Outcome
-		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != ready {
+		if w := o.open(t.Context(), newRoots(), p, &out, func() bool { return false }); w != ready {
 			t.Fatalf("%d", w)
 		}
 		must(t, os.WriteFile(path, bytes.Repeat([]byte("y"), c.size), 0o600))
@@ -73,9 +73,9 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 	turns := 0
 	turn := func() bool { turns++; return turns%2 == 0 } // one read, then enough
 	var out sample.Outcome
-	w := o.open(t.Context(), p, &out, turn)
+	w := o.open(t.Context(), newRoots(), p, &out, turn)
 	for w == parked {
-		w = o.open(t.Context(), p, &out, turn)
+		w = o.open(t.Context(), newRoots(), p, &out, turn)
 	}
 	want := fmt.Sprintf("%x", sha256.Sum256(text))
 	if w != ready || out.SHA256 != want || turns < 6 {
@@ -89,12 +89,12 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 		st, err := watch.Lstat(path)
 		must(t, err)
 		p.sample.Mtime = st.Mtime
-		if w := o.open(t.Context(), p, &out, turn); w != parked {
+		if w := o.open(t.Context(), newRoots(), p, &out, turn); w != parked {
 			t.Fatalf("%d", w)
 		}
 		must(t, os.Chmod(path, 0o640))
 		must(t, os.Chmod(path, 0o600))
-		w := o.open(t.Context(), p, &out, turn)
+		w := o.open(t.Context(), newRoots(), p, &out, turn)
 		if !version.Bare() {
 			if w != concluded || out.Reason != sample.ReasonChanged {
 				t.Errorf("%d: %+v", w, out)
@@ -105,7 +105,7 @@ func TestHashGoesOnWhereItWas(t *testing.T) {
 			t.Errorf("%d: it does not give way", w)
 		}
 		for w == parked {
-			w = o.open(t.Context(), p, &out, turn)
+			w = o.open(t.Context(), newRoots(), p, &out, turn)
 		}
 		if w != ready || out.SHA256 != want {
 			t.Errorf("%d: %s", w, out.SHA256)

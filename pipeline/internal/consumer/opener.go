@@ -43,13 +43,39 @@ type opener struct {
 	bufs     chan []byte        // free buffers
 
 	// The functions of the system; tests set them.
-	from   func(root, rel string) (*os.File, watch.Stat, error)
+	from   func(in *roots, root, rel string) (*os.File, watch.Stat, error)
 	taken  func(error) bool
 	readAt func(f *os.File, b []byte, off int64) (int, error)
 }
 
 func newOpener(trees []config.Tree, copyAll bool, copies *Copies, uncopied prometheus.Counter) *opener {
-	return &opener{trees: trees, copyAll: copyAll, copies: copies, uncopied: uncopied, from: watch.Open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
+	return &opener{trees: trees, copyAll: copyAll, copies: copies, uncopied: uncopied, from: (*roots).open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
+}
+
+// roots holds the root of each tree of which a session opened a sample, so that the next
+// sample of the session costs fewer calls. One session has it alone, and ends it: after
+// that another folder may have taken the place of a root.
+type roots struct{ held map[string]*watch.Root }
+
+func newRoots() *roots { return &roots{map[string]*watch.Root{}} }
+
+// open is watch.Open.
+func (r *roots) open(root, rel string) (*os.File, watch.Stat, error) {
+	at := r.held[root]
+	if at == nil {
+		var err error
+		if at, err = watch.OpenRoot(root); err != nil {
+			return nil, watch.Stat{}, err
+		}
+		r.held[root] = at
+	}
+	return at.Open(rel)
+}
+
+func (r *roots) end() {
+	for _, at := range r.held {
+		at.Close()
+	}
 }
 
 // tree returns the tree beneath which path is opened: the deepest one that holds it. If
@@ -91,10 +117,11 @@ func (o *opener) resolved(path string) string {
 	return path
 }
 
-// open opens p's file, compares it with its line and hashes it. If it returns concluded,
+// open opens p's file for a session, which has in, compares it with its line and hashes
+// it. If it returns concluded,
 // out has the outcome; if it returns ready, the file stays open. It returns parked if ctx
 // ended or enough returned true during the hash.
-func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough func() bool) way {
+func (o *opener) open(ctx context.Context, in *roots, p *push, out *sample.Outcome, enough func() bool) way {
 	s := p.sample
 	skip := func(reason string) way {
 		p.file.shut()
@@ -115,7 +142,7 @@ func (o *opener) open(ctx context.Context, p *push, out *sample.Outcome, enough 
 	if err != nil {
 		return skip(sample.ReasonOutside)
 	}
-	f, st, err := o.from(tree.Path, rel)
+	f, st, err := o.from(in, tree.Path, rel)
 	var refused *watch.Refusal
 	switch {
 	case o.taken(err):

@@ -30,7 +30,7 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 	try := func(o *opener, path string) sample.Outcome {
 		p := &push{line: line{sample: sample.Sample{Path: path, Via: sample.ViaManual}}}
 		var out sample.Outcome
-		if o.open(t.Context(), p, &out, func() bool { return false }) == ready {
+		if o.open(t.Context(), newRoots(), p, &out, func() bool { return false }) == ready {
 			out.Outcome = "ready"
 		}
 		p.file.shut()

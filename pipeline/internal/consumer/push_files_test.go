@@ -77,7 +77,7 @@ func (s *stage) hand(words []string) error {
 }
 
 // open opens a file as the system does, or fails as the script says.
-func (s *stage) open(root, rel string) (*os.File, watch.Stat, error) {
+func (s *stage) open(in *roots, root, rel string) (*os.File, watch.Stat, error) {
 	name, _ := s.name(filepath.Join(root, rel))
 	s.actor.mu.Lock()
 	delete(s.actor.last, name)
@@ -94,7 +94,7 @@ func (s *stage) open(root, rel string) (*os.File, watch.Stat, error) {
 		s.say("open %s: %s", name, what)
 		return nil, watch.Stat{}, err
 	}
-	return watch.Open(root, rel)
+	return in.open(root, rel)
 }
 
 // readAt reads as the system does, or as slowly and as far as the script says.

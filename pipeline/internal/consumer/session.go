@@ -84,11 +84,13 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 // scan opens and hashes first and the pushes that join it, and gives the ready ones to
 // the scanner. It returns all of them; each ready one has its answer.
 func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
+	in := newRoots()
+	defer in.end()
 	answers := w.sights.scanner().Scan(hand, func(yield func(scan.File) bool) {
 		begun, bytes := time.Now(), int64(0)
 		for p := first; p != nil; {
 			w.flying.Add(1)
-			e := w.open(ctx, hand, p, len(all) > 0)
+			e := w.open(ctx, hand, in, p, len(all) > 0)
 			all = append(all, e)
 			bytes += p.file.stat.Size
 			if e.way == ready && !yield(p.file.toScan()) || bytes >= batchBytes {
@@ -121,7 +123,7 @@ func answered(all []entry, answers []scan.Answer) {
 
 // open opens and hashes p for a session, or finds its verdict in the cache. joined says
 // that other pushes are in the session already.
-func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
+func (w *workers) open(ctx, hand context.Context, in *roots, p *push, joined bool) entry {
 	if p.trial.began.IsZero() {
 		p.trial.began = time.Now()
 	}
@@ -137,7 +139,7 @@ func (w *workers) open(ctx, hand context.Context, p *push, joined bool) entry {
 		e.out.Outcome, e.out.Reason, e.out.Tries, e.way = sample.Skipped, sample.ReasonChanged, p.trial.tries, concluded
 		return e
 	}
-	e.way = w.opener.open(hand, p, &e.out, w.enough(ctx, p, joined))
+	e.way = w.opener.open(hand, in, p, &e.out, w.enough(ctx, p, joined))
 	if e.way != held {
 		w.trials.crowd.leave(p)
 	}

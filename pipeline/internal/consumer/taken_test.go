@@ -36,25 +36,25 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 	}
 	t.Run("open", func(t *testing.T) {
 		o := newOpener([]config.Tree{{Path: dir}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
-		o.from = func(_, rel string) (*os.File, watch.Stat, error) {
+		o.from = func(_ *roots, _, rel string) (*os.File, watch.Stat, error) {
 			return nil, watch.Stat{}, fmt.Errorf("open %s: %w", rel, watch.ErrTaken)
 		}
 		var out sample.Outcome
-		if w := o.open(t.Context(), &push{line: line{sample: the}}, &out, func() bool { return false }); w != concluded {
+		if w := o.open(t.Context(), newRoots(), &push{line: line{sample: the}}, &out, func() bool { return false }); w != concluded {
 			t.Errorf("way %v", w)
 		}
 		check(t, out)
 	})
 	t.Run("read", func(t *testing.T) {
 		o := newOpener([]config.Tree{{Path: dir}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
-		o.from = func(string, string) (*os.File, watch.Stat, error) {
+		o.from = func(*roots, string, string) (*os.File, watch.Stat, error) {
 			f, err := os.Open(dir) // reading it fails
 			return f, st, err
 		}
 		o.taken = func(err error) bool { return err != nil }
 		p := &push{line: line{sample: the}}
 		var out sample.Outcome
-		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != concluded || p.file.f != nil {
+		if w := o.open(t.Context(), newRoots(), p, &out, func() bool { return false }); w != concluded || p.file.f != nil {
 			t.Errorf("way %v, file %v", w, p.file.f)
 		}
 		check(t, out)
@@ -63,7 +63,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		o := newOpener([]config.Tree{{Path: dir}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
 		p := &push{line: line{sample: the}}
 		var out sample.Outcome
-		if w := o.open(t.Context(), p, &out, func() bool { return false }); w != ready {
+		if w := o.open(t.Context(), newRoots(), p, &out, func() bool { return false }); w != ready {
 			t.Fatalf("way %v", w)
 		}
 		defer p.file.shut()
