@@ -18,6 +18,11 @@ func (w *Watcher) ask(t *tree, path string, same *Stat, held bool) (finding, Sta
 		}
 		return missing, Stat{}
 	}
+	return w.asked(t, path, st, held, func(st Stat) (finding, Stat) { return writer(t.Path, rel, st, same) })
+}
+
+// asked is ask after the look, which gave st. writer asks the system for a writer.
+func (w *Watcher) asked(t *tree, path string, st Stat, held bool, writer func(Stat) (finding, Stat)) (finding, Stat) {
 	switch reason := st.Kind(); {
 	case reason == "directory" && w.otherwise(t, path):
 		return missing, st
@@ -26,14 +31,14 @@ func (w *Watcher) ask(t *tree, path string, same *Stat, held bool) (finding, Sta
 	case reason != "":
 		w.skipped(t, path, reason)
 		return passed, st
-	case t.globs.excluded(rel):
+	case t.globs.excluded(t.below(path)):
 		w.skipped(t, path, "excluded")
 		return passed, st
 	}
 	if held && !linkedTo(path) {
 		return written, st
 	}
-	what, st := writer(t.Path, rel, st, same)
+	what, st := writer(st)
 	if what == settled && w.otherwise(t, path) {
 		return missing, st
 	}

@@ -10,32 +10,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writer asks the system for a read lease and gives it back at once. The system grants
-// the lease only while no program has the file open for writing. st is the Stat of a
-// moment ago. The Stat that writer returns is from while it held the lease; if it got
-// none, it is older.
+// writer asks the system for a read lease on rel below root. The system grants it only
+// while no program has the file open for writing. st is the Stat of a moment ago. The Stat
+// that writer returns is from while it held the lease; if it got none, it may be older.
 func writer(root, rel string, st Stat, _ *Stat) (finding, Stat) {
-	f, now, err := Open(root, rel)
-	switch {
-	case errors.Is(err, ErrBusy):
-		return written, st
-	case errors.Is(err, fs.ErrNotExist):
-		return missing, st
-	case linked(err):
-		return missing, st // it is behind a link, so it is not in the tree
-	case err != nil:
+	dir, err := openRoot(root)
+	if err != nil {
+		return unopened(refuse(root, err)), st
+	}
+	defer unix.Close(dir)
+	return leased(dir, rel, st)
+}
+
+// writerIn is writer for a name in a folder that is open.
+func writerIn(dir *os.File, _, _, name string, st Stat, _ *Stat) (finding, Stat) {
+	raw, err := dir.SyscallConn()
+	if err != nil {
 		return unsure, st
 	}
-	defer f.Close()
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return unsure, now
-	}
 	what := unsure
-	if err := raw.Control(func(fd uintptr) { what, now = lease(int(fd), now) }); err != nil {
-		return unsure, now
+	if err := raw.Control(func(fd uintptr) { what, st = leased(int(fd), name, st) }); err != nil {
+		return unsure, st
 	}
-	return what, now
+	return what, st
+}
+
+// unopened returns what an error of an open says of the file.
+func unopened(err error) finding {
+	switch {
+	case errors.Is(err, ErrBusy):
+		return written
+	case errors.Is(err, fs.ErrNotExist), linked(err): // behind a link it is not in the tree
+		return missing
+	}
+	return unsure
+}
+
+// leased is writer below an open folder. Caller has seen that the file is a regular one.
+func leased(dir int, rel string, st Stat) (finding, Stat) {
+	fd, err := openBelow(dir, rel, readOnly)
+	if err != nil {
+		return unopened(refuse(rel, err)), st
+	}
+	defer unix.Close(fd) // it ends the lease
+	what := lease(fd)
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return what, st
+	}
+	if st = fromSystem(&now); st.Kind() != "" || now.Nlink == 0 {
+		return missing, st // it was replaced or removed since then; that also changes the ctime, and looks like a new version
+	}
+	return what, st
 }
 
 // Writing reports whether a program has f open for writing now, also through a memory
@@ -46,33 +72,25 @@ func Writing(f *os.File) bool {
 		return false
 	}
 	what := unsure
-	if err := raw.Control(func(fd uintptr) { what, _ = lease(int(fd), Stat{}) }); err != nil {
-		return false
-	}
-	return what == written
+	err = raw.Control(func(fd uintptr) {
+		if what = lease(int(fd)); what == settled {
+			// If this fails, the close of the file ends the lease.
+			_, _ = unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
+		}
+	})
+	return err == nil && what == written
 }
 
-// lease takes a read lease on fd and gives it back. It returns the Stat from while it
-// held the lease, or st if it got none.
-func lease(fd int, st Stat) (finding, Stat) {
+// lease takes a read lease on fd, if no program writes the file.
+func lease(fd int) finding {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
-	if err != nil {
-		if err == unix.EAGAIN && !remote(fd) {
-			return written, st
-		}
-		return unsure, st
+	switch {
+	case err == nil:
+		return settled
+	case err == unix.EAGAIN && !remote(fd):
+		return written
 	}
-	var held unix.Stat_t
-	if err = unix.Fstat(fd, &held); err == nil {
-		st = fromSystem(&held)
-	}
-	what := settled
-	if err == nil && held.Nlink == 0 {
-		what = missing // it was removed since it was opened: that changes the ctime, and looks like a new version
-	}
-	// If this fails, the close that follows ends the lease.
-	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
-	return what, st
+	return unsure
 }
 
 // remote reports whether fd lies on a file system that may answer EAGAIN to a lease even

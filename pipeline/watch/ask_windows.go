@@ -5,6 +5,7 @@ package watch
 import (
 	"errors"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/windows"
 )
@@ -41,4 +42,9 @@ func writer(root, rel string, st Stat, same *Stat) (finding, Stat) {
 		return unsure, st
 	}
 	return settled, now
+}
+
+// writerIn is writer for a name in a folder that is open.
+func writerIn(_ *os.File, root, rel, _ string, st Stat, same *Stat) (finding, Stat) {
+	return writer(root, rel, st, same)
 }

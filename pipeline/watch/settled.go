@@ -4,16 +4,38 @@ package watch
 
 import "time"
 
-// Settled asks once, now, whether the file at path has settled, for files that a sweep
-// found. It returns the version that it asked about. If the system cannot tell, a file
+// Settled asks once, now, whether the file at path has settled, for files that somebody
+// named. It returns the version that it asked about. If the system cannot tell, a file
 // that was last changed at least the tree's Settle ago counts as settled.
 func (w *Watcher) Settled(tree int, path string) (Stat, bool) {
 	t := w.trees[tree]
-	var same *Stat
-	if st, err := lstatBelow(t.Path, t.below(path)); err == nil && st.quietFor(t.Settle) {
-		same = &st
-	}
+	same := t.rested(lstatBelow(t.Path, t.below(path)))
 	what, st := w.ask(t, path, same, false)
+	return t.settles(what, st, same)
+}
+
+// SettledIn is Settled for an entry of a folder that a sweep lists now. The listing was the
+// look at it, and the folder's own descriptor leads to it.
+func (w *Watcher) SettledIn(tree int, f Folder, e Entry) (Stat, bool) {
+	t, path := w.trees[tree], join(f.Path, e.Name)
+	same := t.rested(e.Stat, nil)
+	what, st := w.asked(t, path, e.Stat, false, func(st Stat) (finding, Stat) {
+		return writerIn(f.dir, t.Path, t.below(path), e.Name, st, same)
+	})
+	return t.settles(what, st, same)
+}
+
+// rested returns st if the file has been left alone for the tree's Settle, and otherwise
+// nil.
+func (t *tree) rested(st Stat, err error) *Stat {
+	if err != nil || !st.quietFor(t.Settle) {
+		return nil
+	}
+	return &st
+}
+
+// settles turns what was found into the answer of Settled.
+func (t *tree) settles(what finding, st Stat, same *Stat) (Stat, bool) {
 	if t.Quiet > 0 && !st.quietFor(t.Quiet) {
 		return st, false
 	}

@@ -38,6 +38,8 @@ type Folder struct {
 	Last    bool    // no further call for this folder comes
 	Err     error   // with Last: why the folder was not listed to the end; nil: it was
 	Dev     uint64  // the device on which it lies
+
+	dir *os.File // it is open until visit returns; nil with Err
 }
 
 // Sweep walks under, which is a tree's Path or a directory below it, and calls visit for
@@ -200,7 +202,7 @@ func list(ctx context.Context, root, rel string, w *walker) ([]string, error) {
 				entries = append(entries, Entry{d.Name(), st})
 			}
 			if len(entries) == chunk {
-				if err := w.visit(Folder{Path: path, Entries: entries, Dev: dev}); err != nil {
+				if err := w.visit(Folder{Path: path, Entries: entries, Dev: dev, dir: f}); err != nil {
 					return nil, err
 				}
 				entries = entries[:0]
@@ -218,7 +220,7 @@ func list(ctx context.Context, root, rel string, w *walker) ([]string, error) {
 		if more != nil {
 			more = fmt.Errorf("list folder: %w", more)
 		}
-		return names, w.visit(Folder{Path: path, Entries: entries, Last: true, Err: more, Dev: dev})
+		return names, w.visit(Folder{Path: path, Entries: entries, Last: true, Err: more, Dev: dev, dir: f})
 	}
 }
 

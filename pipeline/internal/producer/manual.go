@@ -8,6 +8,7 @@ import (
 
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // Append journals manual lines in the live lane, durably. It fails while the intake is
@@ -43,7 +44,8 @@ func (p *Producer) Requeue(ctx context.Context, files []File, known func(path st
 		if err := p.gate.stopped(); err != nil {
 			return s.fresh, err
 		}
-		s.take(ctx, f.Tree, f.Path, sample.ViaManual, func() bool { return known(f.Path) })
+		s.take(ctx, f.Tree, f.Path, sample.ViaManual, func() bool { return known(f.Path) },
+			func() (watch.Stat, bool) { return p.watcher.Settled(f.Tree, f.Path) })
 	}
 	s.flush(ctx)
 	return s.fresh, ctx.Err()

@@ -218,9 +218,7 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 			p.log.Error("index cannot be written; it is tried again at the next sweep", "error", err)
 		}
 	}
-	s.seen, err = p.index.Visit(f.Path, files, s.seen, p.watcher.Same(filepath.Join(f.Path, "."), f.Dev), func(e watch.Entry) {
-		s.candidate(ctx, filepath.Join(f.Path, e.Name), e.Stat)
-	})
+	s.seen, err = p.index.Visit(f.Path, files, s.seen, p.watcher.Same(filepath.Join(f.Path, "."), f.Dev), func(e watch.Entry) { s.candidate(ctx, f, e) })
 	if err != nil {
 		s.sound = false
 		p.log.Error("index cannot be read; the folder is swept again", "folder", f.Path, "error", err)
@@ -242,24 +240,26 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 }
 
 // candidate takes a file that the index does not know in this version.
-func (s *sweep) candidate(ctx context.Context, path string, st watch.Stat) {
-	if !s.p.sized(s.d.Tree, st, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
+func (s *sweep) candidate(ctx context.Context, f watch.Folder, e watch.Entry) {
+	if !s.p.sized(s.d.Tree, e.Stat, s.d.Why == watch.WhyStart) { // counted once, not at each sweep
 		return
 	}
-	s.take(ctx, s.d.Tree, path, sample.ViaSweep, func() bool { return s.p.known(path, st) })
+	path := filepath.Join(f.Path, e.Name)
+	s.take(ctx, s.d.Tree, path, sample.ViaSweep, func() bool { return s.p.known(path, e.Stat) },
+		func() (watch.Stat, bool) { return s.p.watcher.SettledIn(s.d.Tree, f, e) })
 }
 
 // take adds a file to the batch unless it is settling, or known then reports that there
-// is no need. It claims the path first: so either it sees that the path is settling, or
-// takeIn sees the claim.
-func (s *sweep) take(ctx context.Context, tree int, path, via string, known func() bool) {
+// is no need, or it has not settled. It claims the path first: so either it sees that the
+// path is settling, or takeIn sees the claim.
+func (s *sweep) take(ctx context.Context, tree int, path, via string, known func() bool, settled func() (watch.Stat, bool)) {
 	p := s.p
 	p.claims.take(path)
 	if p.watcher.Settling(path) || known() {
 		p.claims.drop(path)
 		return
 	}
-	now, calm := p.watcher.Settled(tree, path)
+	now, calm := settled()
 	if !calm {
 		p.claims.drop(path)
 		p.watcher.Again(path) // a writer has it, or it is gone: it settles again
