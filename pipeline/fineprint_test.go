@@ -361,7 +361,7 @@ func TestStopIsBounded(t *testing.T) {
 	l.swept()
 	begun := time.Now()
 	l.halt()
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 30*time.Second {
 		t.Errorf("an idle stop took %v", took)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

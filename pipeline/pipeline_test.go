@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/internal/sample"
@@ -256,14 +257,15 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.c.Trees[0].Engine = "sweep"
-	const folders, every = 10_000, 500
-	for i := range folders {
-		name := fmt.Sprint(i)
-		if i%every == 0 {
-			l.write(filepath.Join(name, "f"), name)
-			continue
-		}
-		must(t, os.Mkdir(filepath.Join(l.drop, name), 0o755))
+	// Where folders are made slowly they are listed slowly too, so fewer are enough.
+	const most, least, files = 10_000, 500, 20
+	folders := 0
+	for begun := time.Now(); folders < most && (folders < least || time.Since(begun) < 3*time.Second); folders++ {
+		must(t, os.Mkdir(filepath.Join(l.drop, fmt.Sprint(folders)), 0o755))
+	}
+	for i := range files {
+		name := fmt.Sprint(i * folders / files)
+		l.write(filepath.Join(name, "f"), name)
 	}
 	l.start()
 	var told *Sweeping
@@ -276,11 +278,11 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 	if err := l.p.Ready(); told.Of != 0 || err != nil && !strings.Contains(err.Error(), "folders so far") {
 		t.Errorf("%+v, %v", told, err)
 	}
-	outs := l.await(folders / every)
+	outs := l.await(files)
 	lines := l.lines(journal.Backlog)
 	first := slices.MinFunc(outs, func(a, b sample.Outcome) int { return a.Time.Compare(b.Time) })
 	last := slices.MaxFunc(lines, func(a, b sample.Sample) int { return a.Seen.Compare(b.Seen) })
-	if len(lines) != folders/every || !first.Time.Before(last.Seen) {
+	if len(lines) != files || !first.Time.Before(last.Seen) {
 		t.Errorf("%d lines; the first verdict was given at %v, the last file was found at %v", len(lines), first.Time, last.Seen)
 	}
 	l.swept()
@@ -288,6 +290,6 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 	l.start()
 	l.until("how far the next sweep is", func() bool {
 		s := l.p.Status()
-		return len(s.Trees) > 0 && s.Trees[0].Sweeping != nil && s.Trees[0].Sweeping.Of == folders+1
+		return len(s.Trees) > 0 && s.Trees[0].Sweeping != nil && s.Trees[0].Sweeping.Of == int64(folders+1)
 	})
 }

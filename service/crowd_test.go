@@ -68,18 +68,22 @@ func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 		}
 		silent = append(silent, c)
 	}
-	begin := time.Now()
 	answer, err := http.Get("http://" + l.Addr().String() + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
-	if took := time.Since(begin); answer.StatusCode != http.StatusOK || took > 4*time.Second {
-		t.Errorf("%s after %v", answer.Status, took)
+	if answer.StatusCode != http.StatusOK {
+		t.Error(answer.Status)
 	}
-	// The first connections were closed long before their time limit.
+	// The client came after all of them, so the first ones were closed by then.
+	a.crowd.mu.Lock()
+	if n := len(a.crowd.guests); n > mostGuests {
+		t.Errorf("%d are held", n)
+	}
+	a.crowd.mu.Unlock()
 	for _, c := range silent[:len(silent)-mostGuests] {
-		if err := c.SetReadDeadline(begin.Add(4 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -93,11 +97,6 @@ func TestACrowdAtTheDoorKeepsNobodyOut(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-	a.crowd.mu.Lock()
-	defer a.crowd.mu.Unlock()
-	if n := len(a.crowd.guests); n > mostGuests {
-		t.Errorf("%d are held", n)
 	}
 }
 
