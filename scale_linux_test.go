@@ -22,10 +22,7 @@ import (
 	"time"
 )
 
-// These tests run the program itself on a large tree. `make bench` prints their
-// results; `make soak` runs the last one.
-
-const scaleFiles = 1_000_000
+// These tests run the program itself under load; `make soak` runs the last one.
 
 // built builds the program as a release does, and returns its path.
 func built(t testing.TB) string {
@@ -44,6 +41,7 @@ type running struct {
 	t    testing.TB
 	cmd  *exec.Cmd
 	log  *bufio.Scanner
+	rest chan struct{} // closed at the end of the log; nil: it is not drained yet
 	addr string
 }
 
@@ -124,12 +122,25 @@ func (r *running) stop() {
 	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		r.t.Fatal(err)
 	}
-	for r.log.Scan() { // a full pipe would block the process
-		continue
-	}
+	<-r.drained()
 	if err := r.cmd.Wait(); err != nil {
 		r.t.Error(err)
 	}
+}
+
+// drained reads what is left of the log, in the background: a full pipe would block the
+// process. The channel is closed at the log's end.
+func (r *running) drained() <-chan struct{} {
+	if r.rest == nil {
+		r.rest = make(chan struct{})
+		go func() {
+			defer close(r.rest)
+			for r.log.Scan() {
+				continue
+			}
+		}()
+	}
+	return r.rest
 }
 
 // ready waits until /readyz answers that it is ready.
@@ -192,78 +203,6 @@ func (r *running) judged(n int) {
 	}
 }
 
-// grown makes a tree of n files of one byte in n/1000 folders.
-func grown(t testing.TB, n int) string {
-	t.Helper()
-	dir := t.TempDir()
-	for i := range n {
-		sub := filepath.Join(dir, strconv.Itoa(i/1000))
-		if i%1000 == 0 {
-			if err := os.Mkdir(sub, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("sample-%07d.bin", i)), []byte{'x'}, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-// found returns how long find takes to list the same files, in the same warm tree.
-func found(t testing.TB, tree string) time.Duration {
-	t.Helper()
-	cmd := exec.Command("find", tree, "-type", "f", "-printf", "%p %s %T@\n")
-	begun := time.Now()
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	return time.Since(begun)
-}
-
-const sweptLine = `msg=swept .*why=start files=(\d+) journaled=(\d+) took=(\S+)`
-
-// BenchmarkScale sweeps a tree of a million files: first unknown, then known. Then it
-// starts with all of them waiting.
-func BenchmarkScale(b *testing.B) {
-	program, tree := built(b), grown(b, scaleFiles)
-	file, addr := configured(b, tree)
-	for range b.N {
-		r := started(b, program, addr, "watch", "-c", file)
-		line := r.says(sweptLine)
-		took, err := time.ParseDuration(line[3])
-		if err != nil || line[1] != strconv.Itoa(scaleFiles) || line[2] != line[1] {
-			b.Fatal(line, err)
-		}
-		_, peak := r.memory()
-		r.stop()
-		b.ReportMetric(scaleFiles/took.Seconds(), "unknown-lines/s")
-		b.ReportMetric(peak, "unknown-peak-MB")
-
-		var ratios, peaks []float64
-		for range 3 {
-			peer := found(b, tree)
-			r := started(b, program, addr, "watch", "-c", file)
-			line := r.says(sweptLine)
-			if took, err = time.ParseDuration(line[3]); err != nil || line[2] != "0" {
-				b.Fatal(line, err)
-			}
-			_, peak := r.memory()
-			r.stop()
-			ratios, peaks = append(ratios, took.Seconds()/peer.Seconds()), append(peaks, peak)
-		}
-		slices.Sort(ratios)
-		b.ReportMetric(ratios[1], "known-sweep/find")
-		b.ReportMetric(slices.Max(peaks), "known-peak-MB")
-
-		begun := time.Now()
-		r = started(b, program, addr, "run", "-c", file)
-		r.ready(time.Minute)
-		b.ReportMetric(time.Since(begun).Seconds(), "ready-with-1M-waiting-s")
-		r.stop()
-	}
-}
-
 // TestIdleConnectionsDoNotStopDelivery: while a thousand connections send no whole
 // request, a file gets its outcome.
 func TestIdleConnectionsDoNotStopDelivery(t *testing.T) {
@@ -316,11 +255,7 @@ func TestReloadUnderLoadLosesNothing(t *testing.T) {
 	}
 	r := started(t, program, addr, "run", "-c", file)
 	r.ready(time.Minute)
-	go func() { // a full pipe would block the process
-		for r.log.Scan() {
-			continue
-		}
-	}()
+	r.drained()
 	const n, reloads = 3000, 6
 	for i := range n {
 		if err := os.WriteFile(filepath.Join(tree, strconv.Itoa(i)), []byte(strconv.Itoa(i)), 0o644); err != nil {
@@ -382,11 +317,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	file, addr := configured(t, tree)
 	r := started(t, built(t), addr, "run", "-c", file)
 	r.ready(time.Minute)
-	go func() {
-		for r.log.Scan() {
-			continue
-		}
-	}()
+	r.drained()
 	pace, look := time.NewTicker(5*time.Millisecond), time.NewTicker(span/20)
 	defer pace.Stop()
 	defer look.Stop()

@@ -212,6 +212,9 @@ func (c *RealClamd) Log() string {
 	return string(text)
 }
 
+// PID returns the number of the running process.
+func (c *RealClamd) PID() int { return c.cmd.Process.Pid }
+
 // Kill ends clamd at once, as kill -9 does, and waits until it is gone.
 func (c *RealClamd) Kill() {
 	_ = c.cmd.Process.Kill() // it may be gone already
