@@ -258,22 +258,47 @@ type listed struct {
 // that the index does not know in this version, or whose bytes are in doubt. It returns seen with the hashes of the
 // files' names added, for Forget.
 func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, same Same, fresh func(watch.Entry)) ([]uint64, error) {
+	all := x.listed(files)
+	for _, f := range all {
+		seen = append(seen, binary.BigEndian.Uint64(f.hash))
+	}
+	return seen, x.each(folder, all, func(f watch.Entry, e Entry, known bool) {
+		if !known || !e.Knows(f.Stat, same) || e.InDoubt() {
+			fresh(f)
+		}
+	})
+}
+
+// Entries calls each for each of some files of a folder, with what the index has of it in
+// this version. known is false where it has nothing.
+func (x *Index) Entries(folder string, files []watch.Entry, same Same, each func(f watch.Entry, e Entry, known bool)) error {
+	return x.each(folder, x.listed(files), func(f watch.Entry, e Entry, known bool) {
+		each(f, e, known && e.Knows(f.Stat, same))
+	})
+}
+
+// listed returns files with the hashes of their names, in their order.
+func (x *Index) listed(files []watch.Entry) []listed {
 	all := make([]listed, len(files))
 	sums := make([]byte, 0, 8*len(files))
 	for i, f := range files {
 		sums = x.hash(sums, f.Name)
 		all[i] = listed{name: f.Name, Stat: f.Stat, hash: sums[8*i:]}
 		all[i].hash = all[i].hash[:8:8]
-		seen = append(seen, binary.BigEndian.Uint64(all[i].hash))
 	}
 	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.hash, b.hash) })
+	return all
+}
+
+// each calls f for each file of a folder with its entry, whatever its version.
+func (x *Index) each(folder string, all []listed, call func(f watch.Entry, e Entry, known bool)) error {
 	key := x.folderKey(folder)
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key)})
 	if err != nil {
-		return seen, fmt.Errorf("read index: %w", err)
+		return fmt.Errorf("read index: %w", err)
 	}
 	ok := it.First()
-	for i, f := range all {
+	for _, f := range all {
 		// A few steps are cheaper than a seek. In a huge folder a seek is cheaper.
 		for step := 0; ok && bytes.Compare(it.Key()[9:], f.hash) < 0; step++ {
 			if step < 16 {
@@ -282,17 +307,17 @@ func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, same Sa
 				ok = it.SeekGE(append(key[:9:9], f.hash...))
 			}
 		}
-		if ok && bytes.Equal(it.Key()[9:], f.hash) {
-			if e, good := decodeEntry(it.Value()); good && e.Knows(f.Stat, same) && !e.InDoubt() {
-				continue
-			}
+		var e Entry
+		known := ok && bytes.Equal(it.Key()[9:], f.hash)
+		if known {
+			e, known = decodeEntry(it.Value())
 		}
-		fresh(watch.Entry{Name: all[i].name, Stat: f.Stat})
+		call(watch.Entry{Name: f.name, Stat: f.Stat}, e, known)
 	}
 	if err := it.Close(); err != nil {
-		return seen, fmt.Errorf("read index: %w", err)
+		return fmt.Errorf("read index: %w", err)
 	}
-	return seen, nil
+	return nil
 }
 
 // after returns the least key above all keys that begin with prefix.

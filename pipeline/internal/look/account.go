@@ -4,11 +4,14 @@ package look
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/internal/store"
 	"github.com/certpush/certpush/pipeline/journal"
+	"github.com/certpush/certpush/pipeline/watch"
 )
 
 // account counts a file once for each scanner. If one of them has neither an outcome
@@ -19,9 +22,37 @@ func (c *verify) account(ctx context.Context, u candidate) bool {
 		return true
 	}
 	e, ok := c.files.known(u.path, u.stat)
-	if !ok {
-		return false
+	return ok && c.accountBy(ctx, u, e)
+}
+
+// accountAll accounts for files of one folder. It keeps those that it cannot account for:
+// they are looked at again.
+func (c *verify) accountAll(ctx context.Context, tree int, f watch.Folder, files []watch.Entry) error {
+	type known struct {
+		candidate
+		e  index.Entry
+		ok bool
 	}
+	all := make([]known, 0, len(files)) // the index is not held while files are read
+	err := c.files.entries(f, files, func(file watch.Entry, e index.Entry, ok bool) {
+		all = append(all, known{candidate{tree: tree, path: filepath.Join(f.Path, file.Name), stat: file.Stat}, e, ok})
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range all {
+		switch {
+		case c.files.settling(k.path):
+			c.proof.Waiting += int64(len(c.reach))
+		case !k.ok || !c.accountBy(ctx, k.candidate, k.e):
+			c.unknown = append(c.unknown, k.candidate)
+		}
+	}
+	return nil
+}
+
+// accountBy counts a file by the outcomes of its line. It returns false if one is missing.
+func (c *verify) accountBy(ctx context.Context, u candidate, e index.Entry) bool {
 	how := make([]string, len(c.reach))
 	for i, r := range c.reach {
 		if how[i] = c.outcome(r, e.At); how[i] == "" {

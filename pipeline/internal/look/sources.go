@@ -21,6 +21,9 @@ import (
 type known interface {
 	// known returns the entry of path, if it is journaled in this version.
 	known(path string, st watch.Stat) (e index.Entry, ok bool)
+	// entries calls each for each of some files of a folder, with its entry if it is
+	// journaled in this version. It costs less than known for each of them.
+	entries(f watch.Folder, files []watch.Entry, each func(file watch.Entry, e index.Entry, ok bool)) error
 	// by reports whether path is journaled, or may be, by the line at this very place.
 	by(path string, at sample.At) bool
 	// version reports whether path is journaled, or may be, in the version that id names.
@@ -49,6 +52,10 @@ type running struct{ p *producer.Producer }
 func (r running) known(path string, st watch.Stat) (index.Entry, bool) {
 	e, ok, err := r.p.Index().Get(path)
 	return e, ok && err == nil && e.Knows(st, r.p.Watcher().Same(path, st.Dev))
+}
+
+func (r running) entries(f watch.Folder, files []watch.Entry, each func(watch.Entry, index.Entry, bool)) error {
+	return r.p.Index().Entries(f.Path, files, r.p.Watcher().Same(filepath.Join(f.Path, "."), f.Dev), each)
 }
 
 func (r running) by(path string, at sample.At) bool {
@@ -121,7 +128,10 @@ func (r *atRest) readTail(ctx context.Context, dir journal.Folder, lane string, 
 		}
 		if err := journal.Find(ctx, dir, s, nil, func(offset int64, text []byte) error {
 			at := sample.At{Lane: lane, Pos: journal.Pos{Segment: s.Number, Offset: offset}}
-			if l, err := sample.ParseLine(text); err == nil && sample.OfAll(l) && !at.Pos.Before(mark) {
+			if at.Pos.Before(mark) {
+				return nil // most of a segment
+			}
+			if l, err := sample.ParseLine(text); err == nil && sample.OfAll(l) {
 				r.tail[l.Path] = index.Entry{Stat: watch.Stat{Size: l.Size, Mtime: l.Mtime}, At: at}
 			}
 			return nil
@@ -133,11 +143,29 @@ func (r *atRest) readTail(ctx context.Context, dir journal.Folder, lane string, 
 }
 
 func (r *atRest) known(path string, st watch.Stat) (index.Entry, bool) {
-	if e, ok := r.tail[path]; ok && e.Stat.Size == st.Size && e.Stat.Mtime == st.Mtime {
+	if e, ok := r.late(path, st); ok {
 		return e, true
 	}
 	e, ok, err := r.index.Get(path)
 	return e, ok && err == nil && e.Knows(st, r.watcher.Same(path, st.Dev))
+}
+
+func (r *atRest) entries(f watch.Folder, files []watch.Entry, each func(watch.Entry, index.Entry, bool)) error {
+	same := r.watcher.Same(filepath.Join(f.Path, "."), f.Dev)
+	return r.index.Entries(f.Path, files, same, func(file watch.Entry, e index.Entry, ok bool) {
+		if len(r.tail) > 0 {
+			if late, is := r.late(filepath.Join(f.Path, file.Name), file.Stat); is {
+				e, ok = late, true
+			}
+		}
+		each(file, e, ok)
+	})
+}
+
+// late returns the entry of path if its line is in the tail, and of this version.
+func (r *atRest) late(path string, st watch.Stat) (index.Entry, bool) {
+	e, ok := r.tail[path]
+	return e, ok && e.Stat.Size == st.Size && e.Stat.Mtime == st.Mtime
 }
 
 func (r *atRest) by(path string, at sample.At) bool {

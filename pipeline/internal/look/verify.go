@@ -266,16 +266,17 @@ func (c *verify) walk(ctx context.Context, tree int) error {
 		default:
 			c.proof.unread(f)
 		}
+		files := f.Entries[:0]
 		for _, e := range f.Entries {
-			path := filepath.Join(f.Path, e.Name)
-			if e.Stat.Kind() != "" || c.files.excluded(tree, path) || e.Stat.Size < t.MinSize {
+			if e.Stat.Kind() != "" || e.Stat.Size < t.MinSize || c.files.excluded(tree, filepath.Join(f.Path, e.Name)) {
 				c.proof.Excluded++
 				continue
 			}
 			c.proof.Files++
-			if u := (candidate{tree: tree, path: path, stat: e.Stat}); !c.account(ctx, u) {
-				c.unknown = append(c.unknown, u)
-			}
+			files = append(files, e)
+		}
+		if err := c.accountAll(ctx, tree, f, files); err != nil {
+			return err
 		}
 		if len(c.unknown)+len(c.unlike) >= maxUnknown {
 			return c.lookAgain(ctx)
