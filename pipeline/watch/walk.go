@@ -38,6 +38,7 @@ type Folder struct {
 	Last    bool    // no further call for this folder comes
 	Err     error   // with Last: why the folder was not listed to the end; nil: it was
 	Dev     uint64  // the device on which it lies
+	Mtime   Time    // its own, from before it was listed
 
 	dir *os.File // it is open until visit returns; nil with Err
 }
@@ -60,6 +61,12 @@ func (w *Watcher) Sweep(ctx context.Context, tree int, under string, visit func(
 	return w.trees[tree].sweep(ctx, under, visit)
 }
 
+// SweepNew is Sweep of under alone, and of those directories below it that known does not
+// know.
+func (w *Watcher) SweepNew(ctx context.Context, tree int, under string, known func(path string) bool, visit func(Folder) error) error {
+	return w.trees[tree].walk(ctx, under, known, visit)
+}
+
 // Walk is Sweep without a Watcher: it sets no watches, and knows of no other tree.
 func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) error {
 	if !Within(t.Path, under) {
@@ -76,12 +83,24 @@ func Walk(ctx context.Context, t Tree, under string, visit func(Folder) error) e
 
 func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error) error {
 	age := t.watches.grown()
-	err := walk(ctx, t.Path, t.below(under), walker{
+	err := t.walk(ctx, under, func(string) bool { return false }, visit)
+	whole := err == nil && under == t.Path
+	if whole {
+		t.watches.purge(age)
+	}
+	t.report(whole)
+	return err
+}
+
+// walk watches and visits under, and the directories below it, without what is left out
+// and without those that known knows.
+func (t *tree) walk(ctx context.Context, under string, known func(path string) bool, visit func(Folder) error) error {
+	return walk(ctx, t.Path, t.below(under), walker{
 		watch: t.watches.ensure,
 		skip: func(path, rel string) bool {
 			_, other := t.w.root(path)
 			if !other && !t.globs.barren(rel) {
-				return false
+				return known(path)
 			}
 			t.watches.forget(path) // perhaps a folder above was renamed, and it was wanted before
 			return true
@@ -93,12 +112,6 @@ func (t *tree) sweep(ctx context.Context, under string, visit func(Folder) error
 			return visit(f)
 		},
 	})
-	whole := err == nil && under == t.Path
-	if whole {
-		t.watches.purge(age)
-	}
-	t.report(whole)
-	return err
 }
 
 // unread notes that a folder could not be listed; if it is gone, unread forgets it.
@@ -171,10 +184,10 @@ func walk(ctx context.Context, root, rel string, w walker) error {
 func list(ctx context.Context, root, rel string, w *walker) ([]string, error) {
 	path := join(root, rel)
 	var f *os.File
-	var dev uint64
+	var own Stat
 	err := ErrTooLong
 	if len(path) <= maxPath {
-		f, dev, err = enter(root, rel, path, w)
+		f, own, err = enter(root, rel, path, w)
 	}
 	if err != nil {
 		return nil, w.visit(Folder{Path: path, Last: true, Err: fmt.Errorf("list folder: %w", err)})
@@ -202,7 +215,7 @@ func list(ctx context.Context, root, rel string, w *walker) ([]string, error) {
 				entries = append(entries, Entry{d.Name(), st})
 			}
 			if len(entries) == chunk {
-				if err := w.visit(Folder{Path: path, Entries: entries, Dev: dev, dir: f}); err != nil {
+				if err := w.visit(Folder{Path: path, Entries: entries, Dev: own.Dev, Mtime: own.Mtime, dir: f}); err != nil {
 					return nil, err
 				}
 				entries = entries[:0]
@@ -220,29 +233,29 @@ func list(ctx context.Context, root, rel string, w *walker) ([]string, error) {
 		if more != nil {
 			more = fmt.Errorf("list folder: %w", more)
 		}
-		return names, w.visit(Folder{Path: path, Entries: entries, Last: true, Err: more, Dev: dev, dir: f})
+		return names, w.visit(Folder{Path: path, Entries: entries, Last: true, Err: more, Dev: own.Dev, Mtime: own.Mtime, dir: f})
 	}
 }
 
 // enter opens a folder, and then watches it, so that the caller lists it last. If the path
 // leads to another place each time, it gives up after four tries with errMoved.
-func enter(root, rel, path string, w *walker) (*os.File, uint64, error) {
+func enter(root, rel, path string, w *walker) (*os.File, Stat, error) {
 	for try := 0; ; try++ {
 		f, err := openFolder(root, rel)
 		if err != nil {
-			return nil, 0, err
+			return nil, Stat{}, err
 		}
 		st, err := Fstat(f)
 		if err != nil {
 			f.Close()
-			return nil, 0, err
+			return nil, Stat{}, err
 		}
 		if w.watch(path, st.place(), f) {
-			return f, st.Dev, nil
+			return f, st, nil
 		}
 		f.Close()
 		if try == 3 {
-			return nil, 0, errMoved
+			return nil, Stat{}, errMoved
 		}
 	}
 }

@@ -94,7 +94,7 @@ func TestNothingIsPrunedAheadOfTheIndexesMark(t *testing.T) {
 func TestNothingIsForgottenOfAFolderThatWasNotListed(t *testing.T) {
 	p, path := resting(t)
 	list := func(err error) {
-		s := &sweep{p: p, d: watch.Doubt{Under: filepath.Dir(path)}, forget: true, sound: true, marks: ends(p.lanes)}
+		s := &sweep{p: p, d: watch.Doubt{Under: filepath.Dir(path)}, folders: newFolders(), forget: true, sound: true, marks: ends(p.lanes)}
 		must(t, s.folder(t.Context(), watch.Folder{Path: filepath.Dir(path), Last: true, Err: err}))
 	}
 	list(errors.New("test: not listed to its end"))

@@ -71,7 +71,8 @@ type Producer struct {
 	often   *often
 	*strays
 
-	tended atomic.Int64 // when tend ran last, in Unix nanoseconds
+	folders []*folders   // of each tree; see there
+	tended  atomic.Int64 // when tend ran last, in Unix nanoseconds
 
 	mu    sync.Mutex // guards the field below
 	swept []swept    // of each tree
@@ -86,6 +87,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 	}
 	for _, t := range c.Trees {
 		p.m.begin(t.Name)
+		p.folders = append(p.folders, newFolders())
 	}
 	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees), Nap: c.Nap}
 	w.Lost = func(i int) { p.m.lost.WithLabelValues(c.Trees[i].Name).Inc() }

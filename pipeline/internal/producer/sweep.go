@@ -19,24 +19,47 @@ import (
 	"github.com/certpush/certpush/pipeline/watch"
 )
 
+// plan says when each tree is swept next. Only the goroutine that sweeps has it.
+type plan struct {
+	due     []time.Time // the whole tree
+	again   []time.Time // the whole tree, for a sweep that did not reach everything; zero: it did
+	changed []time.Time // its folders that changed; zero: never
+}
+
+func newPlan(trees []config.Tree) *plan {
+	n := len(trees)
+	l := &plan{make([]time.Time, n), make([]time.Time, n), make([]time.Time, n)}
+	for i, t := range trees {
+		if t.Sweep > 0 {
+			l.due[i] = time.Now().Add(t.Sweep)
+		}
+	}
+	return l
+}
+
+// next returns which tree is swept next, in how long, and whether only what changed in it
+// is. Without any it waits for ever.
+func (l *plan) next() (tree int, wait time.Duration, changed bool) {
+	tree, wait = -1, 1<<62
+	for _, times := range []struct {
+		at      []time.Time
+		changed bool
+	}{{l.due, false}, {l.again, false}, {l.changed, true}} {
+		for i, at := range times.at {
+			if d := time.Until(at); !at.IsZero() && d < wait {
+				tree, wait, changed = i, d, times.changed
+			}
+		}
+	}
+	return tree, wait, changed
+}
+
 // sweeps sweeps the scope of each doubt, and each tree when its time has come, until
 // ctx ends. It does one sweep at a time.
 func (p *Producer) sweeps(ctx context.Context) error {
-	due := make([]time.Time, len(p.c.Trees))
-	again := make([]time.Time, len(p.c.Trees)) // when to repeat a sweep that did not reach everything
-	for i := range due {
-		due[i] = time.Now().Add(p.c.Trees[i].Sweep)
-	}
+	plan := newPlan(p.c.Trees)
 	for {
-		next, wait := -1, time.Duration(1<<62)
-		for i, at := range due {
-			if d := time.Until(at); p.c.Trees[i].Sweep > 0 && d < wait {
-				next, wait = i, d
-			}
-			if d := time.Until(again[i]); !again[i].IsZero() && d < wait {
-				next, wait = i, d
-			}
-		}
+		next, wait, changed := plan.next()
 		t := time.NewTimer(wait)
 		d := watch.Doubt{Tree: next, Why: "time"}
 		select {
@@ -45,6 +68,7 @@ func (p *Producer) sweeps(ctx context.Context) error {
 			return nil
 		case d = <-p.watcher.Doubts():
 			t.Stop()
+			changed = false
 		case <-t.C:
 			d.Under = p.c.Trees[next].Path
 		}
@@ -52,12 +76,26 @@ func (p *Producer) sweeps(ctx context.Context) error {
 			return nil
 		}
 		begun, tree := time.Now(), p.c.Trees[d.Tree]
-		switch whole := p.sweep(ctx, d); {
+		whole := true
+		if changed {
+			p.sweepChanged(ctx, d.Tree)
+		} else {
+			whole = p.sweep(ctx, d)
+		}
+		took, elsewhere := time.Since(begun), p.watcher.State()[d.Tree].Elsewhere != ""
+		switch pause := pauseAfter(tree, elsewhere, took); {
+		case changed:
+			plan.changed[d.Tree] = time.Now().Add(pause)
 		case !whole:
-			again[d.Tree] = time.Now().Add(time.Minute)
+			plan.again[d.Tree] = time.Now().Add(time.Minute)
 		case d.Under == tree.Path:
-			pause := pauseAfter(tree, p.watcher.State()[d.Tree].Elsewhere != "", time.Since(begun))
-			due[d.Tree], again[d.Tree] = time.Now().Add(pause), time.Time{}
+			plan.again[d.Tree], plan.changed[d.Tree] = time.Time{}, time.Time{}
+			if tree.Sweep > 0 {
+				plan.due[d.Tree] = time.Now().Add(pause)
+			}
+			if tree.Adapts && elsewhere && pause > leastPause {
+				plan.changed[d.Tree] = time.Now().Add(leastPause)
+			}
 		}
 	}
 }
@@ -91,6 +129,7 @@ type sweep struct {
 	batch    []found                // to be journaled; their paths are claimed
 	seen     []uint64               // name hashes of the folder at hand
 	progress *progress              // nil: it sweeps a part of a tree
+	folders  *folders               // notes what it lists
 	devs     map[uint64]bool        // the file systems that it came to; nil: it sweeps a part of a tree
 	marks    map[string]journal.Pos // the ends of the lanes before the folder was listed
 	files    int                    // how many it saw
@@ -108,18 +147,22 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	begun := time.Now()
 	tree := p.c.Trees[d.Tree]
 	p.damages.drop(ctx)
-	s := &sweep{p: p, d: d, sound: true, ok: true, marks: ends(p.lanes)}
+	s := &sweep{p: p, d: d, folders: p.folders[d.Tree], sound: true, ok: true, marks: ends(p.lanes)}
 	if d.Under == tree.Path {
+		s.folders.begin(tree.Adapts && p.watcher.State()[d.Tree].Elsewhere != "")
 		p.watcher.Mounted()
 		s.devs, s.progress = map[uint64]bool{}, &progress{since: begun, of: p.index.Folders(tree.Path)}
 		s.tells(s.progress)
 		defer s.tells(nil)
 	}
 	dev := device(tree.Path)
-	noted, known := p.index.Device(tree.Path)
-	s.forget = dev != "" && (!known || noted == dev)
+	noted, _ := p.index.Device(tree.Path)
+	s.forget = p.onNotedDevice(tree.Path)
 	err := p.watcher.Sweep(ctx, d.Tree, d.Under, func(f watch.Folder) error { return s.folder(ctx, f) })
 	s.flush(ctx)
+	if d.Under == tree.Path {
+		s.folders.end(err == nil && s.ok)
+	}
 	if ctx.Err() != nil || !s.ok {
 		return false
 	}
@@ -154,6 +197,14 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	}
 	p.log.Log(ctx, level, "swept", "tree", tree.Name, "under", d.Under, "why", d.Why, "files", s.files, "journaled", s.fresh, "took", time.Since(begun).Round(time.Millisecond).String())
 	return err == nil || errors.Is(err, fs.ErrNotExist) // a tree that is not there raises a doubt when it comes back
+}
+
+// onNotedDevice reports whether a tree lies on the device that the index noted, or it noted
+// none yet. Otherwise what is not there may only be hidden, and is not forgotten.
+func (p *Producer) onNotedDevice(tree string) bool {
+	dev := device(tree)
+	noted, known := p.index.Device(tree)
+	return dev != "" && (!known || noted == dev)
 }
 
 // device returns the number of the device of a tree's root in hex, or "" if the tree is
@@ -229,6 +280,9 @@ func (s *sweep) folder(ctx context.Context, f watch.Folder) error {
 	}
 	if s.progress != nil {
 		s.progress.folders.Add(1)
+	}
+	if f.Err == nil {
+		s.folders.note(f)
 	}
 	if f.Err == nil && s.forget && err == nil {
 		if _, err := p.index.Forget(ctx, f.Path, s.seen, s.marks); err != nil {
