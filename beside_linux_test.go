@@ -3,23 +3,24 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/certpush/certpush/pipeline/scan"
-	"github.com/certpush/certpush/pipeline/scan/scanners"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
+	"golang.org/x/sync/errgroup"
 )
 
 // The rows of `make bench` in which the program works beside a peer's program, by turns
@@ -179,45 +180,87 @@ func whole(b *testing.B, program string, d *scantest.RealClamd, dir, clamd strin
 	return t
 }
 
-// bare scans the files of dir in two sessions without pause: no journal, no hash, no
-// ledger. Its time is the limit that the protocol sets.
-func bare(b *testing.B, dir, addr string, n int, size int64) time.Duration {
+// bare has the files of dir judged over two connections that are never idle: no journal,
+// no hash, no ledger. Its time is the limit that the protocol sets.
+func bare(b *testing.B, dir, addr string, n int) time.Duration {
 	b.Helper()
-	s, err := scanners.New(scan.Config{Type: "clamd", Addresses: []string{addr}, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
 	paths := make(chan string, n)
 	for i := range n {
 		paths <- filepath.Join(dir, strconv.Itoa(i%100), strconv.Itoa(i))
 	}
 	close(paths)
+	network, at, _ := strings.Cut(addr, ":")
 	begun := time.Now()
-	var all sync.WaitGroup
+	var all errgroup.Group
 	for range 2 {
-		all.Go(func() {
-			var open []*os.File
-			answers := s.Scan(b.Context(), func(yield func(scan.File) bool) {
-				for path := range paths {
-					f, err := os.Open(path)
-					if err != nil {
-						b.Error(err)
-						return
-					}
-					if open = append(open, f); !yield(scan.File{F: f, Size: size}) {
-						return
-					}
-				}
-			})
-			for i, a := range answers {
-				if open[i].Close(); a.Err != nil {
-					b.Error(a.Err)
-				}
-			}
-		})
+		all.Go(func() error { return bareSession(network, at, paths) })
 	}
-	all.Wait()
+	if err := all.Wait(); err != nil {
+		b.Fatal(err)
+	}
 	return time.Since(begun)
+}
+
+func bareSession(network, at string, paths <-chan string) error {
+	c, err := net.Dial(network, at)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("zIDSESSION\x00")); err != nil {
+		return err
+	}
+	places := make(chan struct{}, 32) // unanswered at once
+	sent := make(chan int, 1)
+	var both errgroup.Group
+	both.Go(func() error {
+		n := 0
+		for path := range paths {
+			places <- struct{}{}
+			if err := handOver(c, path); err != nil {
+				return err
+			}
+			n++
+		}
+		sent <- n
+		return nil
+	})
+	both.Go(func() error {
+		answers := bufio.NewReader(c)
+		for n, total := 0, -1; n != total; {
+			select {
+			case total = <-sent:
+				continue
+			case <-places:
+			}
+			if _, err := answers.ReadString(0); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return both.Wait()
+}
+
+// handOver sends one file: by its descriptor over a Unix socket, as a stream over tcp.
+func handOver(c net.Conn, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if u, is := c.(*net.UnixConn); is {
+		_, _, err = u.WriteMsgUnix([]byte("zFILDES\x00x"), syscall.UnixRights(int(f.Fd())), nil)
+		return err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	head := binary.BigEndian.AppendUint32([]byte("zINSTREAM\x00"), uint32(len(text)))
+	_, err = c.Write(append(append(head, text...), 0, 0, 0, 0))
+	return err
 }
 
 // BenchmarkClamd has a tree judged by a real clamd: by clamdscan, and by the program,
@@ -243,7 +286,7 @@ func BenchmarkClamd(b *testing.B) {
 				d.Restart() // so its cache of clean files is empty for each run
 				peer := clamdscan(b, d, dir, row.tcp, "--multiscan", row.peer)
 				d.Restart()
-				plain := bare(b, dir, addr, row.n, int64(row.size))
+				plain := bare(b, dir, addr, row.n)
 				d.Restart()
 				besides(b, row.n, whole(b, program, d, dir, addr, row.n), peer)
 				b.ReportMetric(peer.took.Seconds()/plain.Seconds(), "bare-ratio")
