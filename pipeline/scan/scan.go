@@ -83,6 +83,10 @@ func (f File) Reader() io.ReaderAt {
 	return f.F
 }
 
+// InMemory reports whether the bytes of f are in the memory of the process. F is the file
+// that they were read from then, and a driver must not hand it over in their place.
+func (f File) InMemory() bool { return f.body != nil }
+
 // Answer is the scanner's answer about one File. It holds either a Verdict (with
 // Signature and Reason) or Err, never both. An attacker may choose the bytes of
 // Signature and Reason: they are as the scanner sent them.
@@ -144,8 +148,14 @@ type Addressed interface {
 type Passing interface {
 	Scanner
 
-	// Passes reports whether it is handed open files.
+	// Passes reports whether it is handed open files, at one of its addresses at least.
 	Passes() bool
+}
+
+// HandsOver reports whether s is handed open files: it is Passing, and says so.
+func HandsOver(s Scanner) bool {
+	p, is := s.(Passing)
+	return is && p.Passes()
 }
 
 // Keeping is a Scanner that keeps connections between two calls of Scan, with what reads

@@ -21,14 +21,15 @@ type Copies struct {
 // NewCopies returns Copies of at most so many bytes.
 func NewCopies(bytes int64) *Copies { return &Copies{left: bytes} }
 
-// take returns an empty copy for size bytes. ok is false if there is no room for it.
-func (c *Copies) take(size int64) (k *sealed, ok bool) {
+// take returns an empty copy for size bytes, to be passed by its descriptor or not. ok is
+// false if there is no room for it.
+func (c *Copies) take(size int64, passed bool) (k *sealed, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if size > c.left {
 		return nil, false
 	}
-	made, err := scan.NewCopy(size)
+	made, err := scan.NewCopy(size, passed)
 	if err != nil {
 		return nil, false // for want of descriptors or memory: the sample goes uncopied
 	}

@@ -135,7 +135,7 @@ func scanBelow(ctx context.Context, arg string, trees []config.Tree, to []reache
 	}
 	var all []*direct
 	for _, r := range to {
-		all = append(all, &direct{c: r.c, sights: r.sights, opener: newOpener([]config.Tree{{Path: tree}}, false, NewCopies(copyDirect), NewMetrics().uncopied.WithLabelValues(r.c.Name)), each: each})
+		all = append(all, &direct{c: r.c, sights: r.sights, opener: newOpener([]config.Tree{{Path: tree}}, false, scan.HandsOver(r.sights.scanner()), NewCopies(copyDirect), NewMetrics().uncopied.WithLabelValues(r.c.Name)), each: each})
 	}
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && err == nil {

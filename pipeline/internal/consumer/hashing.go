@@ -123,7 +123,7 @@ func (o *opener) hash(ctx context.Context, p *push, enough func() bool) error {
 	}
 	r.hash.Sum(file.sum[:0])
 	if copies {
-		f, err := k.Seal(r.read, file.sum)
+		f, err := k.Seal(file.f, r.read, file.sum)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (o *opener) copy(r *reading, size int64) (k *sealed, ok bool) {
 	if r.read > 0 || size > copySmall && !o.copyAll {
 		return nil, false
 	}
-	if k, ok = o.copies.take(size); !ok {
+	if k, ok = o.copies.take(size, o.passes); !ok {
 		o.uncopied.Inc()
 	}
 	return k, ok

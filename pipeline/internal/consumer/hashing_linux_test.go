@@ -18,7 +18,7 @@ import (
 
 // testOpener returns an opener with room for copies.
 func testOpener(copyAll bool, trees ...config.Tree) *opener {
-	return newOpener(trees, copyAll, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
+	return newOpener(trees, copyAll, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
 }
 
 // TestTheScannerGetsTheBytesThatWereHashed: a sample is rewritten in place, with its

@@ -38,6 +38,7 @@ const (
 type opener struct {
 	trees    []config.Tree
 	copyAll  bool // copy each sample whatever its size: its verdict is remembered, or it was asked for
+	passes   bool // the scanner is handed open files, so copies are made to be passed
 	copies   *Copies
 	uncopied prometheus.Counter // samples that should have been copied, and were not
 	bufs     chan []byte        // free buffers
@@ -48,8 +49,8 @@ type opener struct {
 	readAt func(f *os.File, b []byte, off int64) (int, error)
 }
 
-func newOpener(trees []config.Tree, copyAll bool, copies *Copies, uncopied prometheus.Counter) *opener {
-	return &opener{trees: trees, copyAll: copyAll, copies: copies, uncopied: uncopied, from: (*roots).open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
+func newOpener(trees []config.Tree, copyAll, passes bool, copies *Copies, uncopied prometheus.Counter) *opener {
+	return &opener{trees: trees, copyAll: copyAll, passes: passes, copies: copies, uncopied: uncopied, from: (*roots).open, taken: watch.Taken, readAt: (*os.File).ReadAt, bufs: make(chan []byte, sessionsAtOnce)}
 }
 
 // roots holds the root of each tree of which a session opened a sample, so that the next

@@ -36,7 +36,7 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 		p.file.shut()
 		return out
 	}
-	for _, o := range []*opener{newOpener([]config.Tree{{Path: tree}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s")), newOpener(nil, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))} {
+	for _, o := range []*opener{newOpener([]config.Tree{{Path: tree}}, false, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s")), newOpener(nil, false, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))} {
 		for _, path := range append(ways(filepath.Join(tree, "d", "f")), filepath.Join(tree, "d", ".", "f"), tree+string(filepath.Separator)+filepath.Join("..", "tree", "d", "f")) {
 			if out := try(o, path); out.Outcome != "ready" {
 				t.Errorf("%q: %+v", path, out)
@@ -48,7 +48,7 @@ func TestPathsOfLinesStayBelowTheirTree(t *testing.T) {
 			}
 		}
 	}
-	o := newOpener([]config.Tree{{Path: tree}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
+	o := newOpener([]config.Tree{{Path: tree}}, false, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
 	for _, path := range []string{filepath.Join(dir, "f"), filepath.Join(dir, "tree2", "f"), filepath.Join(tree, "..", "f")} {
 		if out := try(o, path); out.Outcome != sample.Skipped || out.Reason != sample.ReasonOutside {
 			t.Errorf("%q: %+v", path, out)

@@ -92,7 +92,7 @@ func newSightsIn(dir string, c Config, in memory) *sights {
 		if is {
 			e.scanner = addressed.At([]string{name})
 		}
-		if p, is := e.scanner.(scan.Passing); is && p.Passes() && s.dir != "" {
+		if scan.HandsOver(e.scanner) && s.dir != "" {
 			e.sight.Ordinary = scan.NotAsked
 		}
 		s.eyes = append(s.eyes, e)

@@ -35,7 +35,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		}
 	}
 	t.Run("open", func(t *testing.T) {
-		o := newOpener([]config.Tree{{Path: dir}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
+		o := newOpener([]config.Tree{{Path: dir}}, false, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
 		o.from = func(_ *roots, _, rel string) (*os.File, watch.Stat, error) {
 			return nil, watch.Stat{}, fmt.Errorf("open %s: %w", rel, watch.ErrTaken)
 		}
@@ -46,7 +46,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		check(t, out)
 	})
 	t.Run("read", func(t *testing.T) {
-		o := newOpener([]config.Tree{{Path: dir}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
+		o := newOpener([]config.Tree{{Path: dir}}, false, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
 		o.from = func(*roots, string, string) (*os.File, watch.Stat, error) {
 			f, err := os.Open(dir) // reading it fails
 			return f, st, err
@@ -60,7 +60,7 @@ func TestTakenByTheHostsAntivirusIsMalicious(t *testing.T) {
 		check(t, out)
 	})
 	t.Run("hand over", func(t *testing.T) {
-		o := newOpener([]config.Tree{{Path: dir}}, false, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
+		o := newOpener([]config.Tree{{Path: dir}}, false, true, NewCopies(1<<20), NewMetrics().uncopied.WithLabelValues("s"))
 		p := &push{line: line{sample: the}}
 		var out sample.Outcome
 		if w := o.open(t.Context(), newRoots(), p, &out, func() bool { return false }); w != ready {

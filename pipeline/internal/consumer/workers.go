@@ -51,7 +51,7 @@ func newWorkers(c Config, in intake) *workers {
 	s := c.Scanner
 	w := &workers{
 		c: s, in: in, scanner: c.Scan, cache: c.Cache, m: c.Metrics, grace: c.Grace,
-		opener: newOpener(c.Trees, s.Cache > 0 || s.Copy, c.Copies, c.Metrics.uncopied.WithLabelValues(s.Name)), turns: newTurns(in, c.Trees), restless: &restless{changes: map[string]int{}},
+		opener: newOpener(c.Trees, s.Cache > 0 || s.Copy, scan.HandsOver(c.Scan), c.Copies, c.Metrics.uncopied.WithLabelValues(s.Name)), turns: newTurns(in, c.Trees), restless: &restless{changes: map[string]int{}},
 		limit: rate.NewLimiter(rate.Inf, 1), pace: newPace(s, c.Scan),
 		// Few sessions with many pushes, because a session costs the scanner a connection.
 		// Two, so that the scanner has work while one of them ends and is recorded.

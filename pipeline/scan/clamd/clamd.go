@@ -74,9 +74,9 @@ func (c *clamd) At(addresses []string) scan.Scanner {
 	return &at
 }
 
-// Passes implements scan.Passing.
+// Passes implements scan.Passing: one address at least gets descriptors.
 func (c *clamd) Passes() bool {
-	return !slices.ContainsFunc(c.addresses, func(a *address) bool { return a.network != "unix" })
+	return slices.ContainsFunc(c.addresses, func(a *address) bool { return a.network == "unix" })
 }
 
 // Scan implements Scanner. It connects only when there is a file to send, and no session

@@ -162,11 +162,14 @@ func (s *session) send(f scan.File) bool {
 		return false
 	}
 	var err error
-	if s.heard.subject == "fd" {
+	switch {
+	case s.heard.subject != "fd":
+		err = s.stream(n, f)
+	case f.InMemory(): // F may have other bytes by now
+		err = &readError{errInMemory}
+	default:
 		s.lastByte(n, [32]byte{})
 		err = passDescriptor(s.conn, f.F)
-	} else {
-		err = s.stream(n, f)
 	}
 	if err != nil {
 		s.sendFailed(err)

@@ -28,7 +28,10 @@ type readError struct{ err error }
 func (e *readError) Error() string { return "read file: " + e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-var errShrank = errors.New("it is shorter than it was")
+var (
+	errShrank   = errors.New("it is shorter than it was")
+	errInMemory = errors.New("its bytes are in memory and have no descriptor")
+)
 
 // stream sends f, which is file n of the session, as one INSTREAM. It announces the
 // whole size ahead, up to maxChunk, so a clamd that takes less refuses at once. It
