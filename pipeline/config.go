@@ -39,7 +39,11 @@ type Config struct {
 	Log      *slog.Logger          // slog.Default
 	Registry prometheus.Registerer // registers the metrics; nil: they are not registered
 	Counters *Counters             // goes on counting where another Pipeline ended; nil: New begins at 0
-	Outcome  func(sample.Outcome)  // called with each outcome after it is recorded; it must not block; may be nil
+
+	// Outcome is called with each outcome after it is recorded, at least once: after a crash
+	// those of the last moments come again, with the same Scanner and At. After an orderly
+	// stop none does. It must not block; it may be nil.
+	Outcome func(sample.Outcome)
 
 	guessed bool // no scanner was named
 

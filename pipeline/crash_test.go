@@ -176,6 +176,16 @@ func (r *rig) allEnded(p *Pipeline, n int) {
 func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 	t.Helper()
 	found := map[string]string{}
+	outcomesOn(t, d, func(o onDisk) { found[o.At] = ended(o.Path, o.Outcome, o.Reason) })
+	return found
+}
+
+// onDisk is what a test reads of an outcome in the ledger.
+type onDisk struct{ Path, At, Outcome, Reason string }
+
+// outcomesOn calls each for the outcomes in the ledger on a disk.
+func outcomesOn(t testing.TB, d *disktest.Disk, each func(onDisk)) {
+	t.Helper()
 	dir, err := d.OpenFolder(rigState + "/ledger")
 	if err != nil {
 		t.Fatal(err)
@@ -190,13 +200,25 @@ func ledgerOf(t testing.TB, d *disktest.Disk) map[string]string {
 			continue // there is no active segment, or it was just cut
 		}
 		for line := range strings.Lines(text) {
-			var o struct{ Path, At, Outcome, Reason string }
+			var o onDisk
 			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &o) == nil { // otherwise it is the torn last line
-				found[o.At] = ended(o.Path, o.Outcome, o.Reason)
+				each(o)
 			}
 		}
 	}
-	return found
+}
+
+// twiceInLedger returns the places of lines that have two outcomes in the ledger.
+func twiceInLedger(t testing.TB, d *disktest.Disk) (twice []string) {
+	t.Helper()
+	seen := map[string]bool{}
+	outcomesOn(t, d, func(o onDisk) {
+		if seen[o.At] {
+			twice = append(twice, o.At)
+		}
+		seen[o.At] = true
+	})
+	return twice
 }
 
 // scene drops files in three waves, cuts journal and ledger, sweeps, and prunes both.
@@ -292,8 +314,9 @@ func (c cut) check(t testing.TB, drop string, wait time.Duration) (wrong []strin
 	say := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Sprintf("cut before %s %s: ", c.op.Kind, c.op.Path)+fmt.Sprintf(format, args...))
 	}
-	recorded := ledgerOf(t, c.files)
-	unhashed := c.unhashed(recorded)
+	found := ledgerOf(t, c.files)
+	unhashed := c.unhashed(found)
+	recorded := maps.Clone(found)
 	maps.Copy(recorded, c.recorded)
 	before := c.lines(t)
 	for at, path := range recorded {
@@ -334,10 +357,18 @@ func (c cut) check(t testing.TB, drop string, wait time.Duration) (wrong []strin
 	stop()
 	count := map[string]int{}
 	for at, path := range now.all() {
-		if recorded[at] != "" {
+		if recorded[at] != "" && found[at] == "" {
 			say("%s at %s has two outcomes", path, at)
 		}
 		recorded[at] = path
+	}
+	for at, path := range found {
+		if c.recorded[at] == "" && now.all()[at] == "" {
+			say("%s at %s has its outcome, and nobody was told of it", path, at)
+		}
+	}
+	for _, at := range twiceInLedger(t, c.files) {
+		say("%s at %s has two outcomes", recorded[at], at)
 	}
 	for _, path := range recorded {
 		count[path]++
@@ -501,11 +532,12 @@ func inMemory(t *testing.T) {
 // TestCrashAtEveryOperation cuts the power before each operation on the state's files,
 // and so also after each. It does so three times: with nothing left of what was not
 // synced, with half of the bytes that were appended, and with only the last change of
-// the names in each folder.
+// the names in each folder. A fourth time it kills the process there.
 func TestCrashAtEveryOperation(t *testing.T) {
 	inMemory(t)
 	for name, left := range map[string]func(*disktest.Disk) *disktest.Disk{
 		"left=0%": nothing, "left=50%": func(d *disktest.Disk) *disktest.Disk { return d.Cut(50) }, "out of order": (*disktest.Disk).CutOutOfOrder,
+		"killed": (*disktest.Disk).Kill,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

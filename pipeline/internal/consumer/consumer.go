@@ -28,7 +28,7 @@ type Config struct {
 	Scan    scan.Scanner // the scanner itself
 	Trees   []config.Tree
 	Grace   time.Duration        // a stop waits this long for the pushes in flight
-	Outcome func(sample.Outcome) // called with each outcome after it is recorded; it must not block
+	Outcome func(sample.Outcome) // called with each outcome after it is recorded, and after a crash perhaps once more; it must not block
 
 	Dirs    *store.Folders                 // open; must be closed after the Consumer
 	Tail    func(lane string) journal.Tail // how far a lane may be read
@@ -131,9 +131,16 @@ func (k *Consumer) SavedMark() ledger.Mark {
 	return ledger.LoadMark(k.lines.cursors, markFile(k.lines.scanner))
 }
 
-// Marks returns the marks from which on the ledger must be kept: SavedMark, and those behind
-// which verdicts may have to be taken back.
-func (k *Consumer) Marks() []ledger.Mark { return append(k.lines.needs(), k.SavedMark()) }
+// Marks returns the marks from which on the ledger must be kept: SavedMark, that up to
+// which outcomes are told, and those behind which verdicts may have to be taken back.
+func (k *Consumer) Marks() []ledger.Mark {
+	from, told := ledger.LoadMarks(k.lines.cursors, markFile(k.lines.scanner))
+	all := append(k.lines.needs(), from)
+	if told != nil {
+		all = append(all, *told)
+	}
+	return all
+}
 
 // Ready returns nothing if the scanner answered its last ping and sees, the journal can
 // be read, the ledger can be written, and files can be opened. Otherwise it returns what

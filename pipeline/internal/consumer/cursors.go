@@ -69,8 +69,16 @@ type standing struct {
 	waits  bool   // for the index to forget those
 }
 
+// marks are the two places in the ledger that lie in the file of a scanner's mark, as they
+// are on disk.
+type marks struct {
+	from ledger.Mark  // a start reads the outcomes from there
+	told *ledger.Mark // what lies behind it is told again; nil: not known
+}
+
 // saveCursors writes the cursors that moved, and then the mark: so the ledger from the
-// mark on disk on always has the outcomes that the saved cursors need.
+// mark on disk on always has the outcomes that the saved cursors need. With the mark it
+// writes up to where all outcomes are told, and only that while a standing waits.
 //
 // A standing is saved when the index has forgotten the lines that had strayed by then.
 // Until then it waits, and no newer one takes its place: lines may stray all the time.
@@ -90,7 +98,7 @@ func (l *lines) saveCursors() error {
 			return err
 		}
 		if _, forgotten := l.source.Strays(); forgotten < l.held.strays {
-			return nil
+			return l.saved.save(l.cursors, l.scanner, l.saved.from, l.telling.upTo())
 		}
 		if err := l.save(l.held.at, l.held.mark); err != nil {
 			return err
@@ -116,14 +124,22 @@ func (l *lines) save(at map[string]journal.Cursor, m ledger.Mark) error {
 		}
 		lane.saved, lane.lost, lane.unsure = cur, false, false
 	}
-	if m == l.savedMark {
-		return nil
-	}
 	// A crash here: the mark on disk lags behind the cursors. The next start reads more of
 	// the ledger than it needs.
-	if err := journal.SaveText(l.cursors, markFile(l.scanner), m.String()); err != nil {
+	return l.saved.save(l.cursors, l.scanner, m, l.telling.upTo())
+}
+
+// save writes the marks to a scanner's file, if they are not on disk yet.
+//
+// A crash before: the next start tells once more what was told since the last save.
+func (m *marks) save(dir journal.Folder, scanner string, from ledger.Mark, told *ledger.Mark) error {
+	same := told == m.told || told != nil && m.told != nil && *told == *m.told
+	if from == m.from && same {
+		return nil
+	}
+	if err := ledger.SaveMarks(dir, markFile(scanner), from, told); err != nil {
 		return err
 	}
-	l.savedMark = m
+	*m = marks{from, told}
 	return nil
 }

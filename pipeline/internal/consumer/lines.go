@@ -33,8 +33,8 @@ type lines struct {
 	outcome func(sample.Outcome) // called with each outcome after it is recorded
 
 	lanes
-	savedMark ledger.Mark // only the goroutine that saves the cursors has it
-	held      standing    // the same
+	saved marks    // only the goroutine that saves the cursors has it
+	held  standing // the same
 
 	unsaved condition.Condition // the cursors cannot be saved
 
@@ -51,7 +51,8 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
 		counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
 	}
-	l.recording = newRecording(c, l.finished)
+	l.saved.from, l.saved.told = ledger.LoadMarks(l.cursors, markFile(l.scanner))
+	l.recording = newRecording(c, l.saved.told, l.finished)
 	for _, name := range sample.Lanes {
 		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)
 		if err != nil {
@@ -71,7 +72,7 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 	// A lane without a cursor begins at its oldest line, and needs the whole ledger.
 	from := ledger.Mark{}
 	if !l.live.lost && !l.backlog.lost {
-		from = ledger.LoadMark(l.cursors, markFile(l.scanner))
+		from = l.saved.from
 	}
 	l.live.from, l.backlog.from, l.handed = from, from, from
 	if err := l.readBack(ctx, c.Dirs.Journal, from, c.Tail); err != nil {
@@ -130,8 +131,15 @@ func (l *lines) close() error {
 	return errors.Join(errs...)
 }
 
-// Run implements intake: it hands out lines and saves the cursors until ctx ends.
+// Run implements intake: it hands out lines and saves the cursors until ctx ends. Before
+// that it tells again what a crash may have left untold.
 func (l *lines) Run(ctx context.Context) error {
+	if err := tellAgain(ctx, l); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("scanner %s: %w", l.scanner, err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.follow(ctx, l.live) })
 	g.Go(func() error { return l.follow(ctx, l.backlog) })

@@ -23,10 +23,11 @@ type recording struct {
 	finished  func([]ended)       // called with outcomes that are durable
 	unwritten condition.Condition // the ledger cannot be written
 	unsynced  *unsynced
+	telling   *telling
 }
 
-func newRecording(c Config, finished func([]ended)) *recording {
-	return &recording{led: c.Ledger, log: c.Log, finished: finished, unsynced: newUnsynced(c.Sync)}
+func newRecording(c Config, told *ledger.Mark, finished func([]ended)) *recording {
+	return &recording{led: c.Ledger, log: c.Log, finished: finished, unsynced: newUnsynced(c.Sync), telling: newTelling(c.Ledger, told)}
 }
 
 // end implements intake.
@@ -50,6 +51,8 @@ func (r *recording) take(ctx context.Context, all []ended) bool {
 		outs[i] = *out
 	}
 	if r.unsynced.every == 0 {
+		untold := r.telling.begin()
+		defer r.telling.end(untold)
 		is := r.write(ctx, outs, r.led.Record)
 		if is {
 			r.refuses(nil, 0)
@@ -59,16 +62,18 @@ func (r *recording) take(ctx context.Context, all []ended) bool {
 		return is
 	}
 	r.unsynced.reserve(ctx, len(all))
+	untold := r.telling.begin()
 	var w ledger.Written
 	if !r.write(ctx, outs, func(outs []sample.Outcome) (err error) {
 		w, err = r.led.Write(outs)
 		return err
 	}) {
 		r.unsynced.free(len(all))
+		r.telling.end(untold)
 		over(all)
 		return false // the lines are not finished, and are pushed again after the next start
 	}
-	r.unsynced.put(written{all, outs, w})
+	r.unsynced.put(written{all, outs, w, untold})
 	return true
 }
 
@@ -129,6 +134,7 @@ func (r *recording) done(w written, is bool) {
 	if is {
 		r.finished(w.all)
 	}
+	r.telling.end(w.untold)
 	over(w.all)
 	r.unsynced.free(len(w.all))
 }
@@ -177,18 +183,20 @@ func (l *lines) finished(all []ended) {
 	}
 	l.mu.Unlock()
 	for _, e := range all {
-		l.tell(e.push, e.out)
+		l.m.took.WithLabelValues(l.scanner).Observe(e.out.Took.Seconds())
+		if s := e.push.sample; !s.Bare() {
+			l.m.latency.WithLabelValues(l.scanner).Observe(e.out.Time.Sub(s.Seen).Seconds())
+		}
+		if e.out.Reason == sample.ReasonChanged {
+			l.source.Again(e.out.Path)
+		}
+		l.tell(e.out)
 	}
 }
 
-// tell counts an outcome, logs a malicious one, sends a changed file back to settle, and
-// calls outcome.
-func (l *lines) tell(p *push, out sample.Outcome) {
+// tell counts an outcome, logs a malicious one, and calls outcome.
+func (l *lines) tell(out sample.Outcome) {
 	l.m.pushes.WithLabelValues(l.scanner, out.Outcome).Inc()
-	l.m.took.WithLabelValues(l.scanner).Observe(out.Took.Seconds())
-	if !p.sample.Bare() {
-		l.m.latency.WithLabelValues(l.scanner).Observe(out.Time.Sub(p.sample.Seen).Seconds())
-	}
 	if out.Verdict != "" {
 		l.m.verdicts.WithLabelValues(l.scanner, string(out.Verdict)).Inc()
 	}
@@ -197,9 +205,6 @@ func (l *lines) tell(p *push, out sample.Outcome) {
 	}
 	if out.Reason == sample.ReasonOutside {
 		l.sayOutside(out)
-	}
-	if out.Reason == sample.ReasonChanged {
-		l.source.Again(out.Path)
 	}
 	l.outcome(out)
 }

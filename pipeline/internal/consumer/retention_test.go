@@ -53,6 +53,8 @@ type model struct {
 	maybe    map[string]bool            // scanner and path: the outcome was being recorded when the power was cut
 	outlast  map[string]bool            // scanner and path: the outcome was written, and then the process was killed
 	killed   bool                       // leave killed the process, and did not cut the power
+	again    bool                       // a start tells again what may be untold
+	retold   []string                   // what the last start told again: paths
 	marks    map[string]journal.Pos     // the marks of the index on disk
 
 	say   func(format string, args ...any)
@@ -83,7 +85,7 @@ func (m *model) open() {
 	m.led, err = ledger.Open(m.d, "/state/ledger", ledger.Bounds{Keep: m.keep, Max: -1, MinFree: -1}, m.log)
 	m.must(err)
 	m.closers = []func() error{m.lanes.Close, m.led.Close}
-	m.cursors, m.consumers = dirs.Cursors, nil
+	m.cursors, m.consumers, m.retold = dirs.Cursors, nil, nil
 	every := time.Duration(0)
 	if m.lazy {
 		every = time.Millisecond
@@ -100,6 +102,9 @@ func (m *model) open() {
 			Tail: func(lane string) journal.Tail { return m.lanes.Lane(lane) },
 		})
 		m.must(err)
+		m.again = true
+		m.must(tellAgain(m.t.Context(), k.lines))
+		m.again = false
 		m.consumers = append(m.consumers, k)
 		m.closers = append(m.closers, k.Close)
 	}
@@ -107,9 +112,14 @@ func (m *model) open() {
 }
 
 // told returns a function that notes the outcomes of a scanner. A second one for the same
-// path is an error.
+// path is an error, unless it is told again.
 func (m *model) told(scanner string) func(sample.Outcome) {
 	return func(o sample.Outcome) {
+		if m.again {
+			m.recorded[scanner][o.Path] = true
+			m.retold = append(m.retold, o.Path)
+			return
+		}
 		if m.recorded[scanner][o.Path] {
 			m.say("%s has two outcomes from %s\nafter %s", o.Path, scanner, strings.Join(m.trace, ", "))
 		}
@@ -120,10 +130,10 @@ func (m *model) told(scanner string) func(sample.Outcome) {
 	}
 }
 
-// savedMarks returns the marks of all scanners as they are on disk.
+// savedMarks returns the marks on disk from which on the scanners need the ledger.
 func (m *model) savedMarks() (all []ledger.Mark) {
 	for _, c := range m.consumers {
-		all = append(all, c.SavedMark())
+		all = append(all, c.Marks()...)
 	}
 	return all
 }
@@ -162,6 +172,13 @@ func (m *model) crash(left *disktest.Disk, between bool) {
 	}
 	m.d = left
 	m.open()
+	for _, c := range m.consumers {
+		for path := range m.appended {
+			if m.outlast[c.Name()+path] && !m.recorded[c.Name()][path] {
+				m.say("%s has its outcome from %s, and nobody was told of it\nafter %s", path, c.Name(), strings.Join(m.trace, ", "))
+			}
+		}
+	}
 }
 
 // steps holds the steps and their names.

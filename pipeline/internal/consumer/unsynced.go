@@ -3,6 +3,7 @@
 package consumer
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -29,9 +30,10 @@ type unsynced struct {
 
 // written is what one call of end wrote.
 type written struct {
-	all  []ended
-	outs []sample.Outcome
-	w    ledger.Written
+	all    []ended
+	outs   []sample.Outcome
+	w      ledger.Written
+	untold *list.Element // of telling
 }
 
 func newUnsynced(every time.Duration) *unsynced {

@@ -23,24 +23,32 @@ func goldenFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// TestFormatOfMarks: the golden mark names the first line of the golden ledger, and the
-// place of its second line.
+// TestFormatOfMarks: the golden marks name the first line of the golden ledger, and the
+// place of its second line. The newer one has a second mark, at the ledger's end.
 func TestFormatOfMarks(t *testing.T) {
 	first, _, _ := strings.Cut(goldenFile(t, "verdicts.log"), "\n")
 	want := Mark{headOfLine([]byte(first)), int64(len(first)) + 1}
+	end := Mark{want.head, int64(len(goldenFile(t, "verdicts.log")))}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "clamav.mark"), []byte(goldenFile(t, "mark")), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	d, err := journal.OS.OpenFolder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if got := LoadMark(d, "clamav.mark"); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	if text := goldenFile(t, "mark"); want.String() != text {
-		t.Errorf("%q, want %q", want, text)
+	for name, told := range map[string]*Mark{"mark": nil, "mark.told": &end} {
+		golden := goldenFile(t, name)
+		if err := os.WriteFile(filepath.Join(dir, "clamav.mark"), []byte(golden), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		from, got := LoadMarks(d, "clamav.mark")
+		if from != want || (got == nil) != (told == nil) || got != nil && *got != *told {
+			t.Errorf("%s: %+v and %+v, want %+v and %+v", name, from, got, want, told)
+		}
+		if err := SaveMarks(d, "clamav.mark", from, got); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := journal.LoadText(d, "clamav.mark"); text != golden || err != nil {
+			t.Errorf("%s: %q %v, want %q", name, text, err, golden)
+		}
 	}
 }

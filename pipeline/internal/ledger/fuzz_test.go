@@ -48,10 +48,11 @@ func FuzzReadBack(f *testing.F) {
 	})
 }
 
-// FuzzMark: a mark that was read from any text is written and read back as the same
-// mark. A text that is not a mark is the beginning.
+// FuzzMark: marks that were read from any text are written and read back as the same
+// marks. A text that is not a mark is the beginning.
 func FuzzMark(f *testing.F) {
 	f.Add("0123456789abcdef:40\n")
+	f.Add("0123456789abcdef:40\n0123456789abcdef:80\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := disktest.New().OpenFolder("/cursors")
 		if err != nil {
@@ -60,15 +61,16 @@ func FuzzMark(f *testing.F) {
 		if err := journal.SaveText(d, "clamav.mark", text); err != nil {
 			t.Fatal(err)
 		}
-		m := LoadMark(d, "clamav.mark")
-		if m.offset < 0 {
-			t.Fatalf("%q: %+v", text, m)
+		m, told := LoadMarks(d, "clamav.mark")
+		if m.offset < 0 || told != nil && told.offset < 0 {
+			t.Fatalf("%q: %+v %+v", text, m, told)
 		}
-		if err := journal.SaveText(d, "clamav.mark", m.String()); err != nil {
+		if err := SaveMarks(d, "clamav.mark", m, told); err != nil {
 			t.Fatal(err)
 		}
-		if again := LoadMark(d, "clamav.mark"); again != m {
-			t.Fatalf("%q: %+v is read back as %+v", text, m, again)
+		again, toldAgain := LoadMarks(d, "clamav.mark")
+		if again != m || (told == nil) != (toldAgain == nil) || told != nil && *toldAgain != *told {
+			t.Fatalf("%q: %+v %+v is read back as %+v %+v", text, m, told, again, toldAgain)
 		}
 	})
 }

@@ -102,14 +102,20 @@ func linesOf(all []sample.Outcome) [][]byte {
 // means the whole ledger, while nothing is recorded, or if the place cannot be named
 // now.
 func (l *Ledger) End() Mark {
+	m, _ := l.Place()
+	return m
+}
+
+// Place is End that tells whether the place can be named now.
+func (l *Ledger) Place() (m Mark, named bool) {
 	p := l.series.Durable()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.headSeg == p.Segment && l.head != "":
-		return Mark{l.head, p.Offset}
+		return Mark{l.head, p.Offset}, true
 	case l.emptySeg == p.Segment && p.Offset == 0:
-		return l.sealed
+		return l.sealed, true
 	}
 	head, err := "", error(nil)
 	if p.Offset > 0 { // a first line that is not durable may still go
@@ -117,20 +123,20 @@ func (l *Ledger) End() Mark {
 	}
 	switch {
 	case err != nil || l.series.Durable().Segment != p.Segment:
-		return Mark{}
+		return Mark{}, false
 	case head != "":
 		l.headSeg, l.head = p.Segment, head
 		l.saw(head)
-		return Mark{head, p.Offset}
+		return Mark{head, p.Offset}, true
 	case l.emptySeg != p.Segment:
 		m, err := l.sealedEnd()
 		if err != nil || l.series.Durable().Segment != p.Segment {
-			return Mark{}
+			return Mark{}, false
 		}
 		l.emptySeg, l.sealed = p.Segment, m
 		l.saw(m.head)
 	}
-	return l.sealed
+	return l.sealed, true
 }
 
 // sealedEnd returns the end of the newest sealed segment. It is the zero Mark if there
@@ -174,6 +180,19 @@ func (l *Ledger) Before(a, b Mark) bool {
 // are pushed again.
 func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string, at sample.At, text []byte)) error {
 	return readBack(ctx, l.Dir, []Mark{m}, l.log, each)
+}
+
+// ReadOn is ReadBack that reads nothing if m's segment is not found.
+func (l *Ledger) ReadOn(ctx context.Context, m Mark, each func(scanner string, at sample.At, text []byte)) error {
+	names, err := journal.Segments(l.Dir, Base)
+	if err != nil {
+		return fmt.Errorf("list ledger: %w", err)
+	}
+	_, _, found, err := oldest(ctx, l.Dir, names, []Mark{m})
+	if err != nil || !found && m != (Mark{}) {
+		return err
+	}
+	return l.ReadBack(ctx, m, each)
 }
 
 // ReadAll is ReadBack for one who must know all: a segment that may not be read is an

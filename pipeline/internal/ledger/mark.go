@@ -46,19 +46,45 @@ func (m Mark) String() string { return fmt.Sprintf("%s:%d\n", m.head, m.offset) 
 // LoadMark reads a mark's file. If it is missing or cannot be read, it returns the zero
 // Mark: a start then reads the whole ledger.
 func LoadMark(d journal.Folder, name string) Mark {
+	m, _ := LoadMarks(d, name)
+	return m
+}
+
+// LoadMarks is LoadMark that also returns the second mark of the file, up to which a
+// scanner's outcomes were told. It is nil if the file does not have it, as that of an older
+// version.
+func LoadMarks(d journal.Folder, name string) (from Mark, told *Mark) {
 	text, err := journal.LoadText(d, name)
 	if err != nil {
-		return Mark{}
+		return Mark{}, nil
 	}
-	return ParseMark(text)
+	first, second, _ := strings.Cut(text, "\n")
+	if m, ok := parseMark(second); ok {
+		told = &m
+	}
+	return ParseMark(first), told
+}
+
+// SaveMarks replaces a mark's file; told may be nil.
+func SaveMarks(d journal.Folder, name string, from Mark, told *Mark) error {
+	text := from.String()
+	if told != nil {
+		text += told.String()
+	}
+	return journal.SaveText(d, name, text)
 }
 
 // ParseMark reads the text of String. If it cannot be read, it returns the zero Mark.
 func ParseMark(text string) Mark {
+	m, _ := parseMark(text)
+	return m
+}
+
+func parseMark(text string) (Mark, bool) {
 	head, off, ok := strings.Cut(strings.TrimSpace(text), ":")
 	n, err := strconv.ParseInt(off, 10, 64)
 	if err != nil || !ok || n < 0 {
-		return Mark{}
+		return Mark{}, false
 	}
-	return Mark{head, n}
+	return Mark{head, n}, true
 }

@@ -49,7 +49,7 @@ func readBack(ctx context.Context, dir journal.Folder, marks []Mark, log *slog.L
 	if err != nil {
 		return fmt.Errorf("list ledger: %w", err)
 	}
-	first, from, err := oldest(ctx, dir, names, marks)
+	first, from, _, err := oldest(ctx, dir, names, marks)
 	if err != nil {
 		return err
 	}
@@ -70,19 +70,20 @@ func readBack(ctx context.Context, dir journal.Folder, marks []Mark, log *slog.L
 }
 
 // oldest returns the index in names of the segment of the oldest mark, and its offset
-// there. It is the beginning if there is no mark, or if the segment of one is not found.
-func oldest(ctx context.Context, dir journal.Folder, names []string, marks []Mark) (first int, offset int64, err error) {
+// there. It is the beginning if there is no mark, or if the segment of one is not found:
+// then found is false.
+func oldest(ctx context.Context, dir journal.Folder, names []string, marks []Mark) (first int, offset int64, found bool, err error) {
 	if len(marks) == 0 || slices.Contains(marks, Mark{}) {
-		return 0, 0, nil
+		return 0, 0, false, nil
 	}
-	left, found := slices.Clone(marks), false
+	left := slices.Clone(marks)
 	for i, name := range names {
 		if err := ctx.Err(); err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
 		head, err := headOf(dir, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return 0, 0, fmt.Errorf("read ledger: %w", err)
+			return 0, 0, false, fmt.Errorf("read ledger: %w", err)
 		}
 		left = slices.DeleteFunc(left, func(m Mark) bool {
 			if m.head != head {
@@ -97,10 +98,10 @@ func oldest(ctx context.Context, dir journal.Folder, names []string, marks []Mar
 			return true
 		})
 		if len(left) == 0 {
-			return first, offset, nil
+			return first, offset, true, nil
 		}
 	}
-	return 0, 0, nil
+	return 0, 0, false, nil
 }
 
 // readOutcomes calls each for every finished line in one segment, from an offset on.
