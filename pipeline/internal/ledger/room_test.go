@@ -157,3 +157,38 @@ func TestWhatGoesBeforeTheLedger(t *testing.T) {
 		})
 	}
 }
+
+// TestOutcomesAreRecordedWhileOldOnesAreLookedAt: which old segments tell of dead letters may
+// take long to find out, and the ledger takes outcomes meanwhile.
+func TestOutcomesAreRecordedWhileOldOnesAreLookedAt(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	first := true
+	l, marks := filled(t, disktest.New(), Bounds{Keep: 100, Max: 1, MinFree: -1, Listed: func(sample.Outcome) bool {
+		if first {
+			first = false
+			close(asked)
+			<-goOn
+		}
+		return false
+	}}, 12, 4)
+	pruned := make(chan error, 1)
+	go func() { pruned <- l.Tend(time.Unix(1800000000, 0), 100, marks[11:12]) }()
+	<-asked
+	recorded := make(chan error, 1)
+	go func() { recorded <- l.Record([]sample.Outcome{{Scanner: "clamav", Path: "/srv/new", Outcome: sample.Done}}) }()
+	select {
+	case err := <-recorded:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("an outcome waits for the old ones")
+	}
+	close(goOn)
+	if err := <-pruned; err != nil {
+		t.Error(err)
+	}
+	if n := stay(t, l, Base); n != 1 {
+		t.Errorf("%d segments stay, want 1", n)
+	}
+}
