@@ -244,6 +244,9 @@ func FirstLine(d Folder, name string) (line []byte, whole bool, err error) {
 	return firstLine(f, name)
 }
 
+// FirstLineOf is FirstLine for a segment that is open.
+func FirstLineOf(f File, name string) (line []byte, whole bool, err error) { return firstLine(f, name) }
+
 func firstLine(f File, name string) (line []byte, whole bool, err error) {
 	line, err = bufio.NewReader(io.NewSectionReader(f, 0, MaxLine)).ReadBytes('\n')
 	if errors.Is(err, io.EOF) {

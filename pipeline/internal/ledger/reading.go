@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/certpush/certpush/pipeline/journal"
@@ -37,16 +38,9 @@ const few = 16
 // the newest segments. It calls each with nothing, and returns the same mark, if there are no more.
 func (s Story) Next(from string, most int, each func(text []byte)) (string, error) {
 	m := ParseMark(from)
-	names, err := journal.Segments(s.dir, Base)
+	names, i, err := s.find(m.head)
 	if err != nil {
-		return from, fmt.Errorf("list ledger: %w", err)
-	}
-	// It is the newest one, most times, and there may be hundreds.
-	i := len(names) - 1
-	for ; i >= 0; i-- {
-		if head, err := headOf(s.dir, names[i]); m.head != "" && err == nil && head == m.head {
-			break
-		}
+		return from, err
 	}
 	if i < 0 {
 		i, m = max(len(names)-few, 0), Mark{}
@@ -77,8 +71,29 @@ func (s Story) Next(from string, most int, each func(text []byte)) (string, erro
 	return from, nil
 }
 
+// find returns the names of the segments, and the index of the one with a head, or -1 if it
+// is not there.
+func (s Story) find(head string) (names []string, i int, err error) {
+	for {
+		was := names
+		if names, err = journal.Segments(s.dir, Base); err != nil {
+			return nil, 0, fmt.Errorf("list ledger: %w", err)
+		}
+		if head == "" || slices.Equal(names, was) { // otherwise it may have been sealed in between
+			return names, -1, nil
+		}
+		// It is the newest one, most times, and there may be hundreds.
+		for i = len(names) - 1; i >= 0; i-- {
+			if is, err := headOf(s.dir, names[i]); err == nil && is == head {
+				return names, i, nil
+			}
+		}
+	}
+}
+
 // read calls each with up to most lines of a segment, and moves m behind them. whole
-// reports whether it came to the end.
+// reports whether it came to the end. If the segment was cut or pruned meanwhile, it reads
+// nothing: the next call finds where its lines are now.
 func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n int, whole bool, err error) {
 	limit := int64(math.MaxInt64)
 	if !s.all {
@@ -90,10 +105,20 @@ func (s Story) read(name string, m *Mark, most int, each func(text []byte)) (n i
 		}
 	}
 	f, err := s.dir.Open(name, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("read ledger: %w", err)
 	}
 	defer f.Close()
+	first, begun, err := journal.FirstLineOf(f, name)
+	if err != nil {
+		return 0, false, fmt.Errorf("read ledger: %w", err)
+	}
+	if !begun || headOfLine(first) != m.head {
+		return 0, false, nil // another one has the name by now
+	}
 	st, err := f.Stat()
 	if err != nil {
 		return 0, false, fmt.Errorf("read ledger: %w", err)

@@ -90,3 +90,86 @@ func TestStoryTellsEachLineOnce(t *testing.T) {
 		t.Error("from no mark it tells nothing")
 	}
 }
+
+// meddled calls before ahead of each open.
+type meddled struct {
+	journal.Folder
+	before func()
+}
+
+func (m meddled) Open(name string, flag int) (journal.File, error) {
+	m.before()
+	return m.Folder.Open(name, flag)
+}
+
+// TestAStoryIsNotThatOfTheNextSegment: the ledger is cut while a line is looked for, at each
+// step of that. Lines that are not durable are told to nobody, and all others once.
+func TestAStoryIsNotThatOfTheNextSegment(t *testing.T) {
+	for step := range 8 {
+		l, err := Open(disktest.New(), "/ledger", Bounds{Keep: 10}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcome := func(path string) []sample.Outcome {
+			return []sample.Outcome{{Path: path, Scanner: "s", Outcome: sample.Gone, Time: time.Now()}}
+		}
+		for _, path := range []string{"/a", "/b"} {
+			if err := l.Record(outcome(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var told []string
+		mark, opens := "", 0
+		next := func(s Story, most int) {
+			for again := true; again; {
+				was := mark
+				if mark, err = s.Next(mark, most, func(text []byte) {
+					o, err := sample.ParseOutcome(text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					told = append(told, o.Path)
+				}); err != nil {
+					t.Fatal(err)
+				}
+				again = mark != was
+			}
+		}
+		if mark, err = l.Story().Next(mark, 1, func([]byte) { told = append(told, "/a") }); err != nil {
+			t.Fatal(err)
+		}
+		s := l.Story()
+		var w Written
+		s.dir = meddled{l.Dir, func() {
+			if opens++; opens != step+1 {
+				return
+			}
+			if err := l.Cut(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if w, err = l.Write(outcome("/c")); err != nil {
+				t.Fatal(err)
+			}
+		}}
+		next(s, 10)
+		if opens <= step {
+			break // there are no more steps
+		}
+		for range 2 {
+			next(l.Story(), 10)
+		}
+		if got := strings.Join(told, " "); got != "/a /b" {
+			t.Errorf("cut at step %d: %s is told, and /c is not durable", step, got)
+		}
+		if err := l.Sync(w); err != nil {
+			t.Fatal(err)
+		}
+		next(l.Story(), 10)
+		if got := strings.Join(told, " "); got != "/a /b /c" {
+			t.Errorf("cut at step %d: %s is told", step, got)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
