@@ -88,7 +88,7 @@ func ofState(c Config, e fs.DirEntry) bool {
 func ofSeries(e fs.DirEntry, names ...string) bool {
 	return e.Type().IsRegular() && slices.ContainsFunc(names, func(base string) bool {
 		name := strings.TrimSuffix(e.Name(), ".new")
-		return name == base || journal.IsSealed(base, e.Name()) || journal.IsRotated(base, e.Name()) || journal.IsPacked(base, e.Name()) || journal.IsKeys(base, name)
+		return name == base || journal.IsSealed(base, e.Name()) || journal.IsRotated(base, e.Name()) || journal.IsPacked(base, e.Name()) || journal.IsKeys(base, name) || name == base+journal.DoubtEnd
 	})
 }
 

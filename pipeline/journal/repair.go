@@ -47,7 +47,7 @@ func (s *Series) openActive() error {
 }
 
 // begin is openActive for a segment that is open.
-func (s *Series) begin() error {
+func (s *Series) begin() (err error) {
 	f := s.f
 	torn, size, err := tornTail(f)
 	if err != nil {
@@ -64,6 +64,16 @@ func (s *Series) begin() error {
 	s.size, s.head = size, 0
 	if err := s.ensureHeader(); err != nil {
 		return err
+	}
+	if s.size > s.head { // else there is the header alone: the next line writes it too, for it lies in the same page
+		if err := s.doubt.begin(s.size); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil {
+				s.doubt.end()
+			}
+		}()
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync active segment: %w", err)

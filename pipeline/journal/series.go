@@ -31,6 +31,7 @@ type Series struct {
 	shut bool          // closed
 	wet  []*batch      // written and not durable yet; all of them lie in the active segment
 
+	doubt doubt // does not change
 	gathering
 	published
 	haste
@@ -49,7 +50,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open series %s: %w", c.Base, err)
 	}
-	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), gathering: gathering{next: newBatch(nil)}, published: published{moved: make(chan struct{})}, haste: haste{hurried: make(chan struct{})}, seg: 1}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), gathering: gathering{next: newBatch(nil)}, published: published{moved: make(chan struct{})}, haste: haste{hurried: make(chan struct{})}, doubt: doubt{d, c.Base, log}, seg: 1}
 	names, err := sealed(d, c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
@@ -196,8 +197,13 @@ func (s *Series) distrust(err error) error {
 func (s *Series) cutBack() error {
 	back := s.Durable().Offset
 	if err := s.f.Truncate(back); err != nil {
-		s.long = true
+		if !s.long { // a kill before they are cut off: the next open must not believe them
+			s.long, err = true, errors.Join(err, s.doubt.note())
+		}
 		return fmt.Errorf("cut back %s: %w", s.c.Base, err)
+	}
+	if s.long {
+		s.doubt.end()
 	}
 	s.size, s.long = back, false
 	return nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 
@@ -39,7 +40,7 @@ func foreignLog(t *testing.T, text []byte) (l *lines, ops *int, logged *bytes.Bu
 	d.Before = func(disktest.Op) error { *ops++; return nil }
 	dirs, err := store.OpenFolders(store.Disk{Disk: d}, "/state", "/state/journal")
 	must(t, err)
-	f, err := dirs.Journal.Open(journal.Base(journal.Live), 0o102)
+	f, err := dirs.Journal.Open(journal.Base(journal.Live), os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	must(t, err)
 	_, err = f.Write(text)
 	must(t, err)

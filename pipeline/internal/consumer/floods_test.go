@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -99,7 +100,7 @@ func (f *torrent) file() journal.File {
 	f.t.Helper()
 	dirs, err := store.OpenFolders(store.Disk{Disk: f.disk}, "/state", "/state/journal")
 	must(f.t, err)
-	file, err := dirs.Journal.Open(journal.Base(journal.Live), 0o102)
+	file, err := dirs.Journal.Open(journal.Base(journal.Live), os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	must(f.t, err)
 	return file
 }

@@ -78,7 +78,7 @@ func (f *folder) Open(name string, flag int) (journal.File, error) {
 	if n.dir {
 		return nil, &fs.PathError{Op: "open", Path: f.at(name), Err: errors.New("is a folder")}
 	}
-	o := &file{f.d, f.at(name), n}
+	o := &file{d: f.d, path: f.at(name), n: n, appends: flag&os.O_APPEND != 0}
 	if flag&os.O_TRUNC != 0 {
 		return o, o.Truncate(0)
 	}
@@ -138,9 +138,11 @@ func (f *folder) Sync() error {
 
 // file implements journal.File.
 type file struct {
-	d    *Disk
-	path string
-	n    *node
+	d       *Disk
+	path    string
+	n       *node
+	appends bool
+	off     int // where the next Write begins, if it does not append
 }
 
 func (f *file) Close() error { return nil }
@@ -161,18 +163,27 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	return k, nil
 }
 
-// Write appends. A failure that takes effect leaves half of the bytes, a torn tail.
+// Write appends, or goes on where the one before ended. A failure that takes effect leaves
+// half of the bytes; if they are the last ones that is a torn tail.
 func (f *file) Write(p []byte) (int, error) {
-	arrived := 0
+	arrived, at := 0, 0
 	err := f.d.do("write", f.path, func() error {
-		f.n.data, f.n.changed = append(f.n.data, p...), f.d.now()
+		at = f.off
+		if f.appends {
+			at = len(f.n.data)
+		}
+		f.n.data, f.n.changed = slices.Concat(f.n.data[:min(at, len(f.n.data))], p, f.n.data[min(at+len(p), len(f.n.data)):]), f.d.now()
+		pages(at, at+len(p), func(n int) { delete(f.n.dropped, n) })
 		arrived = len(p)
+		f.off = at + arrived
 		return nil
 	})
 	if err != nil && arrived > 0 {
 		f.d.mu.Lock()
-		arrived /= 2
-		f.n.data = f.n.data[:len(f.n.data)-len(p)+arrived]
+		if arrived /= 2; at+len(p) == len(f.n.data) {
+			f.n.data = f.n.data[:at+arrived]
+		}
+		f.off = at + arrived
 		f.d.mu.Unlock()
 	}
 	return arrived, err
@@ -188,10 +199,18 @@ func (f *file) Truncate(size int64) error {
 }
 
 func (f *file) Sync() error {
-	return f.d.do("sync", f.path, func() error {
-		f.n.synced = slices.Clone(f.n.data)
+	asked := false
+	err := f.d.do("sync", f.path, func() error {
+		f.n.sync()
+		asked = true
 		return nil
 	})
+	if err != nil && !asked {
+		f.d.mu.Lock()
+		f.n.drop()
+		f.d.mu.Unlock()
+	}
+	return err
 }
 
 func (f *file) Stat() (fs.FileInfo, error) {

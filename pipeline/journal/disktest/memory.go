@@ -11,6 +11,8 @@
 //     name by Sync of its folder.
 //  2. Before each operation that changes something the disk asks the test, which may
 //     let it fail, with or without its effect.
+//  3. What a Sync without effect did not write, no later one writes: the bytes must be
+//     written anew.
 //
 // The package starts no goroutine. Disk.mu guards all nodes.
 package disktest
@@ -88,6 +90,46 @@ type node struct {
 	syncedNames map[string]*node       // names as of the last Sync
 	last        func(map[string]*node) // the last change of names since then; nil: none
 	changed     time.Time
+	dropped     map[int]bool // pages that a Sync failed to write: the next one does not try them again
+}
+
+// page is how many bytes of a file are written to the disk together.
+const page = 4096
+
+// pages calls each for the pages that the bytes between two places lie in.
+func pages(from, to int, each func(p int)) {
+	for p := from / page; p*page < to; p++ {
+		each(p)
+	}
+}
+
+// drop forgets what a Sync that failed was to write, as Linux does: the bytes stay there to
+// read, and count as written.
+func (n *node) drop() {
+	same := 0
+	for same < min(len(n.data), len(n.synced)) && n.data[same] == n.synced[same] {
+		same++
+	}
+	if n.dropped == nil {
+		n.dropped = map[int]bool{}
+	}
+	if same < len(n.data) {
+		pages(same, len(n.data), func(p int) { n.dropped[p] = true })
+	}
+}
+
+// sync makes the bytes durable, but for those that were dropped and not written since.
+func (n *node) sync() {
+	was := n.synced
+	n.synced = slices.Clone(n.data)
+	for p := range n.dropped {
+		for i := p * page; i < min((p+1)*page, len(n.data)); i++ {
+			n.synced[i] = 0
+			if i < len(was) {
+				n.synced[i] = was[i]
+			}
+		}
+	}
 }
 
 // rename changes the names of a folder, and remembers the change.
@@ -157,7 +199,7 @@ func (l *left) of(n *node) *node {
 	if m := l.seen[n]; m != nil {
 		return m
 	}
-	m := &node{id: n.id, dir: n.dir, changed: n.changed}
+	m := &node{id: n.id, dir: n.dir, changed: n.changed, dropped: maps.Clone(n.dropped)}
 	l.seen[n] = m
 	if n.dir {
 		names := maps.Clone(n.syncedNames)
@@ -172,7 +214,7 @@ func (l *left) of(n *node) *node {
 		return m
 	}
 	data := n.synced
-	if more := len(n.data) - len(data); more > 0 && bytes.HasPrefix(n.data, data) {
+	if more := len(n.data) - len(data); more > 0 && bytes.HasPrefix(n.data, data) && len(n.dropped) == 0 {
 		data = n.data[:len(data)+more*l.share/100]
 	}
 	m.synced, m.data = slices.Clone(data), slices.Clone(data)
