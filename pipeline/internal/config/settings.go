@@ -76,7 +76,7 @@ type Scanner struct {
 	BackoffFirst time.Duration // the wait after the first failed try; 1s
 	BackoffMax   time.Duration // the longest wait; 5m
 	MaxSize      int64         // bytes; the scanner does not look into a larger file; negative: no limit; clamd 25 MiB, other types no limit
-	Rate         Rate          // how many pushes may begin; zero: no limit
+	Rate         Rate          // how many samples may be handed to it; zero: no limit
 	Cache        time.Duration // how long a verdict is reused for the same bytes and the same version of the scanner; 0: no cache
 	Sight        time.Duration // how often canaries are asked while nothing is pushed; negative: never, and then nothing is called clean; 10m
 	SightDepth   int64         // bytes; the largest canary; negative: as large as MaxSize; 64 MiB

@@ -25,7 +25,7 @@ import (
 //
 // Before the start:
 //
-//	scanner workers=1 tries=3 backoff=1s backoff_max=5m grace=8s cache=0s canary=yes
+//	scanner workers=1 tries=3 backoff=1s backoff_max=5m grace=8s cache=0s canary=yes rate=0/0s
 //	                          the scanner's settings; these are the defaults
 //	tree settle_limit=1h      the tree with all files; tree other/ has its own folder
 //	apart                     the producer is another process

@@ -264,6 +264,11 @@ func (s *stage) set(all []string) (err error) {
 			s.grace, err = time.ParseDuration(value)
 		case "cache":
 			c.Cache, err = time.ParseDuration(value)
+		case "rate":
+			n, per, _ := strings.Cut(value, "/")
+			if c.Rate.N, err = strconv.Atoi(n); err == nil {
+				c.Rate.Per, err = time.ParseDuration(per)
+			}
 		case "keyed": // the scanner tells by which version it judges
 			s.keyed = value == "yes"
 		case "canary":

@@ -32,6 +32,7 @@ type entry struct {
 // interrupted.
 func (w *workers) session(ctx, hand context.Context, first *push) {
 	if first.trial.proof.by != nothing && !w.trials.count(hand, first) {
+		w.quota.give()
 		w.pace.give()
 		return
 	}
@@ -93,6 +94,9 @@ func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 			e := w.open(ctx, hand, in, p, len(all) > 0)
 			all = append(all, e)
 			bytes += p.file.stat.Size
+			if e.way != ready { // the scanner does not get it
+				w.quota.give()
+			}
 			if e.way == ready && !yield(p.file.toScan()) || bytes >= batchBytes {
 				return
 			}
@@ -184,12 +188,13 @@ func (w *workers) join(ctx context.Context, first *push, begun time.Time, n int)
 		}
 		return nil
 	}
-	if !w.limit.Allow() {
+	if w.quota.take(time.Now()) > 0 {
 		w.pace.give()
 		return nil
 	}
 	p := w.turns.fresh()
 	if p == nil {
+		w.quota.give()
 		w.pace.give()
 	}
 	return p

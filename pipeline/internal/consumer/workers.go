@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/certpush/certpush/pipeline/internal/cache"
 	"github.com/certpush/certpush/pipeline/internal/config"
 	"github.com/certpush/certpush/pipeline/scan"
@@ -38,7 +36,7 @@ type workers struct {
 	turns    *turns
 	trials   *trials
 	restless *restless
-	limit    *rate.Limiter
+	quota    *quota
 
 	pace     *pace         // a place for each push in a session
 	sessions chan struct{} // one token for each session that is not slow
@@ -52,7 +50,7 @@ func newWorkers(c Config, in intake) *workers {
 	w := &workers{
 		c: s, in: in, scanner: c.Scan, cache: c.Cache, m: c.Metrics, grace: c.Grace,
 		opener: newOpener(c.Trees, s.Cache > 0 || s.Copy, scan.HandsOver(c.Scan), c.Copies, c.Metrics.uncopied.WithLabelValues(s.Name)), turns: newTurns(in, c.Trees), restless: &restless{changes: map[string]int{}},
-		limit: rate.NewLimiter(rate.Inf, 1), pace: newPace(s, c.Scan),
+		quota: newQuota(s.Rate), pace: newPace(s, c.Scan),
 		// Few sessions with many pushes, because a session costs the scanner a connection.
 		// Two, so that the scanner has work while one of them ends and is recorded.
 		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)),
@@ -60,9 +58,6 @@ func newWorkers(c Config, in intake) *workers {
 	w.sights = newSights(c, in)
 	w.health = newHealth(s, c.Scan, w.sights, c.Log)
 	w.trials = newTrials(c, in, w.health, w.turns)
-	if s.Rate.N > 0 {
-		w.limit = rate.NewLimiter(rate.Every(s.Rate.Per/time.Duration(s.Rate.N)), 1)
-	}
 	w.moves()
 	return w
 }
@@ -90,7 +85,7 @@ func (w *workers) dispatch(ctx context.Context) error {
 		}
 		p := w.turns.next(ctx)
 		// The scanner may have gone down or been paused while there was nothing to push.
-		if p == nil || w.limit.Wait(ctx) != nil || w.health.wait(ctx) != nil {
+		if p == nil || w.quota.wait(ctx) != nil || w.health.wait(ctx) != nil {
 			break // the push that was taken is not finished: the cursor stays before its line
 		}
 		over := sync.OnceFunc(func() { <-w.sessions })
