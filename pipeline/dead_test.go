@@ -232,8 +232,10 @@ func TestPausedScannerWaitsOverARestart(t *testing.T) {
 	l.start()
 	l.swept()
 	l.until("a sample that waits", waits)
-	l.until("the ping of a paused scanner", func() bool { return l.p.Status().Scanners[0].Up })
-	if d.Count([]byte("one")) != 0 {
+	if err := l.p.Ready(); err != nil {
+		t.Errorf("not ready, and its samples wait as they were told to: %v", err)
+	}
+	if d.Count([]byte("one")) != 0 || l.p.Status().Scanners[0].Up {
 		t.Error("a paused scanner was asked")
 	}
 	if err := l.p.Resume("clam"); err != nil {

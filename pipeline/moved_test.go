@@ -45,6 +45,13 @@ func (m *meddler) Passes() bool {
 	return is && to.Passes()
 }
 
+// Rest implements scan.Keeping.
+func (m *meddler) Rest() {
+	if k, is := m.Scanner.(scan.Keeping); is {
+		k.Rest()
+	}
+}
+
 // meddlers is a meddler for each address of its scanner.
 type meddlers struct {
 	meddler

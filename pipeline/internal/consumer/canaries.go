@@ -125,17 +125,18 @@ func (s *sights) tell(address string, canary scan.Canary, was, is scan.Seen, why
 }
 
 // tend asks the canaries of one address whenever they are due, until ctx ends. It waits
-// while the scanner is down: then health asks.
+// while the scanner is down, for then health asks, and while it is paused.
 func (s *sights) tend(ctx context.Context, e *eye, h *health) error {
 	if !s.asks {
 		return nil
 	}
 	for {
 		rest := time.Second
-		if h.isUp() {
+		if h.open() {
 			var due scan.Canary
 			if due, rest = s.due(e, time.Now()); due != "" {
 				err := s.askOne(ctx, e, due)
+				h.restIfPaused()
 				if err != nil && ctx.Err() == nil && due == scan.Plain && s.hopeless(err) {
 					h.fail(err, answers(err))
 				}
@@ -153,6 +154,27 @@ func (s *sights) tend(ctx context.Context, e *eye, h *health) error {
 		case <-e.soon:
 			t.Stop()
 			s.hasten(e)
+		}
+	}
+}
+
+// age notes that the scanner was asked nothing for a while: what a canary showed that would
+// have been asked again by now is to be shown anew, and what needs it waits.
+func (s *sights) age(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.eyes {
+		for _, canary := range []scan.Canary{scan.Archive, scan.Encrypted, scan.Depth, scan.Ordinary} {
+			heard := e.heard[canary]
+			if heard.IsZero() || now.Sub(heard) < othersEvery {
+				continue
+			}
+			*e.seen(canary) = scan.NotAsked
+			delete(e.heard, canary)
+			delete(e.tried, canary)
+			if canary == scan.Depth {
+				e.sight.Deep = 0
+			}
 		}
 	}
 }

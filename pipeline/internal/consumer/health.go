@@ -35,7 +35,7 @@ type health struct {
 	mu     sync.Mutex // guards the fields below; down is a channel that never changes
 	s      healthState
 	judged uint64        // verdicts given, with those for the canary
-	up     chan struct{} // closed while up
+	up     chan struct{} // closed while up, and not resumed
 	down   chan struct{} // a token: it went down
 	busy   time.Time     // the scanner asked us to wait until then
 	free   chan struct{} // closed while it is not paused
@@ -47,7 +47,8 @@ type health struct {
 
 type healthState struct {
 	up      bool
-	paused  bool // by an operator
+	paused  bool // by an operator: nothing is sent to it
+	resumed bool // it was paused, and was asked nothing since
 	since   time.Time
 	version string
 	sick    bool   // it went down although it answers: only a good canary brings it back
@@ -63,7 +64,8 @@ func newHealth(c config.Scanner, s scan.Scanner, sights *sights, log *slog.Logge
 	return h
 }
 
-// pause stops pushing, or lets it go on. It returns false if that was so already.
+// pause stops pushing, pings and canaries, or lets them go on: what the scanner sees is asked
+// before anything is pushed. It returns false if that was so already.
 func (h *health) pause(on bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,20 +75,46 @@ func (h *health) pause(on bool) bool {
 	h.s.paused = on
 	if on {
 		h.free = make(chan struct{})
-	} else {
-		close(h.free)
+		return true
 	}
+	h.sights.age(time.Now())
+	if h.s.up && !h.s.resumed {
+		h.up = make(chan struct{})
+	}
+	h.s.resumed = true
+	close(h.free)
+	signal(h.down)
 	return true
+}
+
+// restIfPaused ends the connections that the scanner keeps, if it was paused while something
+// was under way.
+func (h *health) restIfPaused() {
+	if h.state().paused {
+		rest(h.scanner)
+	}
 }
 
 // open reports whether the scanner may be pushed to now.
 func (h *health) open() bool {
 	s := h.state()
-	return s.up && !s.paused
+	return s.up && !s.paused && !s.resumed
 }
 
-// isUp reports whether the scanner answers and sees, though it may be paused.
-func (h *health) isUp() bool { return h.state().up }
+// unpaused waits until the scanner is not paused. Its error is ctx's.
+func (h *health) unpaused(ctx context.Context) error {
+	for h.state().paused {
+		h.mu.Lock()
+		free := h.free
+		h.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}
 
 func (h *health) state() healthState {
 	h.mu.Lock()
@@ -99,14 +127,11 @@ func (h *health) state() healthState {
 func (h *health) wait(ctx context.Context) error {
 	for {
 		h.mu.Lock()
-		up, busy, isUp := h.up, time.Until(h.busy), h.s.up
-		free, paused := h.free, h.s.paused
+		up, busy, isUp, paused := h.up, time.Until(h.busy), h.s.up && !h.s.resumed, h.s.paused
 		h.mu.Unlock()
 		if paused {
-			select {
-			case <-free:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := h.unpaused(ctx); err != nil {
+				return err
 			}
 			continue
 		}
@@ -159,8 +184,9 @@ func (h *health) fail(err error, sick bool) {
 	h.s.sick = h.s.sick || sick
 	was, said := h.s.up, h.s.said
 	if was {
-		h.s.up, h.s.since = false, time.Now()
-		h.up = make(chan struct{})
+		if h.s.up, h.s.since = false, time.Now(); !h.s.resumed {
+			h.up = make(chan struct{})
+		}
 	}
 	if h.s.said = true; !h.s.silent {
 		h.s.why = err.Error()
@@ -186,8 +212,8 @@ func (h *health) fail(err error, sick bool) {
 	}
 }
 
-// Run pings and asks canaries until ctx ends: at start and while the scanner is down until
-// it is ready. Then it pings every ten minutes, and sights asks the canaries.
+// Run pings and asks canaries until ctx ends: at start, after a pause and while the scanner
+// is down until it is ready. Then it pings every ten minutes, and sights asks the canaries.
 func (h *health) Run(ctx context.Context) error {
 	every := time.NewTicker(pingEvery)
 	defer every.Stop()
@@ -197,9 +223,11 @@ func (h *health) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-h.down:
-			h.recover(ctx)
+			if !h.open() {
+				h.recover(ctx)
+			}
 		case <-every.C:
-			if h.state().up {
+			if h.open() {
 				h.again(ctx)
 			}
 		}
@@ -211,7 +239,7 @@ func (h *health) Run(ctx context.Context) error {
 func (h *health) recover(ctx context.Context) {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval = pingFirst, pingMax
-	for ctx.Err() == nil {
+	for h.unpaused(ctx) == nil {
 		version, err := h.ping(ctx)
 		sick := false
 		if err == nil {
@@ -310,16 +338,22 @@ func (h *health) askKey(ctx context.Context, a *asking) {
 	close(a.done)
 }
 
-// raise notes and logs that the scanner is up.
+// raise notes that the scanner is up, and logs that if it was not.
 func (h *health) raise(version string) {
 	h.mu.Lock()
 	was := h.s
 	h.s = healthState{up: true, since: time.Now(), version: version, paused: was.paused}
 	h.keyed = time.Time{} // its version may have changed while it was down
-	if !was.up {
+	if was.up {
+		h.s.since = was.since
+	}
+	if !was.up || was.resumed {
 		close(h.up)
 	}
 	h.mu.Unlock()
+	if was.up { // it was paused
+		return
+	}
 	if was.said {
 		h.log.Info("scanner is up again", "after", time.Since(was.since).Round(time.Millisecond).String(), "version", version)
 	} else {
@@ -354,6 +388,7 @@ func (h *health) tryCanary(ctx context.Context) error {
 		return nil
 	}
 	err := h.sights.ask(ctx)
+	h.restIfPaused()
 	var f *scan.Failure
 	if errors.As(err, &f) && f.Kind == scan.Busy {
 		return nil

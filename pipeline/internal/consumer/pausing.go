@@ -28,7 +28,7 @@ func (k *Consumer) loadPause() error {
 	return nil
 }
 
-// Pause stops pushing, or lets it go on, at once. If it returns an error, this is so now
+// Pause stops pushing, pings and canaries, or lets them go on, at once. If it returns an error, this is so now
 // but will not be after a restart.
 func (k *Consumer) Pause(on bool) (err error) {
 	dir := k.c.Dirs.Cursors
@@ -40,7 +40,7 @@ func (k *Consumer) Pause(on bool) (err error) {
 		err = dir.Sync()
 	}
 	if changed := k.workers.health.pause(on); changed && on {
-		rest(k.c.Scan) // what is under way keeps its own for some seconds more
+		rest(k.c.Scan) // what is under way ends its own: see restIfPaused
 		k.c.Log.Warn("scanner is paused; its samples wait: `certpush resume` lets them go")
 	} else if changed {
 		k.c.Log.Info("scanner is resumed")

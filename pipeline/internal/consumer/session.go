@@ -37,6 +37,7 @@ func (w *workers) session(ctx, hand context.Context, first *push) {
 		return
 	}
 	all := w.scan(ctx, hand, first)
+	w.health.restIfPaused()
 	inside := 0
 	for _, e := range all {
 		if e.way == ready {

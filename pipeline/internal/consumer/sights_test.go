@@ -302,3 +302,32 @@ func TestNoAddressSees(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestSightThatAgedInAPauseIsShownAnew: nothing is called clean by what an address showed
+// long ago.
+func TestSightThatAgedInAPauseIsShownAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config.Scanner{Name: "s", Type: "clamd", Sight: time.Minute, SightDepth: 64 << 20, MaxSize: 1 << 20}
+		d := &shallow{1 << 40}
+		log := slog.New(slog.DiscardHandler)
+		s := newSights(Config{Scanner: c, Scan: d, Log: log}, forgetful{})
+		h := newHealth(c, d, s, log)
+		h.recover(t.Context())
+		_ = s.askOne(t.Context(), s.eyes[0], scan.Depth) // noted
+		for _, long := range []time.Duration{time.Minute, 2 * time.Hour} {
+			h.pause(true)
+			time.Sleep(long)
+			h.pause(false)
+			if h.open() {
+				t.Errorf("%v: it is pushed to, and it was not asked yet", long)
+			}
+			if small, large := s.cover(1), s.cover(1<<20); small != (long < othersEvery) || large != small {
+				t.Errorf("%v: a small sample is covered: %v, a large one: %v", long, small, large)
+			}
+			h.recover(t.Context())
+			if small, large := s.cover(1), s.cover(1<<20); !h.open() || !small || large != (long < othersEvery) {
+				t.Errorf("%v, asked: a small sample is covered: %v, a large one: %v", long, small, large)
+			}
+		}
+	})
+}

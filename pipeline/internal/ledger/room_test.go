@@ -175,7 +175,9 @@ func TestOutcomesAreRecordedWhileOldOnesAreLookedAt(t *testing.T) {
 	go func() { pruned <- l.Tend(time.Unix(1800000000, 0), 100, marks[11:12]) }()
 	<-asked
 	recorded := make(chan error, 1)
-	go func() { recorded <- l.Record([]sample.Outcome{{Scanner: "clamav", Path: "/srv/new", Outcome: sample.Done}}) }()
+	go func() {
+		recorded <- l.Record([]sample.Outcome{{Scanner: "clamav", Path: "/srv/new", Outcome: sample.Done}})
+	}()
 	select {
 	case err := <-recorded:
 		if err != nil {

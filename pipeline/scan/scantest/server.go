@@ -309,6 +309,13 @@ func (s *Server) Sessions() int {
 	return s.sessions
 }
 
+// Open returns how many connections there are now.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // EICAR returns the EICAR test file. It is assembled at run time, so that no source
 // holds it.
 func EICAR() []byte {
