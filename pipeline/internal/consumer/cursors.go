@@ -4,6 +4,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
@@ -32,11 +33,11 @@ func (l *lines) keepCursors(ctx context.Context) error {
 	}
 }
 
-// trySaving saves the cursors, and logs when that begins to fail and when it succeeds
-// again. While it fails pushing goes on, because the ledger's tail tells which lines are
-// finished.
+// trySaving saves the cursors, and what of the sight is not on disk yet, and logs when that
+// begins to fail and when it succeeds again. While it fails pushing goes on, because the
+// ledger's tail tells which lines are finished.
 func (l *lines) trySaving() {
-	err := l.saveCursors()
+	err := errors.Join(l.saveCursors(), l.keep())
 	l.finish(l.live.saved.Pos)
 	switch l.unsaved.Note(err) {
 	case condition.Began:

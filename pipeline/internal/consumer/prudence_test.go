@@ -140,3 +140,23 @@ func TestDamageOutOfOrderIsToldWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestAWrongCanaryIsOnRecordAtTheStop: when it was answered the disk took nothing, and the
+// verdicts could not be taken back before the stop.
+func TestAWrongCanaryIsOnRecordAtTheStop(t *testing.T) {
+	inMemory(t)
+	m := newModel(t, 0)
+	l := m.consumers[0].lines
+	l.saw("a", scan.Depth, l.mark(), 25<<20)
+	m.d.Before = func(disktest.Op) error { return syscall.ENOSPC }
+	if _, err := l.retract(t.Context(), "a", scan.Depth, 1<<20, func() error { return nil }); err == nil {
+		t.Fatal("no error")
+	}
+	l.trySaving()
+	m.d.Before = nil
+	l.trySaving() // as the stop does
+	m.crash(m.d.Cut(0), false)
+	if n, err := store.LoadLost(m.cursors, "one"); n != 1 || err != nil {
+		t.Errorf("%d wrong canaries are on record: %v", n, err)
+	}
+}

@@ -127,6 +127,19 @@ func (r *retraction) save() error {
 	return nil
 }
 
+// keep writes the witnesses if those on disk are others: one could not be saved when it
+// changed. That a canary was answered wrongly must be on record when the process ends, for
+// after a restart the scanner may see again, and its good canary would confirm all that it
+// said while it was blind.
+func (r *retraction) keep() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Equal(r.witnesses, r.saved) {
+		return nil
+	}
+	return r.save()
+}
+
 // needs returns the marks from which on the ledger must be kept: what an address called
 // clean behind them may have to be taken back.
 func (r *retraction) needs() (all []ledger.Mark) {
