@@ -34,6 +34,7 @@ var (
 	ErrBlind     = errors.New("it answers but does not detect: it called the test file clean")
 	ErrAlarm     = errors.New("it calls a harmless file malicious")
 	ErrNotOpened = errors.New("it got no descriptor")
+	ErrDenied    = errors.New("it may not read the file that it was handed")
 	ErrUnaskable = errors.New("this test file cannot be asked for so: the scanner knows it only as it is")
 )
 

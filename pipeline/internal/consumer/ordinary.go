@@ -4,8 +4,11 @@ package consumer
 
 import (
 	"errors"
+	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/certpush/certpush/pipeline/internal/condition"
 	"github.com/certpush/certpush/pipeline/scan"
 )
 
@@ -31,4 +34,47 @@ func (s *sights) keptFrom(a scan.Answer) bool {
 		return notOpened
 	}
 	return false
+}
+
+// barred knows the trees whose files the scanner may not open, though the canary in an
+// ordinary file is let through: AppArmor judges by the path, SELinux by the label.
+type barred struct {
+	log *slog.Logger
+
+	mu    sync.Mutex // guards trees
+	trees map[string]*condition.Condition
+}
+
+func newBarred(log *slog.Logger) *barred {
+	return &barred{log: log, trees: map[string]*condition.Condition{}}
+}
+
+// keeps reports whether a failed try of p's ordinary file says that the scanner may not open
+// it, and logs when that begins in a tree and when it ends. It uses up no try: the file can
+// be read, and all else in its tree has the same answer.
+func (b *barred) keeps(p *push, a scan.Answer) bool {
+	denied := a.Err != nil && (errors.Is(a.Err, scan.ErrNotOpened) || errors.Is(a.Err, scan.ErrDenied))
+	if !denied && (a.Err != nil || !p.trial.denied) { // it says nothing of the tree
+		return false
+	}
+	tree := p.file.tree.Path
+	b.mu.Lock()
+	is := b.trees[tree]
+	if is == nil {
+		is = &condition.Condition{}
+		b.trees[tree] = is
+	}
+	b.mu.Unlock()
+	var err error
+	if p.trial.denied = denied; denied {
+		err = a.Err
+		p.trial.setReason(describe(a.Err.Kind.String(), a.Err))
+	}
+	switch is.Note(err) {
+	case condition.Began:
+		b.log.Warn("scanner may not open the files of a tree that it is handed: its samples over 256 KiB wait, and no try is used up", "tree", tree, "path", p.sample.Path, "error", a.Err, "hint", scan.Hint(scan.Ordinary))
+	case condition.Ended:
+		b.log.Info("scanner may open the files of the tree again", "tree", tree)
+	}
+	return denied
 }

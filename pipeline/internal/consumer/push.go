@@ -33,15 +33,16 @@ type line struct {
 
 // trial holds the results of the tries of one push.
 type trial struct {
-	began time.Time // when the first try began; zero: there was none
-	tries int       // failed tries that count
-	alone bool      // it goes in a session of its own: after a void session, and after the first failed try
-	sick  bool      // in the last try, alone, the scanner was sick
-	proof proof     // what the failed try still needs to count
-	short error     // the last try failed for want of descriptors or memory; nil: it did not
-	busy  time.Time // since when another program holds the file; zero: none does
-	due   time.Time // when the next try may begin
-	pace  *backoff.ExponentialBackOff
+	began  time.Time // when the first try began; zero: there was none
+	tries  int       // failed tries that count
+	alone  bool      // it goes in a session of its own: after a void session, and after the first failed try
+	sick   bool      // in the last try, alone, the scanner was sick
+	proof  proof     // what the failed try still needs to count
+	denied bool      // the scanner was not let at the file in the last try
+	short  error     // the last try failed for want of descriptors or memory; nil: it did not
+	busy   time.Time // since when another program holds the file; zero: none does
+	due    time.Time // when the next try may begin
+	pace   *backoff.ExponentialBackOff
 
 	// why is the reason of the last failed try, nil before the first. Any goroutine may
 	// read it.

@@ -33,6 +33,7 @@ type workers struct {
 	opener   *opener
 	health   *health
 	sights   *sights
+	barred   *barred
 	turns    *turns
 	trials   *trials
 	restless *restless
@@ -55,7 +56,7 @@ func newWorkers(c Config, in intake) *workers {
 		// Two, so that the scanner has work while one of them ends and is recorded.
 		sessions: make(chan struct{}, min(s.MostWorkers(), sessionsAtOnce)),
 	}
-	w.sights = newSights(c, in)
+	w.sights, w.barred = newSights(c, in), newBarred(c.Log)
 	w.health = newHealth(s, c.Scan, w.sights, c.Log)
 	w.trials = newTrials(c, in, w.health, w.turns)
 	w.moves()

@@ -228,6 +228,8 @@ func errorAnswer(text string, raw []byte) scan.Answer {
 		"Malformed database", "Broken or not a CVD file", "Can't verify database integrity",
 		"Bad state (engine not initialized, or already initialized)":
 		return scan.Answer{Err: scan.Failed(scan.Sick, "scan file: an error of the scanner's own").About(raw)}
+	case "Can't access file", "Access denied", "Permission denied":
+		return scan.Answer{Err: scan.Failed(scan.Refused, "scan file: %w", scan.ErrDenied).About(raw)}
 	}
 	return scan.Answer{Err: scan.Failed(scan.Refused, "scan file: the scanner cannot").About(raw)}
 }

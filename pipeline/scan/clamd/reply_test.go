@@ -4,6 +4,7 @@ package clamd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -78,6 +79,7 @@ func TestReplyVerdict(t *testing.T) {
 		"stream: Bad format or broken data ERROR":    scan.Refused,
 		"stream: Exceeded time limit ERROR":          scan.Refused,
 		"fd[9]: Not a regular file ERROR":            scan.Refused,
+		"fd[9]: Can't access file ERROR":             scan.Refused,
 		"No file descriptor received. ERROR":         scan.Sick,
 		"COMMAND READ TIMED OUT":                     scan.Busy,
 		"stream: perhaps":                            scan.Unclear,
@@ -87,6 +89,9 @@ func TestReplyVerdict(t *testing.T) {
 		got := r.judge([]byte(line))
 		if got.Verdict != "" || got.Err == nil || got.Err.Kind != want || got.Err.Raw != line {
 			t.Errorf("%q is %+v, want %v", line, got, want)
+		}
+		if is := errors.Is(got.Err, scan.ErrDenied); is != strings.Contains(line, "access") {
+			t.Errorf("%q is taken for a denial: %v", line, is)
 		}
 		if want == scan.Busy && got.Err.After <= 0 {
 			t.Errorf("%q: no time to wait", line)

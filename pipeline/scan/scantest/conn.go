@@ -211,10 +211,7 @@ func (c *conn) passed() ([]byte, error) {
 	c.fds = c.fds[1:]
 	defer f.Close()
 	info, err := f.Stat()
-	c.s.mu.Lock()
-	kept := c.s.kept
-	c.s.mu.Unlock()
-	if err == nil && kept && named(info) {
+	if err == nil && c.s.denies(info) {
 		return nil, errors.New("no descriptor")
 	}
 	if err != nil || !info.Mode().IsRegular() {

@@ -64,6 +64,7 @@ type Server struct {
 	ended   chan struct{} // closed at the end of the test
 	quiet   chan struct{} // a token: a connection is mute
 	wg      sync.WaitGroup
+	profile
 
 	mu        sync.Mutex // guards all that follows
 	listener  net.Listener
@@ -75,7 +76,6 @@ type Server struct {
 	outage    time.Duration
 	streamMax int64
 	delay     time.Duration
-	kept      bool
 	versions  versions
 	received  []Received
 	sessions  int
@@ -248,9 +248,6 @@ func (s *Server) SetStreamMax(bytes int64) { s.set(func() { s.streamMax = bytes 
 
 // SetDelay sets how long the answer to each file takes. Files of a session overlap.
 func (s *Server) SetDelay(d time.Duration) { s.set(func() { s.delay = d }) }
-
-// SetKept lets it get no descriptor of a file that has a name, as AppArmor or SELinux may.
-func (s *Server) SetKept(is bool) { s.set(func() { s.kept = is }) }
 
 // SetVersion changes the answer to VERSION. "COMMAND UNAVAILABLE" ends the session, as
 // clamd does where an operator switched VERSION off.
