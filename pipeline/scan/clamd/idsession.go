@@ -255,7 +255,7 @@ func (s *session) finish(ctx context.Context, maxSize int64) batch {
 	if sound {
 		b.answers = s.heard.verdicts(maxSize)
 	}
-	keep := let && sound && (s.address.network == "unix" || acksAtOnce) && !s.ended && !s.frozen && s.heard.after() < mostIDs
+	keep := let && sound && keepsOver(s.address.network) && !s.ended && !s.frozen && s.heard.after() < mostIDs
 	if keep {
 		_ = s.conn.SetDeadline(time.Time{}) // a closed connection is found out by the next batch
 	}

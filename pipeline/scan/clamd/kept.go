@@ -13,6 +13,10 @@ const (
 	mostKept = 4               // sessions that an address keeps
 )
 
+// keepsOver reports whether sessions over a network are kept: over tcp one that is kept is
+// slow where the system cannot be told to acknowledge at once.
+func keepsOver(network string) bool { return network == "unix" || acksAtOnce }
+
 // kept are the sessions of an address that wait for their next batch.
 type kept struct {
 	mu       sync.Mutex // guards the field below

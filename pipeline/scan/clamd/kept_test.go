@@ -5,7 +5,6 @@ package clamd_test
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/scan"
+	"github.com/certpush/certpush/pipeline/scan/clamd"
 	"github.com/certpush/certpush/pipeline/scan/scantest"
 )
 
@@ -31,7 +31,7 @@ func keeps(t testing.TB, s scan.Scanner) scan.Keeping {
 // keptOver skips a test of kept sessions where none is kept over this network.
 func keptOver(t testing.TB, network string) {
 	t.Helper()
-	if network == "tcp" && runtime.GOOS != "linux" {
+	if !clamd.KeepsOver(network) {
 		t.Skip("no session over tcp is kept on this system")
 	}
 }
