@@ -113,6 +113,13 @@ func (l *lines) saveCursors() error {
 
 // save writes what of a standing is not on disk yet, the mark last.
 func (l *lines) save(at map[string]journal.Cursor, m ledger.Mark) error {
+	if l.live.lost || l.backlog.lost {
+		// The cursor that is saved now lies before lines whose outcomes the mark on disk has
+		// passed. A crash from here on: the next start reads the whole ledger.
+		if err := l.saved.save(l.cursors, l.scanner, ledger.Mark{}, l.telling.upTo()); err != nil {
+			return err
+		}
+	}
 	for _, lane := range l.both() {
 		cur := at[lane.name]
 		if cur == lane.saved && !lane.lost && !lane.unsure || cur.Sum == "" { // without a sum it is as it was read

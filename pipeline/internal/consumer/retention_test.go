@@ -526,6 +526,44 @@ func TestACursorThatIsHeldBackOverStarts(t *testing.T) {
 	m.drain()
 }
 
+// TestACrashWhileALostCursorIsSavedAnew: the first cursor after that lies before lines whose
+// outcomes the mark on disk has passed. Wherever the crash comes, no line gets two.
+func TestACrashWhileALostCursorIsSavedAnew(t *testing.T) {
+	inMemory(t)
+	for nth := 1; ; nth++ {
+		m := newModel(t, 0)
+		c := m.consumers[0]
+		for range 3 {
+			m.append(journal.Live)
+			m.push(c)
+		}
+		m.must(c.lines.saveCursors())
+		m.must(m.cursors.Remove("one.live"))
+		m.crash(m.d.Kill(), false)
+		var left *disktest.Disk
+		n := 0
+		m.d.Before = func(disktest.Op) error {
+			if n++; n == nth {
+				left = m.d.Kill()
+			}
+			return nil
+		}
+		m.must(m.consumers[0].lines.saveCursors())
+		m.d.Before = nil
+		if left == nil {
+			if nth < 8 {
+				t.Errorf("%d operations: this shows little", n)
+			}
+			return
+		}
+		m.crash(left, false)
+		m.push(m.consumers[0])
+		if t.Failed() {
+			t.Fatalf("a crash before operation %d", nth)
+		}
+	}
+}
+
 // TestLittleTrafficDoesNotKeepTheLedger: each segment of the ledger has one outcome, so
 // each line is read while the active segment is empty. The marks move on all the same.
 // Otherwise nothing could be pruned, and each start would read the whole ledger.
