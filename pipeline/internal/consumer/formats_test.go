@@ -24,7 +24,8 @@ func TestFormatOfSight(t *testing.T) {
 	must(t, err)
 	defer dir.Close()
 	must(t, journal.SaveText(dir, "clamav.sight", string(golden)+"not of ours\n"))
-	r, err := newRetraction(Config{Scanner: config.Scanner{Name: "clamav"}, Dirs: &store.Folders{Cursors: dir}, Log: slog.New(slog.DiscardHandler)})
+	c := Config{Scanner: config.Scanner{Name: "clamav"}, Dirs: &store.Folders{Cursors: dir}, Log: slog.New(slog.DiscardHandler)}
+	r, err := newRetraction(newBooks(c), c)
 	must(t, err)
 	want := []witness{
 		{Address: "unix:/run/clamav/clamd.ctl", Canary: scan.Plain, Mark: ledger.ParseMark("0123456789abcdef:4711").String(), Seen: true},

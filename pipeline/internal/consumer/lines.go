@@ -22,12 +22,9 @@ import (
 // lines is the intake that reads the journal: it reads both lanes, records outcomes in
 // the ledger, and saves the cursors.
 type lines struct {
-	scanner string
-	log     *slog.Logger
-	led     *ledger.Ledger
-	cursors journal.Folder
-	m       *Metrics
-	source  Source
+	*books
+	m      *Metrics
+	source Source
 	*retraction
 	*recording
 	outcome func(sample.Outcome) // called with each outcome after it is recorded
@@ -44,15 +41,27 @@ type lines struct {
 	paths  paths
 }
 
+// books are where what is known of one scanner is written, by the lines and their parts.
+type books struct {
+	scanner string
+	log     *slog.Logger
+	led     *ledger.Ledger
+	cursors journal.Folder
+}
+
+func newBooks(c Config) *books {
+	return &books{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors}
+}
+
 // newLines loads the cursors, reads the tail of the ledger, and returns lines that do
 // not run yet.
 func newLines(ctx context.Context, c Config) (*lines, error) {
 	l := &lines{
-		scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, m: c.Metrics, source: c.Source, outcome: c.Outcome,
+		books: newBooks(c), m: c.Metrics, source: c.Source, outcome: c.Outcome,
 		counts: c.Metrics.kept(c.Scanner.Name), paths: paths{},
 	}
 	l.saved.from, l.saved.told = ledger.LoadMarks(l.cursors, markFile(l.scanner))
-	l.recording = newRecording(c, l.saved.told, l.finished)
+	l.recording = newRecording(l.books, c.Sync, l.saved.told, l.finished)
 	for _, name := range sample.Lanes {
 		lane, err := newLane(name, l.scanner, c.Scanner.Queue, c.Dirs, c.Tail(name), l.log)
 		if err != nil {
@@ -66,7 +75,7 @@ func newLines(ctx context.Context, c Config) (*lines, error) {
 		}
 	}
 	var err error
-	if l.retraction, err = newRetraction(c); err != nil {
+	if l.retraction, err = newRetraction(l.books, c); err != nil {
 		return nil, errors.Join(fmt.Errorf("scanner %s: %w", l.scanner, err), l.close())
 	}
 	// A lane without a cursor begins at its oldest line, and needs the whole ledger.

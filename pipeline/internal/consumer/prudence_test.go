@@ -32,7 +32,7 @@ func TestTheLedgerIsKeptForWhatMayBeTakenBack(t *testing.T) {
 		must(t, err)
 		c := Config{Dirs: dirs, Ledger: led, Log: slog.New(slog.DiscardHandler)}
 		c.Scanner.Name = "one"
-		r, err := newRetraction(c)
+		r, err := newRetraction(newBooks(c), c)
 		must(t, err)
 		r.forget = func(context.Context, string) error { return nil }
 		out := func(path string) []sample.Outcome {

@@ -4,7 +4,6 @@ package consumer
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/condition"
@@ -18,16 +17,15 @@ const recordAgain = 500 * time.Millisecond
 
 // recording takes outcomes, makes them durable, and then hands them on.
 type recording struct {
-	led       *ledger.Ledger
-	log       *slog.Logger
+	*books
 	finished  func([]ended)       // called with outcomes that are durable
 	unwritten condition.Condition // the ledger cannot be written
 	unsynced  *unsynced
 	telling   *telling
 }
 
-func newRecording(c Config, told *ledger.Mark, finished func([]ended)) *recording {
-	return &recording{led: c.Ledger, log: c.Log, finished: finished, unsynced: newUnsynced(c.Sync), telling: newTelling(c.Ledger, told)}
+func newRecording(b *books, sync time.Duration, told *ledger.Mark, finished func([]ended)) *recording {
+	return &recording{books: b, finished: finished, unsynced: newUnsynced(sync), telling: newTelling(b.led, told)}
 }
 
 // end implements intake.

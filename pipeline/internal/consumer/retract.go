@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -25,10 +24,7 @@ import (
 //
 // Its file SCANNER.sight lies beside the cursors. Each line is the JSON of a witness.
 type retraction struct {
-	scanner   string
-	log       *slog.Logger
-	led       *ledger.Ledger
-	cursors   journal.Folder
+	*books
 	addresses []string                                        // of the scanner; empty if it has none that are told apart
 	forget    func(ctx context.Context, address string) error // forgets the cleans of an address that are remembered
 
@@ -72,8 +68,8 @@ func loadWitnesses(cursors journal.Folder, scanner string) (all []witness, err e
 	return all, err
 }
 
-func newRetraction(c Config) (*retraction, error) {
-	r := &retraction{scanner: c.Scanner.Name, log: c.Log, led: c.Ledger, cursors: c.Dirs.Cursors, forget: func(context.Context, string) error { return nil }}
+func newRetraction(b *books, c Config) (*retraction, error) {
+	r := &retraction{books: b, forget: func(context.Context, string) error { return nil }}
 	if c.Scanner.Remembers() {
 		r.forget = c.Cache.Void
 	}
