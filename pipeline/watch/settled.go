@@ -14,12 +14,12 @@ func (w *Watcher) Settled(tree int, path string) (Stat, bool) {
 	return t.settles(what, st, same)
 }
 
-// SettledIn is Settled for an entry of a folder that a sweep lists now. The listing was the
-// look at it, and the folder's own descriptor leads to it.
-func (w *Watcher) SettledIn(tree int, f Folder, e Entry) (Stat, bool) {
-	t, path := w.trees[tree], join(f.Path, e.Name)
+// Settled is a Watcher's Settled for an entry of a folder that its sweep lists now. The
+// listing was the look at it, and the folder's own descriptor leads to it.
+func (f Folder) Settled(e Entry) (Stat, bool) {
+	t, path := f.tree, join(f.Path, e.Name)
 	same := t.rested(e.Stat, nil)
-	what, st := w.asked(t, path, e.Stat, false, func(st Stat) (finding, Stat) {
+	what, st := t.w.asked(t, path, e.Stat, false, func(st Stat) (finding, Stat) {
 		return writerIn(f.dir, t.Path, t.below(path), e.Name, st, same)
 	})
 	return t.settles(what, st, same)

@@ -40,7 +40,8 @@ type Folder struct {
 	Dev     uint64  // the device on which it lies
 	Mtime   Time    // its own, from before it was listed
 
-	dir *os.File // it is open until visit returns; nil with Err
+	dir  *os.File // it is open until visit returns; nil with Err
+	tree *tree    // of the Watcher that sweeps it; nil: Walk does
 }
 
 // Sweep walks under, which is a tree's Path or a directory below it, and calls visit for
@@ -106,7 +107,7 @@ func (t *tree) walk(ctx context.Context, under string, known func(path string) b
 			return true
 		},
 		visit: func(f Folder) error {
-			if f.Err != nil {
+			if f.tree = t; f.Err != nil {
 				t.unread(f)
 			}
 			return visit(f)

@@ -81,7 +81,7 @@ func indexWith(ctx context.Context, d store.Disk, dir string, key []byte, log *s
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x := &Index{Store: db, key: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
+	x := &Index{Store: db, keys: key, durable: map[string]journal.Pos{}, latest: map[string]journal.Pos{}}
 	for _, lane := range sample.Lanes {
 		text, done, err := x.DB.Get([]byte("m" + lane))
 		if errors.Is(err, pebble.ErrNotFound) {

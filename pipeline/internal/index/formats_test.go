@@ -32,7 +32,7 @@ const hostileName = "/srv/samples/\xff\"\x1b[2J"
 
 // TestFormatOfIndex: each line of the golden file is a key and its value, in hex.
 func TestFormatOfIndex(t *testing.T) {
-	x := &Index{key: []byte("key of the index")}
+	x := &Index{keys: []byte("key of the index")}
 	entries := []Entry{
 		{Stat: watch.Stat{Size: 68, Mtime: watch.Time{Sec: 1795391940, Nsec: 42}, Inode: 131075, Ctime: watch.Time{Sec: 1795391941, Nsec: 43}, Dev: 2049},
 			At: sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 42, Offset: 47}}},
@@ -41,17 +41,17 @@ func TestFormatOfIndex(t *testing.T) {
 	}
 	long := entries[0]
 	long.Bytes, long.Sum = Hashed, sha256.Sum256([]byte("bytes"))
-	folder := x.folderKey("/srv/samples")
+	folder := x.keys.folder("/srv/samples")
 	folder[0] = 'd'
 	wrote := [][2]string{
-		{string(x.hash(x.folderKey("/srv/samples"), "a.exe")), string(entries[0].encode())},
-		{string(x.hash(x.folderKey("/srv/samples"), hostileName)), string(entries[1].encode())},
+		{string(x.keys.hash(x.keys.folder("/srv/samples"), "a.exe")), string(entries[0].encode())},
+		{string(x.keys.hash(x.keys.folder("/srv/samples"), hostileName)), string(entries[1].encode())},
 		{string(folder), "/srv/samples"},
 		{"mlive", journal.Pos{Segment: 42, Offset: 209}.String()},
 		{"mbacklog", journal.Pos{Segment: 7, Offset: 50}.String()},
-		{string(x.hash([]byte{'t'}, "/srv/samples")), "2049"},
-		{string(x.hash([]byte{'i'}, "/srv/samples")), "ef53 0123456789abcdef"},
-		{string(x.hash(x.folderKey("/srv/samples"), "young")), string(long.encode())},
+		{string(x.keys.hash([]byte{'t'}, "/srv/samples")), "2049"},
+		{string(x.keys.hash([]byte{'i'}, "/srv/samples")), "ef53 0123456789abcdef"},
+		{string(x.keys.hash(x.keys.folder("/srv/samples"), "young")), string(long.encode())},
 	}
 	lines := strings.Split(strings.TrimSpace(goldenFile(t, "index.txt")), "\n")
 	if len(lines) != len(wrote) {

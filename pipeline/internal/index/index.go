@@ -5,7 +5,6 @@ package index
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,7 +42,7 @@ import (
 //	| size     | mtime sec | mtime nsec | inode   | ctime sec  | ctime nsec | dev     | lane| segment    | offset    | Bytes | Sum    |
 type Index struct {
 	*store.Store
-	key []byte
+	keys keys
 
 	// changing is held while entries are written or deleted, so that Amend changes none
 	// that was written or deleted since it read it.
@@ -54,27 +53,8 @@ type Index struct {
 	latest  map[string]journal.Pos // by lane: the marks of the last batch, on disk or not
 }
 
-// hash appends H(text) to b.
-func (x *Index) hash(b []byte, text string) []byte {
-	h := sha256.New()
-	h.Write(x.key)
-	h.Write([]byte(text))
-	var sum [32]byte
-	return append(b, h.Sum(sum[:0])[:8]...)
-}
-
-// folderKey returns the first 9 bytes of the keys of a folder's files.
-func (x *Index) folderKey(folder string) []byte {
-	return x.hash(append(make([]byte, 0, 17), 'f'), folder)
-}
-
-func (x *Index) fileKey(path string) []byte {
-	folder, name := filepath.Split(path)
-	return x.hash(x.folderKey(filepath.Clean(folder)), name)
-}
-
 // Get returns the entry of path. The bool is false if the index does not know path.
-func (x *Index) Get(path string) (Entry, bool, error) { return x.at(x.fileKey(path)) }
+func (x *Index) Get(path string) (Entry, bool, error) { return x.at(x.keys.file(path)) }
 
 func (x *Index) at(key []byte) (Entry, bool, error) {
 	b, done, err := x.DB.Get(key)
@@ -87,24 +67,6 @@ func (x *Index) at(key []byte) (Entry, bool, error) {
 	defer done.Close()
 	e, ok := decodeEntry(b)
 	return e, ok, nil
-}
-
-// keyed is a path and its key.
-type keyed struct {
-	path string
-	key  []byte
-}
-
-// inOrder returns paths in the order of their keys. Many entries lie in a block, and a
-// block is read and unpacked for each look that finds it gone from the small cache: in
-// this order that is once.
-func (x *Index) inOrder(paths []string) []keyed {
-	all := make([]keyed, len(paths))
-	for i, path := range paths {
-		all[i] = keyed{path, x.fileKey(path)}
-	}
-	slices.SortFunc(all, func(a, b keyed) int { return bytes.Compare(a.key, b.key) })
-	return all
 }
 
 // Noted is one journaled file, and the place of its line.
@@ -124,13 +86,13 @@ func (x *Index) Note(ctx context.Context, lane string, files []Noted, upto journ
 	b := x.DB.NewBatch()
 	folders := map[string]bool{}
 	for _, n := range files {
-		if err := b.Set(x.fileKey(n.Path), Entry{Stat: n.Stat, At: sample.At{Lane: lane, Pos: n.At}, Bytes: n.Bytes}.encode(), nil); err != nil {
+		if err := b.Set(x.keys.file(n.Path), Entry{Stat: n.Stat, At: sample.At{Lane: lane, Pos: n.At}, Bytes: n.Bytes}.encode(), nil); err != nil {
 			return fmt.Errorf("note in index: %w", err)
 		}
 		folders[filepath.Dir(n.Path)] = true
 	}
 	for folder := range folders {
-		key := x.folderKey(folder)
+		key := x.keys.folder(folder)
 		key[0] = 'd'
 		if err := b.Set(key, []byte(folder), nil); err != nil {
 			return fmt.Errorf("note in index: %w", err)
@@ -162,7 +124,7 @@ func (x *Index) change(ctx context.Context, f func() error) error {
 // in the same batch, that the ledger was read up to there. It does not wait until that is
 // on disk: after a crash all may be as before.
 func (x *Index) Amend(ctx context.Context, paths []string, upto string, each func(path string, e Entry) (Entry, bool)) error {
-	keys := x.inOrder(paths)
+	keys := x.keys.inOrder(paths)
 	err := x.change(ctx, func() error {
 		b := x.DB.NewBatch()
 		for _, k := range keys {
@@ -247,18 +209,11 @@ func (x *Index) Persist(ctx context.Context) error {
 	return nil
 }
 
-// listed is one file of a folder as a sweep found it.
-type listed struct {
-	name string
-	Stat watch.Stat
-	hash []byte // of the name
-}
-
 // Visit compares some files of a folder with the index. It calls fresh for each file
 // that the index does not know in this version, or whose bytes are in doubt. It returns seen with the hashes of the
 // files' names added, for Forget.
 func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, same Same, fresh func(watch.Entry)) ([]uint64, error) {
-	all := x.listed(files)
+	all := x.keys.listed(files)
 	for _, f := range all {
 		seen = append(seen, binary.BigEndian.Uint64(f.hash))
 	}
@@ -272,27 +227,14 @@ func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, same Sa
 // Entries calls each for each of some files of a folder, with what the index has of it in
 // this version. known is false where it has nothing.
 func (x *Index) Entries(folder string, files []watch.Entry, same Same, each func(f watch.Entry, e Entry, known bool)) error {
-	return x.each(folder, x.listed(files), func(f watch.Entry, e Entry, known bool) {
+	return x.each(folder, x.keys.listed(files), func(f watch.Entry, e Entry, known bool) {
 		each(f, e, known && e.Knows(f.Stat, same))
 	})
 }
 
-// listed returns files with the hashes of their names, in their order.
-func (x *Index) listed(files []watch.Entry) []listed {
-	all := make([]listed, len(files))
-	sums := make([]byte, 0, 8*len(files))
-	for i, f := range files {
-		sums = x.hash(sums, f.Name)
-		all[i] = listed{name: f.Name, Stat: f.Stat, hash: sums[8*i:]}
-		all[i].hash = all[i].hash[:8:8]
-	}
-	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.hash, b.hash) })
-	return all
-}
-
 // each calls f for each file of a folder with its entry, whatever its version.
 func (x *Index) each(folder string, all []listed, call func(f watch.Entry, e Entry, known bool)) error {
-	key := x.folderKey(folder)
+	key := x.keys.folder(folder)
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key)})
 	if err != nil {
 		return fmt.Errorf("read index: %w", err)
@@ -337,7 +279,7 @@ func after(prefix []byte) []byte {
 // many it deleted.
 func (x *Index) Forget(ctx context.Context, folder string, seen []uint64, since map[string]journal.Pos) (int, error) {
 	slices.Sort(seen)
-	key := x.folderKey(folder)
+	key := x.keys.folder(folder)
 	return x.dropIf(ctx, key, after(key), func(key []byte, e Entry) bool {
 		_, found := slices.BinarySearch(seen, binary.BigEndian.Uint64(key[9:]))
 		return !found && e.At.Pos.Before(since[e.At.Lane])
@@ -351,7 +293,7 @@ func (x *Index) ForgetLine(ctx context.Context, path string, at sample.At) error
 	}
 	// If a newer version is noted at this moment, it is deleted too: it is pushed
 	// again.
-	if err := x.change(ctx, func() error { return x.DB.Delete(x.fileKey(path), pebble.NoSync) }); err != nil {
+	if err := x.change(ctx, func() error { return x.DB.Delete(x.keys.file(path), pebble.NoSync) }); err != nil {
 		return fmt.Errorf("forget in index: %w", err)
 	}
 	return nil
@@ -417,7 +359,7 @@ func (x *Index) ForgetFolders(ctx context.Context, tree string, gone func(folder
 // Device returns the device that was noted for a tree's root. ok is false if none was,
 // or it cannot be read.
 func (x *Index) Device(tree string) (dev string, ok bool) {
-	b, done, err := x.DB.Get(x.hash([]byte{'t'}, tree))
+	b, done, err := x.DB.Get(x.keys.hash([]byte{'t'}, tree))
 	if err != nil {
 		return "", false
 	}
@@ -427,13 +369,13 @@ func (x *Index) Device(tree string) (dev string, ok bool) {
 
 // SetDevice notes the device of a tree's root.
 func (x *Index) SetDevice(ctx context.Context, tree, dev string) error {
-	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
+	return x.Do(ctx, func() error { return x.DB.Set(x.keys.hash([]byte{'t'}, tree), []byte(dev), pebble.NoSync) })
 }
 
 // Folders returns how many folders the last whole sweep of a tree came to; 0: it is not
 // known.
 func (x *Index) Folders(tree string) int64 {
-	b, done, err := x.DB.Get(x.hash([]byte{'n'}, tree))
+	b, done, err := x.DB.Get(x.keys.hash([]byte{'n'}, tree))
 	if err != nil {
 		return 0
 	}
@@ -447,13 +389,15 @@ func (x *Index) Folders(tree string) int64 {
 
 // SetFolders notes how many folders a whole sweep of a tree came to.
 func (x *Index) SetFolders(ctx context.Context, tree string, n int64) error {
-	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'n'}, tree), strconv.AppendInt(nil, n, 10), pebble.NoSync) })
+	return x.Do(ctx, func() error {
+		return x.DB.Set(x.keys.hash([]byte{'n'}, tree), strconv.AppendInt(nil, n, 10), pebble.NoSync)
+	})
 }
 
 // Medium returns the identity that was noted for the file system at path, a tree's root
 // or a place where one is mounted. ok is false if none was, or it cannot be read.
 func (x *Index) Medium(path string) (id string, ok bool) {
-	b, done, err := x.DB.Get(x.hash([]byte{'i'}, path))
+	b, done, err := x.DB.Get(x.keys.hash([]byte{'i'}, path))
 	if err != nil {
 		return "", false
 	}
@@ -463,7 +407,7 @@ func (x *Index) Medium(path string) (id string, ok bool) {
 
 // SetMedium notes the identity of the file system at path.
 func (x *Index) SetMedium(ctx context.Context, path, id string) error {
-	return x.Do(ctx, func() error { return x.DB.Set(x.hash([]byte{'i'}, path), []byte(id), pebble.NoSync) })
+	return x.Do(ctx, func() error { return x.DB.Set(x.keys.hash([]byte{'i'}, path), []byte(id), pebble.NoSync) })
 }
 
 // Close syncs and closes the index. If it cannot be written Close does not wait for its

@@ -90,14 +90,14 @@ func (k *folders) changed(ctx context.Context) (all []string) {
 
 // sweepChanged lists the folders of a tree that changed since they were listed last, and
 // those that came below them.
-func (p *Producer) sweepChanged(ctx context.Context, tree int) {
+func sweepChanged(ctx context.Context, p *Producer, tree int) {
 	begun, k := time.Now(), p.folders[tree]
 	paths := k.changed(ctx)
 	if len(paths) == 0 {
 		return
 	}
 	s := &sweep{p: p, d: watch.Doubt{Tree: tree, Why: "changed"}, folders: k, sound: true, ok: true, marks: ends(p.lanes)}
-	s.forget = p.onNotedDevice(p.c.Trees[tree].Path)
+	s.forget = onNotedDevice(p.index, p.c.Trees[tree].Path)
 	known := func(path string) bool { _, is := k.all[path]; return is }
 	for _, path := range paths {
 		err := p.watcher.SweepNew(ctx, tree, path, known, func(f watch.Folder) error { return s.folder(ctx, f) })

@@ -56,7 +56,7 @@ func TestOnlyFoldersThatChangedAreListed(t *testing.T) {
 	was := k.all[quiet].mtime
 	must(t, os.Chtimes(quiet, st.ModTime(), time.Unix(was.Sec, int64(was.Nsec))))
 	before := p.lanes.Lane(journal.Backlog).Durable()
-	p.sweepChanged(t.Context(), 0)
+	sweepChanged(t.Context(), p, 0)
 	var found []string
 	for _, file := range []string{"b", "new/c", "new/below/d", "quiet/e"} {
 		if e, ok, err := p.index.Get(filepath.Join(tree, file)); err == nil && ok && e.At.Lane == journal.Backlog {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/certpush/certpush/pipeline/internal/config"
+	"github.com/certpush/certpush/pipeline/internal/index"
 	"github.com/certpush/certpush/pipeline/internal/sample"
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/watch"
@@ -78,7 +79,7 @@ func (p *Producer) sweeps(ctx context.Context) error {
 		begun, tree := time.Now(), p.c.Trees[d.Tree]
 		whole := true
 		if changed {
-			p.sweepChanged(ctx, d.Tree)
+			sweepChanged(ctx, p, d.Tree)
 		} else {
 			whole = p.sweep(ctx, d)
 		}
@@ -157,7 +158,7 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 	}
 	dev := device(tree.Path)
 	noted, _ := p.index.Device(tree.Path)
-	s.forget = p.onNotedDevice(tree.Path)
+	s.forget = onNotedDevice(p.index, tree.Path)
 	err := p.watcher.Sweep(ctx, d.Tree, d.Under, func(f watch.Folder) error { return s.folder(ctx, f) })
 	s.flush(ctx)
 	if d.Under == tree.Path {
@@ -201,9 +202,9 @@ func (p *Producer) sweep(ctx context.Context, d watch.Doubt) bool {
 
 // onNotedDevice reports whether a tree lies on the device that the index noted, or it noted
 // none yet. Otherwise what is not there may only be hidden, and is not forgotten.
-func (p *Producer) onNotedDevice(tree string) bool {
+func onNotedDevice(x *index.Index, tree string) bool {
 	dev := device(tree)
-	noted, known := p.index.Device(tree)
+	noted, known := x.Device(tree)
 	return dev != "" && (!known || noted == dev)
 }
 
@@ -300,7 +301,7 @@ func (s *sweep) candidate(ctx context.Context, f watch.Folder, e watch.Entry) {
 	}
 	path := filepath.Join(f.Path, e.Name)
 	s.take(ctx, s.d.Tree, path, sample.ViaSweep, func() bool { return s.p.known(path, e.Stat) },
-		func() (watch.Stat, bool) { return s.p.watcher.SettledIn(s.d.Tree, f, e) })
+		func() (watch.Stat, bool) { return f.Settled(e) })
 }
 
 // take adds a file to the batch unless it is settling, or known then reports that there
