@@ -70,7 +70,8 @@
 //     have no outcome in the ledger, so the end of the process repeats at most that many.
 //     An outcome is durable Config.Sync after it was written, at the latest, or with 1,024
 //     others (unsynced). Only then its line is finished and its outcome told: a power cut
-//     repeats those between.
+//     repeats those between. An outcome in the ledger is told at least once: what a crash
+//     may have left untold, the next start tells again (telling).
 //  4. A failed try counts only with a proof. If the scanner gave no verdict, the sample
 //     was alone, and the scanner has judged something since. If the file could not be
 //     read, another sample of its tree was read since, or the file itself is the cause.
