@@ -128,7 +128,7 @@ soak: deps build ## what takes longer: power cuts of a virtual machine, and for 
 	./testdata/powercut.sh ./certpush $(CUTS)
 	SOAK=$(SOAK) $(GO) test -run '^TestKill9$$' -timeout 0 -v ./pipeline
 	MIX=$(MIX) $(GO) test -run '^TestMix$$' -timeout 0 ./pipeline
-	SOAK=$(SOAK) $(GO) test -run 'StoppedProcess|NestedFolders|WatchLimit|SwappedForALink|ThousandsOfLevels|ManyFiles|Burst' -timeout 0 -v ./pipeline ./pipeline/watch
+	SOAK=$(SOAK) $(GO) test -run 'StoppedProcess|NestedFolders|WatchLimit|SwappedForALink|ThousandsOfLevels|ManyFiles|Burst|EarKeeps' -timeout 0 -v ./pipeline ./pipeline/watch
 	SOAK=$(SOAK) $(GO) test -run '^TestMemoryStaysFlat$$' -timeout 0 -v .
 
 weekly: fuzz soak ## fuzz and soak: run it once a week, and before a release

@@ -145,9 +145,26 @@ func (p *Pipeline) pause(scanner string, on bool) error {
 	return fmt.Errorf("no scanner is named %q: name one of %s", scanner, strings.Join(names, ", "))
 }
 
-// Engines returns the names of the engines that a tree can have on this system, only on
-// other systems, and not yet.
-func Engines() (here, elsewhere, planned []string) { return watch.Engines() }
+// Ears hear whole file systems, for the engine fanotify.
+type Ears = watch.Ears
+
+// NewEars returns Ears. handed holds what OpenEar returned to somebody with more rights,
+// by the device of its file system.
+func NewEars(handed map[uint64]*os.File) *Ears { return watch.NewEars(handed) }
+
+// OpenEar opens an ear for the file system of the folder dir, to be handed to NewEars of
+// another process. Somebody must empty it as long as it is open.
+func OpenEar(dir *os.File) (*os.File, error) { return watch.OpenEar(dir) }
+
+// TryEar returns nil if we can hear the file system of the folder at path as a whole.
+func TryEar(path string) error { return watch.TryEar(path) }
+
+// MountsBelow returns the paths of the mounts below the folder dir, whose path has no link.
+func MountsBelow(dir string) []string { return watch.MountsBelow(dir) }
+
+// Engines returns the names of the engines that a tree can have on this system, and only
+// on other systems.
+func Engines() (here, elsewhere []string) { return watch.Engines() }
 
 // Ping asks one scanner whether it is ready, and returns its version. The error is a
 // *DownError if it does not answer; otherwise it says what is wrong with s.

@@ -35,6 +35,7 @@ type Config struct {
 	CopyMemory int64 // bytes in which samples are copied before they are hashed and handed over, for all scanners together; negative: none; 256 MiB
 
 	Half     config.Half           // Both
+	Ears     *Ears                 // for the engine fanotify: who gives them runs them, as long as a Pipeline may run; nil: the Pipeline has its own
 	Grace    time.Duration         // how long a stop waits for the samples in flight; 8s
 	Log      *slog.Logger          // slog.Default
 	Registry prometheus.Registerer // registers the metrics; nil: they are not registered

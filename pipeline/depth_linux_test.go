@@ -110,11 +110,16 @@ func TestThousandsOfLevels(t *testing.T) {
 }
 
 // TestOneBadFolderBlindsOnlyItself: beside a chain of folders that is too long to be swept
-// all else is forgotten when it is gone, and proven while it is there. The engine inotify
-// watches a folder whose path is only too long for one call of the system.
+// all else is forgotten when it is gone, and proven while it is there. The engines inotify and
+// fanotify hear a folder whose path is only too long for one call of the system.
 func TestOneBadFolderBlindsOnlyItself(t *testing.T) {
-	for engine, watched := range map[string]bool{"fsnotify": false, "inotify": true} {
-		t.Run(engine, func(t *testing.T) { oneBadFolder(t, engine, watched) })
+	for engine, watched := range map[string]bool{"fsnotify": false, "inotify": true, "fanotify": true} {
+		t.Run(engine, func(t *testing.T) {
+			if engine == "fanotify" {
+				hearing(t)
+			}
+			oneBadFolder(t, engine, watched)
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,7 +43,37 @@ func TestStoppedProcessMissesNothing(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	n := full(20_000, 60_000)
+	sums, logged, n := stoppedProcess(t, full(20_000, 60_000))
+	event, sweep := sums["certpush_files_seen_total event"], sums["certpush_files_seen_total sweep"]
+	if sums["certpush_events_lost_total"] == 0 || sweep == 0 || event+sweep != float64(n) {
+		t.Errorf("the metrics tell another story: %v", sums)
+	}
+	if !strings.Contains(logged, "events were lost, the tree will be swept") {
+		t.Error("the log does not say that events were lost")
+	}
+}
+
+// TestStoppedProcessByFanotify: the engine fanotify loses no event meanwhile, because the
+// kernel's queue has no bound, and needs no sweep.
+func TestStoppedProcessByFanotify(t *testing.T) {
+	if serve(t) {
+		return
+	}
+	t.Parallel()
+	hearing(t)
+	sums, _, n := stoppedProcess(t, full(20_000, 100_000), byFanotify)
+	event, sweep := sums["certpush_files_seen_total event"], sums["certpush_files_seen_total sweep"]
+	if sums["certpush_events_lost_total"] != 0 || sweep > stoppedFolders || event+sweep != float64(n) {
+		t.Errorf("the metrics tell another story: %v", sums)
+	}
+}
+
+// stoppedFolders is how many files are there before the process starts.
+const stoppedFolders = 10
+
+// stoppedProcess returns the metrics and the log of such a process, and how many files
+// there were.
+func stoppedProcess(t *testing.T, n int, with ...func(*exec.Cmd)) (sums map[string]float64, logged string, total int) {
 	var queue int
 	if text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events"); err != nil {
 		t.Fatal(err)
@@ -50,7 +81,7 @@ func TestStoppedProcessMissesNothing(t *testing.T) {
 		t.Fatalf("the kernel's queue holds %d events: it loses none; %v", queue, err)
 	}
 	drop := t.TempDir()
-	const folders = 10
+	const folders = stoppedFolders
 	watched := func(i int) string {
 		return filepath.Join(drop, fmt.Sprint("watched", i%folders), fmt.Sprint(i))
 	}
@@ -65,7 +96,7 @@ func TestStoppedProcessMissesNothing(t *testing.T) {
 		}
 		put(watched(i))
 	}
-	s := start2(t, drop)
+	s := start2(t, drop, with...)
 	s.await(folders)
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -83,18 +114,12 @@ func TestStoppedProcessMissesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.await(folders + n)
-	sums := s.halt()
+	sums = s.halt()
 	if total, missed := s.missed(drop, true); total != folders+n || missed != 0 {
 		t.Errorf("missed %d of %d files", missed, total)
 	}
-	event, sweep := sums["certpush_files_seen_total event"], sums["certpush_files_seen_total sweep"]
-	t.Logf("seen by event %v, by sweep %v; lost %v times", event, sweep, sums["certpush_events_lost_total"])
-	if sums["certpush_events_lost_total"] == 0 || sweep == 0 || event+sweep != float64(folders+n) {
-		t.Errorf("the metrics tell another story: %v", sums)
-	}
-	if !strings.Contains(s.logged(), "events were lost, the tree will be swept") {
-		t.Error("the log does not say that events were lost")
-	}
+	t.Logf("seen by event %v, by sweep %v; lost %v times", sums["certpush_files_seen_total event"], sums["certpush_files_seen_total sweep"], sums["certpush_events_lost_total"])
+	return sums, s.logged(), folders + n
 }
 
 // TestNestedFoldersInABurst: mkdir -p a/b/c and a file in it, 20,000 times in a soak;
@@ -193,7 +218,7 @@ func TestBeyondTheWatchLimit(t *testing.T) {
 // that are dropped while it is not mounted are found when it is mounted again. Then
 // events come again, and nothing was forgotten meanwhile.
 func TestUnmountedAndMountedAgain(t *testing.T) {
-	for _, engine := range []string{"inotify", "fsnotify"} {
+	for _, engine := range []string{"inotify", "fanotify", "fsnotify"} {
 		for name, rel := range map[string]string{"tree": ".", "folder": "a/b"} {
 			t.Run(engine+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -203,12 +228,29 @@ func TestUnmountedAndMountedAgain(t *testing.T) {
 	}
 }
 
+// hearing skips a test that needs the engine fanotify where it cannot be had. In CI, as
+// root, it must be.
+func hearing(t *testing.T) {
+	t.Helper()
+	err := TryEar(t.TempDir())
+	if err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" && os.Getuid() == 0 {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}
+
 func mountAgain(t *testing.T, engine, rel string) {
 	if os.Getuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("only root can mount: run the tests as root")
 		}
 		t.Skip("only root can mount")
+	}
+	if engine == "fanotify" {
+		hearing(t)
 	}
 	metrics := prometheus.NewRegistry()
 	l := newLab(t, func(c *Config) { c.Registry, c.Trees[0].Engine = metrics, engine })
@@ -267,6 +309,9 @@ func mountAgain(t *testing.T, engine, rel string) {
 	}
 	// Now it is watched again, and no sweep is needed.
 	before := sums(t, metrics)["certpush_samples_journaled_total live"]
+	if s := l.p.Status().Trees[0]; s.Engine != engine {
+		t.Errorf("the tree has engine %s: %s", s.Engine, s.Instead)
+	}
 	l.until("an event", func() bool {
 		drop(point, fmt.Sprint("in the last ", len(paths)))
 		l.judged(paths...)

@@ -101,7 +101,7 @@ func TestKill9(t *testing.T) {
 	t.Parallel()
 	engines := []string{labEngine}
 	if os.Getenv("SOAK") != "" {
-		engines, _, _ = Engines()
+		engines, _ = Engines()
 	}
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {

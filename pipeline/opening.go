@@ -89,7 +89,7 @@ func (o *opening) openProducer(ctx context.Context) error {
 	}
 	o.prod, err = producer.New(ctx, producer.Config{
 		State: c.State, Trees: c.Trees, Journal: c.Journal, Scanners: c.Scanners, Half: c.Half,
-		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Outcomes: o.outcomes, Metrics: o.p.intake, Log: c.Log, Nap: c.nap,
+		Disk: c.disk, Lanes: l, Cursors: o.dirs.Cursors, Outcomes: o.outcomes, Metrics: o.p.intake, Log: c.Log, Nap: c.nap, Ears: c.Ears,
 	})
 	if err != nil {
 		return err

@@ -47,6 +47,7 @@ const (
 	secondState = "CERTPUSH_TEST_SECOND_STATE"
 	secondLimit = "CERTPUSH_TEST_SECOND_WATCHES"
 	secondHalf  = "CERTPUSH_TEST_SECOND_HALF"
+	secondBy    = "CERTPUSH_TEST_SECOND_ENGINE"
 )
 
 // full returns the size of a test: soak if SOAK is set, otherwise short, because soak
@@ -237,7 +238,7 @@ func serve(t *testing.T) bool {
 	var mu sync.Mutex
 	metrics := prometheus.NewRegistry()
 	p, err := New(Config{
-		State: os.Getenv(secondState), Trees: []config.Tree{{Path: drop, Name: "drop"}}, Journal: config.Journal{MinFree: -1}, Registry: metrics,
+		State: os.Getenv(secondState), Trees: []config.Tree{{Path: drop, Name: "drop", Engine: os.Getenv(secondBy)}}, Journal: config.Journal{MinFree: -1}, Registry: metrics,
 		Half:     map[string]config.Half{"producer": config.ProducerOnly}[os.Getenv(secondHalf)],
 		Scanners: []config.Scanner{{Name: "none", Type: "discard", Workers: 16}},
 		Log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -312,6 +313,9 @@ func peak(t *testing.T) int64 {
 
 // producerOnly makes the second process run no consumer.
 func producerOnly(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, secondHalf+"=producer") }
+
+// byFanotify makes the second process hear the tree by the engine fanotify.
+func byFanotify(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, secondBy+"=fanotify") }
 
 // ownNamespace gives the second process its own user namespace, with a limit of
 // watches.

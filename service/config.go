@@ -217,11 +217,11 @@ func convertTree(t watchTable, b *binder, key string) pipeline.Tree {
 	if strings.ContainsFunc(t.Name, unprintable) {
 		b.wrong(join(key, "name"), "it holds a control character: take it out")
 	}
-	here, elsewhere, planned := pipeline.Engines()
+	here, elsewhere := pipeline.Engines()
 	if slices.Contains(elsewhere, t.Engine) {
 		b.wrong(join(key, "engine"), "engine %q is for another system: use one of %s", t.Engine, strings.Join(here, ", "))
 	} else {
-		b.built(join(key, "engine"), "engine", t.Engine, here, planned)
+		b.built(join(key, "engine"), "engine", t.Engine, here, nil)
 	}
 	return pipeline.Tree{
 		Name: t.Name, Path: path, Include: globs(t.Include), Exclude: globs(t.Exclude),

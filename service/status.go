@@ -58,6 +58,11 @@ func StatusText(s pipeline.Status, now time.Time) string {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", printable(t.Name), printable(t.Engine), t.Directories, t.Lost, last, printable(t.Path))
 	}
 	w.Flush()
+	for _, t := range s.Trees {
+		if t.Instead != "" {
+			fmt.Fprintf(&b, "  %s is watched by %s instead: %s\n", printable(t.Name), printable(t.Engine), printable(t.Instead))
+		}
+	}
 	if !s.Started.IsZero() {
 		fmt.Fprintf(&b, "\ncertpush %s, running since %s\n", s.Version, s.Started.UTC().Format(time.RFC3339))
 	}

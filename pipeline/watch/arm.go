@@ -49,6 +49,8 @@ type watches struct {
 	age    uint32 // grows each time that events may have been lost
 	other  string // see TreeState.Elsewhere
 	full   error  // why no source could be made; nil: one could
+
+	instead error // why engine is not the one that was asked for; nil: it is
 }
 
 func newWatches(g *ground, now func() time.Duration) *watches {
@@ -60,12 +62,14 @@ type standing struct {
 	armed, broken bool
 	place         place
 	deafAt, since time.Time
+	whole         whole // the source, if it hears all below the tree
 }
 
 func (a *watches) standing() standing {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return standing{a.armed, a.broken, a.place, a.deafAt, a.since}
+	w, _ := a.source.(whole)
+	return standing{a.armed, a.broken, a.place, a.deafAt, a.since, w}
 }
 
 // take makes source the current one, with no watches yet. source is nil for an engine
@@ -152,8 +156,18 @@ func (a *watches) engages(engine string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	was := a.engine
-	a.engine = engine
+	a.engine, a.instead = engine, nil
 	return was != engine
+}
+
+// replaces notes that an engine takes the place of the one that was asked for, and why. It
+// reports whether another one was at work before.
+func (a *watches) replaces(engine string, why error) bool {
+	first := a.engages(engine)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.instead = why
+	return first
 }
 
 // knows reports whether source is the current one, whether path is a directory in the
@@ -216,6 +230,10 @@ func (a *watches) ensure(path string, at place, f *os.File) bool {
 	if source == nil || state == trusted {
 		return true
 	}
+	if w, is := source.(whole); is {
+		a.heard(w, setting{watches: a, source: w, path: path, at: at, age: age, added: a.now()})
+		return true
+	}
 	if state == replaced {
 		a.release(path)
 	}
@@ -241,6 +259,22 @@ func (a *watches) ensure(path string, at place, f *os.File) bool {
 	s.undo()
 	s.note(err)
 	return true
+}
+
+// heard notes that a folder is heard without a watch of its own, or why it is not. A folder
+// that is heard is not put into the set, which would grow with the tree; the root is there
+// for all. One that is not heard stands for all below it.
+func (a *watches) heard(w whole, s setting) {
+	at, err := w.hears(s.path)
+	if at != s.path {
+		return
+	}
+	a.mu.Lock()
+	known := s.path == a.Path || a.set.get(s.path) != 0
+	a.mu.Unlock()
+	if known || err != nil {
+		s.note(err)
+	}
 }
 
 // trust says what the set knows of the watch of a directory.

@@ -101,7 +101,7 @@ func (a *watches) state(s *TreeState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Engine, s.Armed, s.Directories, s.Unwatched = a.engine, a.armed, a.set.watched, len(a.set.failing)
-	s.Troubles, s.TooLong, s.Elsewhere = a.set.troubles(), len(a.set.long), a.other
+	s.Troubles, s.TooLong, s.Elsewhere, s.Instead = a.set.troubles(), len(a.set.long), a.other, a.instead
 	if r := a.set.get(a.set.root); r != 0 {
 		s.Unread = a.set.failure(r)
 	}

@@ -39,6 +39,18 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 		}
 		engine = "fsnotify"
 	}
+	if engine == "fanotify" {
+		s, err := newFanotify(t)
+		if err == nil || vanished(err) {
+			t.watches.engages(engine)
+			return s, err
+		}
+		if ctx.Err() != nil {
+			return nil, errMoved // the ears ended with us
+		}
+		t.instead(err)
+		return newInotify(t.watches)
+	}
 	t.watches.engages(engine)
 	switch engine {
 	case "sweep":
@@ -51,4 +63,12 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 		return nil, fmt.Errorf("watch tree: %w", err)
 	}
 	return perFolder{f}, nil
+}
+
+// instead notes, and says once, that the engine inotify takes the place of fanotify.
+func (t *tree) instead(err error) {
+	if t.watches.replaces("inotify", fmt.Errorf("%w: %s", err, fanotifyNext(err))) {
+		t.w.log.Warn("the tree cannot be heard by fanotify, and each of its folders is watched by inotify instead",
+			"tree", t.Name, "error", err, "next", fanotifyNext(err))
+	}
 }

@@ -4,10 +4,10 @@ package watch
 
 import "context"
 
-// Engines returns the names of the engines that a tree can have on this system, only on
-// other systems, and not yet.
-func Engines() (here, elsewhere, planned []string) {
-	return []string{"auto", "inotify", "fsnotify", "sweep"}, []string{"windows"}, []string{"fanotify"}
+// Engines returns the names of the engines that a tree can have on this system, and only
+// on other systems.
+func Engines() (here, elsewhere []string) {
+	return []string{"auto", "inotify", "fanotify", "fsnotify", "sweep"}, []string{"windows"}
 }
 
 // automatic is the engine that New puts in place of auto.

@@ -6,10 +6,10 @@ package watch
 
 import "context"
 
-// Engines returns the names of the engines that a tree can have on this system, only on
-// other systems, and not yet.
-func Engines() (here, elsewhere, planned []string) {
-	return []string{"auto", "fsnotify", "sweep"}, []string{"inotify", "windows"}, []string{"fanotify"}
+// Engines returns the names of the engines that a tree can have on this system, and only
+// on other systems.
+func Engines() (here, elsewhere []string) {
+	return []string{"auto", "fsnotify", "sweep"}, []string{"inotify", "fanotify", "windows"}
 }
 
 // automatic is the engine that New puts in place of auto.

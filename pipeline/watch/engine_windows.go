@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Engines returns the names of the engines that a tree can have on this system, only on
-// other systems, and not yet.
-func Engines() (here, elsewhere, planned []string) {
-	return []string{"auto", "fsnotify", "windows", "sweep"}, []string{"inotify"}, []string{"fanotify"}
+// Engines returns the names of the engines that a tree can have on this system, and only
+// on other systems.
+func Engines() (here, elsewhere []string) {
+	return []string{"auto", "fsnotify", "windows", "sweep"}, []string{"inotify", "fanotify"}
 }
 
 // automatic is the engine that New puts in place of auto: the choice is made later.

@@ -176,7 +176,7 @@ func TestGuardSwappedFolders(t *testing.T) {
 }
 
 // A path far longer than 260 characters is opened, listed and settles like any other.
-func TestGuardLongPaths(t *testing.T) { eachByFolder(t, guardLongPaths) }
+func TestGuardLongPaths(t *testing.T) { each(t, guardLongPaths) }
 
 func guardLongPaths(t *testing.T, engine string) {
 	tree, r := oneBy(t, engine)

@@ -11,7 +11,11 @@ const lookAfter = 3
 // as if it had never been away.
 func (t *tender) remounted() {
 	below, changed := t.mounts.changed(t.Path)
-	if below {
+	hears := t.watches.standing().whole
+	switch {
+	case below && hears != nil:
+		t.watches.spoil() // what was mounted has an ear of its own, or what lies there another path
+	case below:
 		t.doubt(t.Path, WhyArmed)
 	}
 	if changed {
@@ -21,6 +25,12 @@ func (t *tender) remounted() {
 		return
 	}
 	t.unsure--
+	if hears != nil {
+		if hears.unmounted() {
+			t.watches.spoil()
+		}
+		return
+	}
 	switch deaf, moved := t.watches.deaf(); {
 	case deaf: // a new source trusts none of the old watches
 		t.watches.spoil()

@@ -62,8 +62,14 @@ func filled(trees ...Tree) []Tree {
 
 func receive(t testing.TB, trees ...Tree) *receiver {
 	t.Helper()
+	return receiveBy(t, nil, trees...)
+}
+
+// receiveBy is receive with ears that the test runs.
+func receiveBy(t testing.TB, ears *Ears, trees ...Tree) *receiver {
+	t.Helper()
 	r := &receiver{index: map[string]Stat{}, skips: map[string]string{}}
-	w, err := New(Config{Trees: filled(trees...), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	w, err := New(Config{Trees: filled(trees...), Ears: ears, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Skipped: func(_ int, path, reason string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -220,7 +226,10 @@ func TestScript(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, engine := range engines() {
-				t.Run(engine, func(t *testing.T) { runScript(t, engine, string(text)) })
+				t.Run(engine, func(t *testing.T) {
+					able(t, engine)
+					runScript(t, engine, string(text))
+				})
 			}
 		})
 	}

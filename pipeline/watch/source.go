@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/fsnotify/fsnotify"
@@ -14,6 +15,12 @@ const (
 	closed   fsnotify.Op = 1 << 30 // a program closed the file that it had open for writing
 	ofFolder fsnotify.Op = 1 << 29 // the path is that of a folder
 )
+
+// earMost is how many bytes of events may wait in an ear: about 700,000 events.
+const earMost = 64 << 20
+
+// errCrowded means that more events came than an ear may hold.
+var errCrowded = fmt.Errorf("%w: more than %d MiB of events waited", fsnotify.ErrEventOverflow, earMost>>20)
 
 // source reports the events of one tree, by one engine.
 type source interface {
@@ -32,6 +39,18 @@ type source interface {
 	// pump calls event and trouble for events and errors, until the source is closed or
 	// trouble got errDeaf. Both functions must not wait.
 	pump(event func(fsnotify.Event), trouble func(error))
+}
+
+// whole is a source that hears all below a tree, and sets no watch for a folder.
+type whole interface {
+	source
+	// hears returns nil for a folder that is heard. Otherwise it returns why it is not, and
+	// the highest folder of which that is true.
+	hears(path string) (at string, err error)
+	// strayed reports whether events do not lead to the tree any more, so that the source
+	// must be made anew; unmounted, whether a file system is not heard any more.
+	strayed() bool
+	unmounted() bool
 }
 
 // perFolder is the engine fsnotify: a watch for each directory.

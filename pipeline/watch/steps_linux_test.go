@@ -4,7 +4,9 @@ package watch
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,3 +40,25 @@ func silent(string) error { return nil }
 // burst returns how many files, each four folders deep, a test makes at once. Four times
 // as many need about as many watches as most systems allow.
 func burst(string) int { return 5000 }
+
+// able skips a test whose engine cannot be had here. In CI, as root, it must be.
+func able(t testing.TB, engine string) {
+	t.Helper()
+	if engine != "fanotify" {
+		return
+	}
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	f, err := OpenEar(dir)
+	if err == nil {
+		f.Close()
+		return
+	}
+	if os.Getenv("CI") == "true" && os.Getuid() == 0 {
+		t.Fatalf("engine fanotify cannot be had: %v: run the tests with CAP_SYS_ADMIN, on ext4, xfs or tmpfs", err)
+	}
+	t.Skipf("engine fanotify cannot be had: %v", err)
+}

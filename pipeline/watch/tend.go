@@ -62,7 +62,7 @@ func (t *tender) inspect(ctx context.Context) {
 		err = errors.New("it is not a directory")
 	}
 	was := t.watches.standing()
-	if was.armed && (err != nil || was.broken || was.place != st.place()) {
+	if was.armed && (err != nil || was.broken || was.place != st.place() || was.whole != nil && was.whole.strayed()) {
 		t.disarm()
 		was.armed = false
 		t.rest(was.deafAt, was.since)

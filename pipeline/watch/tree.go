@@ -103,6 +103,7 @@ func (t *tree) event(source source, e fsnotify.Event) {
 		if moved || e.Has(fsnotify.Create) || failed && e.Has(fsnotify.Chmod) {
 			t.examine(e.Name, t.w.settle.now())
 		}
+	case e.Op == ofFolder|fsnotify.Chmod: // only one that could not be read matters, and that is known
 	case e.Has(ofFolder) && !moved:
 		t.examine(e.Name, t.w.settle.now())
 	case moved && !t.w.settle.has(e.Name):
@@ -148,6 +149,10 @@ func (t *tree) trouble(source source, err error) {
 		t.leave(func() {
 			if errors.Is(err, errDeaf) {
 				t.w.log.Warn("events of the tree have ended; it is watched anew and swept; if that goes on see to its disk or server", "tree", t.Name, "error", err)
+				return
+			}
+			if errors.Is(err, errCrowded) {
+				t.w.log.Warn("events came faster than they could be worked off, the tree will be swept", "tree", t.Name, "error", err)
 				return
 			}
 			t.w.log.Warn("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "tree", t.Name, "error", err)

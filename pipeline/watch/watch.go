@@ -14,7 +14,8 @@
 //  2. An event is a hint to look at a path. What is done then depends on what lies there
 //     now, so an event that is late, doubled or out of order does no harm.
 //  3. The goroutine that reads events never waits for a disk, a log or a receiver. It
-//     puts paths into memory. If a million wait there, further ones become a Doubt.
+//     puts paths into memory. If a million wait there, further ones become a Doubt. (The
+//     engine fanotify names a folder by its handle: another goroutine asks for its path.)
 //  4. The system ties a watch to the directory, not to the name. Before a directory is
 //     watched under a new path, all watches at and below its former path are removed; the
 //     engine inotify moves its node in the set of folders instead.
@@ -35,6 +36,9 @@
 //     tree (tree.go). It takes only locks that are never held during a call to the system.
 //     The reader of the engine inotify also moves folders that were renamed (watches.mu),
 //     and alone has what it remembers between two events.
+//   - The engine fanotify has two goroutines for each file system, for all trees on it
+//     (ear_linux.go). The reader only empties the kernel's queue into a bounded one. The
+//     worker finds the path of a folder, which may take a disk, and tells the trees.
 //   - The looker of a tree works off its looks: directories that came, went or were
 //     replaced.
 //   - The settler (settle.go) has one goroutine that waits for due candidates, four that
@@ -73,7 +77,7 @@ type Tree struct {
 	Settle           time.Duration // if the system cannot tell, a file settles after this time of quiet; above 0
 	Quiet            time.Duration // a file is left alone for so long after its last event; 0: not at all
 	SettleLimit      time.Duration // a file that does not settle is sent after this time; above 0
-	Engine           string        // auto, inotify, fsnotify, windows or sweep; see Engines
+	Engine           string        // auto, inotify, fanotify, fsnotify, windows or sweep; see Engines
 }
 
 // Config is the configuration of a Watcher. The functions may be nil. Several goroutines
@@ -81,6 +85,7 @@ type Tree struct {
 type Config struct {
 	Trees   []Tree
 	Scratch string                              // our own folder, in no tree, for the self-test of an engine; "": a temporary one
+	Ears    *Ears                               // for the engine fanotify; who gives them runs them; nil: the Watcher has its own
 	Log     *slog.Logger                        // nil: nothing is logged
 	Lost    func(tree int)                      // called each time that events were lost
 	Skipped func(tree int, path, reason string) // called for a path that is not sent; reason is its Kind, excluded or path_too_long
@@ -125,6 +130,7 @@ type TreeState struct {
 	Lost               uint64    // how often events were lost
 	Elsewhere          string    // the type of its file system, if what others write there raises no event; "" if all does
 	Limit              string    // what to do about a limit that was reached; "" if none was
+	Instead            error     // why Engine takes the place of the one that was asked for, and what to do; nil: it does not
 }
 
 // Watcher watches trees. Use New to make one.
@@ -134,6 +140,7 @@ type Watcher struct {
 	settle *settler
 	doubts *doubts
 	media  media
+	ears   *Ears
 	config Config
 
 	chosen sync.Once
@@ -146,7 +153,10 @@ func New(c Config) (*Watcher, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watcher{log: c.Log, doubts: newDoubts(), media: media{madeUp: map[uint64]bool{}}, config: c}
+	w := &Watcher{log: c.Log, doubts: newDoubts(), media: media{madeUp: map[uint64]bool{}}, ears: c.Ears, config: c}
+	if w.ears == nil {
+		w.ears = NewEars(nil)
+	}
 	w.settle = newSettler(w)
 	for i, t := range c.Trees {
 		if err := check(&t); err != nil {
@@ -180,8 +190,8 @@ func check(t *Tree) error {
 	if t.Engine == "" || t.Engine == "auto" {
 		t.Engine = automatic
 	}
-	if here, _, _ := Engines(); !slices.Contains(here, t.Engine) {
-		return fmt.Errorf("%w: %q is for another system, or not built yet; use one of %s", ErrEngine, t.Engine, strings.Join(here, ", "))
+	if here, _ := Engines(); !slices.Contains(here, t.Engine) {
+		return fmt.Errorf("%w: %q is unknown, or for another system; use one of %s", ErrEngine, t.Engine, strings.Join(here, ", "))
 	}
 	return nil
 }
@@ -192,6 +202,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(func() { w.settle.run(ctx) })
 	all.Go(func() { w.doubts.run(ctx) })
+	if w.config.Ears == nil {
+		all.Go(func() { w.ears.Run(ctx) })
+	}
 	for _, t := range w.trees {
 		all.Go(func() { (&tender{tree: t}).run(ctx) })
 		all.Go(func() { t.looks.run(ctx, t.rearm) })

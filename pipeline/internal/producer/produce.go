@@ -43,6 +43,7 @@ type Config struct {
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Nap      func(time.Duration) // as watch.Config has it
+	Ears     *watch.Ears         // as watch.Config has them
 }
 
 // Outcomes calls each with up to most lines of the ledger, from a place on, and returns
@@ -89,7 +90,7 @@ func New(ctx context.Context, c Config) (*Producer, error) {
 		p.m.begin(t.Name)
 		p.folders = append(p.folders, newFolders())
 	}
-	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees), Nap: c.Nap}
+	w := watch.Config{Log: c.Log, Scratch: c.State, Trees: WatchTrees(c.Trees), Nap: c.Nap, Ears: c.Ears}
 	w.Lost = func(i int) { p.m.lost.WithLabelValues(c.Trees[i].Name).Inc() }
 	w.Skipped = func(i int, _, reason string) { p.m.skipped.WithLabelValues(c.Trees[i].Name, reason).Inc() }
 	var err error

@@ -24,6 +24,7 @@ type TreeStatus struct {
 	Troubles    []Trouble  `json:"troubles"`   // the first few of Unwatched
 	Elsewhere   string     `json:"elsewhere"`  // the type of its file system, if what others write there raises no event; "": all does
 	Limit       string     `json:"limit"`      // what to do about a limit of the system that was reached; "": none was
+	Instead     string     `json:"instead"`    // why engine takes the place of the one that was asked for, and what to do; "": it does not
 
 	Watched  bool   `json:"watched"`  // the tree is there and, unless its engine is sweep, watched
 	Unread   string `json:"unread"`   // why the tree itself cannot be read; "": it can
@@ -54,6 +55,9 @@ func (p *Producer) Status() (all []TreeStatus, stopped error) {
 		}
 		for _, bad := range t.Troubles {
 			s.Troubles = append(s.Troubles, TroubleOf(bad.Path, bad.Err))
+		}
+		if t.Instead != nil {
+			s.Instead = t.Instead.Error()
 		}
 		if t.Unread != nil {
 			s.Unread = Errno(t.Unread)
