@@ -115,7 +115,7 @@ func rootCommand() *cobra.Command {
 			"75 another process holds the state folder; 77 permission; 78 configuration.",
 	}
 	root.AddCommand(runVerb(), watchVerb(), pushVerb(), checkVerb(), scanVerb(), statusVerb(), reloadVerb(), pauseVerb(), resumeVerb(),
-		verifyVerb(), sweepVerb(), deadVerb(), whyVerb(), scannerVerb(), serviceVerb(), versionVerb(), completionVerb())
+		verifyVerb(), sweepVerb(), deadVerb(), whyVerb(), scannerVerb(), serviceVerb(), earsVerb(), versionVerb(), completionVerb())
 	root.SetHelpCommand(helpVerb())
 	return root
 }

@@ -94,6 +94,17 @@ func byHand(name, short string, do func(cmd *cobra.Command) error) *cobra.Comman
 	}}
 }
 
+// earsVerb is for the unit, not for people: see service.LeaveEars.
+func earsVerb() *cobra.Command {
+	var f service.Flags
+	cmd := &cobra.Command{
+		Use: "ears", Short: "open what the engine fanotify hears by, as root, for the service", Args: noArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return service.LeaveEars(f, cmd.OutOrStdout()) },
+	}
+	fileFlag(cmd, &f)
+	return cmd
+}
+
 // needs returns what the unit must allow for the settings s.
 func needs(s service.Settings) installer.Needs {
 	var n installer.Needs
@@ -102,6 +113,9 @@ func needs(s service.Settings) installer.Needs {
 	}
 	for _, t := range s.Pipeline.Trees {
 		n.Trees = append(n.Trees, service.Resolved(t.Path))
+		if t.Engine == "fanotify" {
+			n.Ears = service.EarsCommand()
+		}
 	}
 	for _, c := range s.Pipeline.Scanners {
 		for _, list := range c.Lists {

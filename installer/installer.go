@@ -41,6 +41,7 @@ type Needs struct {
 	Reads   []string // files that certpush reads
 	Sockets []string // Unix sockets of scanners
 	Writes  []string // folders in which certpush writes
+	Ears    string   // the command line that opens what the engine fanotify hears by; "": no tree has that engine
 }
 
 // DropIn returns the text of the systemd drop-in for n. It begins with a comment that
@@ -72,6 +73,11 @@ func DropIn(n Needs) string {
 		if !below(dir, "/var/lib/certpush") && !below(dir, "/var/log/certpush") && !below(dir, "/run/certpush") {
 			lines = append(lines, fmt.Sprintf("# %q is written; make it, and let the user certpush in.", dir), "ReadWritePaths="+quoted(dir))
 		}
+	}
+	if n.Ears != "" {
+		lines = append(lines, "# Engine fanotify: before each start root opens an ear for each file system, and the manager hands it to the",
+			"# service. That gets no more rights than to find a folder by its handle. What cannot be heard is watched by inotify.",
+			"ExecStartPre=-+"+n.Ears, "NotifyAccess=exec", "FileDescriptorStoreMax=64", "SystemCallFilter=open_by_handle_at")
 	}
 	if len(lines) == 0 {
 		return "# This configuration needs no drop-in.\n"

@@ -14,6 +14,7 @@ func TestDropInNamesWhatTheConfigurationNeeds(t *testing.T) {
 	}{
 		{Needs{Trees: []string{"/srv/samples"}}, "needs no drop-in"},
 		{Needs{Trees: []string{"/tmp/drop"}}, "\nPrivateTmp=no\n"},
+		{Needs{Trees: []string{"/srv/samples"}, Ears: "/usr/bin/certpush ears -c /etc/certpush.toml"}, "\nExecStartPre=-+/usr/bin/certpush ears -c /etc/certpush.toml\nNotifyAccess=exec\nFileDescriptorStoreMax=64\nSystemCallFilter=open_by_handle_at\n"},
 		{Needs{Reads: []string{"/tmp/hashes"}}, "\nPrivateTmp=no\n"},
 		{Needs{Writes: []string{"/var/tmp/state"}}, "\nPrivateTmp=no\n"},
 		{Needs{Trees: []string{"/dev/shm/drop"}}, "needs no drop-in"},

@@ -41,7 +41,7 @@ boot() {
 			mkdir -p "/sys/fs/cgroup/$at/$group"
 			echo $BASHPID >"/sys/fs/cgroup/$at/$group/cgroup.procs"
 		done
-		exec setsid systemd-nspawn -q -D "$work/root" --machine="$group" --register=no --keep-unit --console=pipe \
+		exec setsid systemd-nspawn -q --system-call-filter="fanotify_init fanotify_mark open_by_handle_at" -D "$work/root" --machine="$group" --register=no --keep-unit --console=pipe \
 			--bind-ro="$new:/new" --bind-ro="$old:/old" -b </dev/null >"$work/console" 2>&1
 	) &
 	nspawn=$!
@@ -262,6 +262,39 @@ systemctl daemon-reload
 cat /root/right >/etc/certpush.toml
 systemctl restart certpush
 rm -rf /data /tmp/hidden
+'
+step "a deep tree is heard by fanotify: with the drop-in, and without more rights; without it inotify takes its place" '
+mkdir -p /srv/deep
+mount -t tmpfs none /srv/deep # a file system that can be heard: that of the container is an overlay
+deep=/srv/deep/$(seq -s / 40)
+mkdir -p $deep
+cp /etc/certpush.toml /root/right
+printf "\n[[watch]]\npath = \"/srv/deep\"\nengine = \"fanotify\"\n" >>/etc/certpush.toml
+systemctl reload certpush
+until_ok "certpush status | grep -q \"^deep *inotify\""
+certpush status | grep -q "deep is watched by inotify instead: .*certpush service dropin"
+echo before >$deep/before
+until_ok "grep -q $deep/before /var/lib/certpush/ledger/verdicts.log"
+certpush service dropin >/etc/systemd/system/certpush.service.d/local.conf
+systemctl daemon-reload
+systemctl restart certpush
+until_ok "certpush status | grep -q \"^deep *fanotify\""
+[ "$(systemctl show -p NFileDescriptorStore --value certpush)" = 0 ] # nobody would empty what lies there
+grep -q "^CapEff:.*0000000010000004$" /proc/$(pid)/status
+until_ok "certpush status | grep -q \"^deep .* ago \""
+echo deep >$deep/heard
+until_ok "grep -q $deep/heard /var/lib/certpush/ledger/verdicts.log"
+cat /var/lib/certpush/journal/*.log | grep "$deep/heard" | grep -q "\"via\":\"event\""
+systemctl reload certpush
+until_ok "certpush status | grep -q \"^deep *fanotify\""
+was=$(pid); kill -9 $was
+until_ok "[ \$(pid) != $was ] && certpush status | grep -q \"^deep *fanotify\""
+rm /etc/systemd/system/certpush.service.d/local.conf
+systemctl daemon-reload
+cat /root/right >/etc/certpush.toml
+systemctl restart certpush
+until_ok "certpush status"
+umount /srv/deep
 '
 step "upgrade: the edited file stays, and it runs on" '
 was=$(pid) before=$(version) edited=$(sha256sum </etc/certpush.toml)

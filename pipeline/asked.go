@@ -152,15 +152,8 @@ type Ears = watch.Ears
 // by the device of its file system.
 func NewEars(handed map[uint64]*os.File) *Ears { return watch.NewEars(handed) }
 
-// OpenEar opens an ear for the file system of the folder dir, to be handed to NewEars of
-// another process. Somebody must empty it as long as it is open.
-func OpenEar(dir *os.File) (*os.File, error) { return watch.OpenEar(dir) }
-
 // TryEar returns nil if we can hear the file system of the folder at path as a whole.
 func TryEar(path string) error { return watch.TryEar(path) }
-
-// MountsBelow returns the paths of the mounts below the folder dir, whose path has no link.
-func MountsBelow(dir string) []string { return watch.MountsBelow(dir) }
 
 // Engines returns the names of the engines that a tree can have on this system, and only
 // on other systems.

@@ -33,6 +33,7 @@ func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	r := &report{out: out}
 	r.ok("file", cmp.Or(s.File, "none; flags and defaults"))
 	running := r.running(ctx, f, s)
+	heard := r.ears(s)
 	if name := becomeService(s.File); name != "" {
 		r.note("user", "what follows is tried as "+name+", as whom the unit runs")
 	}
@@ -40,7 +41,9 @@ func Check(ctx context.Context, f Flags, offline bool, out io.Writer) error {
 	r.endpoint(ctx, s, running)
 	folders := 0
 	for _, t := range s.Pipeline.Trees {
-		folders += r.tree(ctx, s.File, t)
+		if n := r.tree(ctx, s.File, t); !heard[t.Path] { // what is heard as a whole needs no watches
+			folders += n
+		}
 	}
 	if len(s.Pipeline.Trees) == 0 {
 		r.note("tree", "none: certpush idles until the file has a [[watch]]")

@@ -165,6 +165,33 @@ func (r *report) tree(ctx context.Context, file string, t pipeline.Tree) (folder
 	return folders
 }
 
+// ears tells of each tree with engine fanotify whether it can be heard so, and returns
+// those that can. Only root can try it.
+func (r *report) ears(s Settings) map[string]bool {
+	heard := map[string]bool{}
+	for _, t := range s.Pipeline.Trees {
+		if t.Engine != "fanotify" {
+			continue
+		}
+		name := "tree " + printable(nameOf(t))
+		err := pipeline.TryEar(t.Path)
+		has, installed := unitHasEars()
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // told below
+		case errors.Is(err, fs.ErrPermission):
+			r.note(name, "whether fanotify can hear it only root can try; certpush status tells what the service has")
+		case err != nil:
+			r.note(name, "fanotify cannot hear it, so inotify watches it instead: "+Printable(err.Error()))
+		case installed && s.File == defaultFile() && !has:
+			r.note(name, "the unit lacks what fanotify needs, so inotify watches it instead: certpush service dropin prints it")
+		default:
+			heard[t.Path] = true
+			r.ok(name, "fanotify can hear its file system")
+		}
+	}
+	return heard
+}
+
 // mayMake returns nil if we may write in dir, or may make it: in the first folder above it
 // that is there. It writes nothing.
 func mayMake(dir string) error {

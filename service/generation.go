@@ -40,6 +40,7 @@ func (p *process) build(s Settings) (*generation, error) {
 	}
 	c := s.Pipeline
 	c.Half, c.Log, c.Registry, c.Grace, c.Counters = p.flags.Half, g.log, g.registry, stopGrace, p.counters
+	c.Ears = p.ears
 	if g.pipe, err = pipeline.New(c); err != nil {
 		return nil, errors.Join(configError(err), g.closeLog())
 	}
@@ -73,6 +74,7 @@ func (p *process) work(ctx context.Context) error {
 	looks, stop := context.WithCancel(context.Background())
 	var looking sync.WaitGroup
 	looking.Go(func() { p.tellManager(looks) })
+	looking.Go(func() { p.ears.Run(looks) }) // also while the state cannot be opened: somebody must empty what was handed over
 	defer looking.Wait()
 	defer stop()
 	for first := true; ; {

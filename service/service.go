@@ -21,7 +21,7 @@
 //
 // Goroutines: Start begins one that runs one generation after the other, and Stop waits
 // for it. It starts, and waits for: the pipeline of the generation, one that tells the
-// manager, and one that serves the admin endpoint.
+// manager, the ears of the engine fanotify, and one that serves the admin endpoint.
 package service
 
 import (
@@ -83,6 +83,8 @@ func Run(f Flags, version string) error {
 	if err := rootMayWrite(p.first); err != nil {
 		return err
 	}
+	handed, err := handedEars()
+	p.ears, p.earsErr = pipeline.NewEars(handed), err
 	p.reloadOK.Set(1)
 	p.registry.MustRegister(p.reloadOK, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.manager, err = kardianos.New(p, &kardianos.Config{
@@ -119,6 +121,8 @@ type process struct {
 	reloadOK prometheus.Gauge
 	current  atomic.Pointer[generation]
 	counters *pipeline.Counters        // over all generations
+	ears     *pipeline.Ears            // over all generations: those that the manager hands over come once
+	earsErr  error                     // what went wrong with those
 	since    atomic.Pointer[time.Time] // when the first generation had begun; nil: it has not
 
 	cancel context.CancelFunc
@@ -173,6 +177,9 @@ func (p *process) announce(g *generation, first bool) {
 	c := g.settings.Pipeline
 	if first {
 		g.log.Info("certpush starts", "version", p.version, "file", g.settings.File, "state", c.State, "trees", len(c.Trees), "scanners", len(c.Scanners))
+	}
+	if first && p.earsErr != nil {
+		g.log.Warn("manager cannot be told", "error", p.earsErr)
 	}
 	for _, err := range hidden(g.settings) {
 		g.log.Error("a tree cannot be seen from inside the service", "error", err)

@@ -18,14 +18,8 @@ func NewEars(map[uint64]*os.File) *Ears { return &Ears{} }
 // Run waits until ctx ends.
 func (e *Ears) Run(ctx context.Context) { <-ctx.Done() }
 
-// OpenEar is for Linux.
-func OpenEar(*os.File) (*os.File, error) { return nil, ErrEngine }
-
 // TryEar is for Linux.
 func TryEar(string) error { return ErrEngine }
-
-// MountsBelow is for OpenEar.
-func MountsBelow(string) []string { return nil }
 
 // newFanotify is never called: New refuses the engine.
 func newFanotify(*tree) (source, error) { return nil, ErrEngine }
