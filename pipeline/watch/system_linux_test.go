@@ -275,6 +275,11 @@ func TestWriterIsSeen(t *testing.T) {
 	}
 }
 
+// eachByFolder runs a test with each engine that watches each folder.
+func eachByFolder(t *testing.T, test func(t *testing.T, engine string)) {
+	eachBut(t, test, "windows", "fanotify")
+}
+
 // The kernel's queue overflows while the reader is held up: the tree is swept, and then
 // no watch is wrong.
 func TestOverflow(t *testing.T) { eachByFolder(t, overflow) }

@@ -107,11 +107,6 @@ func eachBut(t *testing.T, test func(t *testing.T, engine string), but ...string
 // each runs a test with each engine but windows, which has tests of its own.
 func each(t *testing.T, test func(t *testing.T, engine string)) { eachBut(t, test, "windows") }
 
-// eachByFolder runs a test with each engine that watches each folder.
-func eachByFolder(t *testing.T, test func(t *testing.T, engine string)) {
-	eachBut(t, test, "windows", "fanotify")
-}
-
 func missesNothing(t *testing.T, engine string, n int) {
 	tree, r := oneBy(t, engine)
 	for i := range n {
