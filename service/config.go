@@ -281,11 +281,15 @@ func (b *binder) built(key, what, choice string, now, later []string) {
 		b.wrong(key, "%s %q is not built yet: use one of %s", what, choice, known)
 		return
 	}
+	near, least := "", 3
 	for _, k := range append(slices.Clone(now), later...) {
-		if distance(strings.ToLower(choice), k) <= 2 {
-			b.wrong(key, "unknown %s %q: did you mean %q?", what, choice, k)
-			return
+		if d := distance(strings.ToLower(choice), k); d < least {
+			near, least = k, d
 		}
+	}
+	if near != "" {
+		b.wrong(key, "unknown %s %q: did you mean %q?", what, choice, near)
+		return
 	}
 	b.wrong(key, "unknown %s %q: use one of %s", what, choice, known)
 }
