@@ -150,24 +150,14 @@ func (a *watches) distrust(source source, deaf bool) bool {
 	return true
 }
 
-// engages notes the engine that is at work, and reports whether it was another one
-// before.
-func (a *watches) engages(engine string) bool {
+// engages notes the engine that is at work, and why it takes the place of the one that was
+// asked for, if it does. It reports whether another one was at work before.
+func (a *watches) engages(engine string, instead error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	was := a.engine
-	a.engine, a.instead = engine, nil
+	a.engine, a.instead = engine, instead
 	return was != engine
-}
-
-// replaces notes that an engine takes the place of the one that was asked for, and why. It
-// reports whether another one was at work before.
-func (a *watches) replaces(engine string, why error) bool {
-	first := a.engages(engine)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.instead = why
-	return first
 }
 
 // knows reports whether source is the current one, whether path is a directory in the

@@ -30,10 +30,10 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 	if engine == "windows" {
 		s, err := newRecursive(t.Path, st.place())
 		if err == nil || t.Engine != "auto" || !unsupported(err) {
-			t.watches.engages(engine)
+			t.watches.engages(engine, nil)
 			return s, err
 		}
-		if t.watches.engages("fsnotify") {
+		if t.watches.engages("fsnotify", nil) {
 			t.w.log.Warn("the tree's file system does not tell of all below a folder, so each folder is watched; if events stay away sweep more often",
 				"tree", t.Name, "error", err)
 		}
@@ -42,7 +42,7 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 	if engine == "fanotify" {
 		s, err := newFanotify(t)
 		if err == nil || vanished(err) {
-			t.watches.engages(engine)
+			t.watches.engages(engine, nil)
 			return s, err
 		}
 		if ctx.Err() != nil {
@@ -51,7 +51,7 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 		t.instead(err)
 		return newInotify(t.watches)
 	}
-	t.watches.engages(engine)
+	t.watches.engages(engine, nil)
 	switch engine {
 	case "sweep":
 		return nil, nil
@@ -67,7 +67,7 @@ func (t *tree) open(ctx context.Context, st Stat) (source, error) {
 
 // instead notes, and says once, that the engine inotify takes the place of fanotify.
 func (t *tree) instead(err error) {
-	if t.watches.replaces("inotify", fmt.Errorf("%w: %s", err, fanotifyNext(err))) {
+	if t.watches.engages("inotify", fmt.Errorf("%w: %s", err, fanotifyNext(err))) {
 		t.w.log.Warn("the tree cannot be heard by fanotify, and each of its folders is watched by inotify instead",
 			"tree", t.Name, "error", err, "next", fanotifyNext(err))
 	}
