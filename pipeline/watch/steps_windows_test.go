@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -19,8 +21,30 @@ func (s *script) special(step string, args []string) error {
 		return os.Mkdir(long(s.path(args[0])), 0o755)
 	case "fifo", "socket", "tmpfile":
 		return nil
+	case "heard":
+		s.heard(s.path(args[0]))
+		return nil
 	}
 	return fmt.Errorf("unknown step")
+}
+
+// heard waits until events come from a folder that was moved into the tree. Under Wine that
+// is a moment after the event of the folder itself.
+func (s *script) heard(folder string) {
+	s.t.Helper()
+	var cookies []string
+	eventually(s.t, "events from "+folder, func() bool {
+		if slices.ContainsFunc(cookies, s.r.has) {
+			return true
+		}
+		if len(cookies) < 100 {
+			cookies = append(cookies, filepath.Join(folder, fmt.Sprintf("cookie-%d.bin", len(cookies))))
+			if err := os.WriteFile(cookies[len(cookies)-1], nil, 0o600); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		return false
+	})
 }
 
 // silent returns nil if engine reports events of folders that were made before it began,

@@ -55,15 +55,18 @@ func TestOnlyFoldersThatChangedAreListed(t *testing.T) {
 	must(t, err)
 	was := k.all[quiet].mtime
 	must(t, os.Chtimes(quiet, st.ModTime(), time.Unix(was.Sec, int64(was.Nsec))))
-	before := p.lanes.Lane(journal.Backlog).Durable()
 	sweepChanged(t.Context(), p, 0)
 	var found []string
 	for _, file := range []string{"b", "new/c", "new/below/d", "quiet/e"} {
-		if e, ok, err := p.index.Get(filepath.Join(tree, file)); err == nil && ok && e.At.Lane == journal.Backlog {
+		path := filepath.Join(tree, file)
+		e, ok, err := p.index.Get(path)
+		must(t, err)
+		// Where the system cannot tell a writer the file settles first: its ctime is young.
+		if ok && e.At.Lane == journal.Backlog || p.watcher.Settling(path) {
 			found = append(found, file)
 		}
 	}
-	if !slices.Equal(found, []string{"b", "new/c", "new/below/d"}) || p.lanes.Lane(journal.Backlog).Durable() == before {
+	if !slices.Equal(found, []string{"b", "new/c", "new/below/d"}) {
 		t.Errorf("found %q", found)
 	}
 	if changed := k.changed(t.Context()); !slices.Contains(changed, tree) {
