@@ -19,6 +19,7 @@ type telling struct {
 	place func() (ledger.Mark, bool) // the ledger's end, and whether it can be named now
 
 	mu   sync.Mutex    // guards the fields below
+	last *ledger.Mark  // the newest place that was named; nil: none was
 	told *ledger.Mark  // all before it is told, if open is empty; nil: not known
 	open *list.List    // of *ledger.Mark: places before outcomes that are not told yet, oldest first
 	left *list.Element // of open: what the last run may have left; nil: nothing, or it is told by now
@@ -27,7 +28,7 @@ type telling struct {
 // newTelling returns a telling whose last run told all up to a place; nil: it did not note
 // it, as an older version did not. Then all that is in the ledger now counts as told.
 func newTelling(led *ledger.Ledger, told *ledger.Mark) *telling {
-	t := &telling{place: led.Place, told: told, open: list.New()}
+	t := &telling{place: led.Place, last: told, told: told, open: list.New()}
 	if told == nil {
 		t.told = t.now()
 	} else {
@@ -36,13 +37,13 @@ func newTelling(led *ledger.Ledger, told *ledger.Mark) *telling {
 	return t
 }
 
-// now returns the ledger's end, or a place before it if that cannot be named; nil if
-// none is known. The caller holds mu.
+// now returns the ledger's end, or if that cannot be named the newest place before it that
+// could; nil if none is known. The caller holds mu.
 func (t *telling) now() *ledger.Mark {
 	if m, named := t.place(); named {
-		return &m
+		t.last = &m
 	}
-	return t.told
+	return t.last
 }
 
 // begin notes that outcomes are about to be recorded. The caller hands what it returns to

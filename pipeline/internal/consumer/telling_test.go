@@ -134,3 +134,33 @@ func TestTheOldestUntoldOutcomeHoldsThePlace(t *testing.T) {
 		t.Errorf("%s, want %s", at(), end)
 	}
 }
+
+// TestAnEndWithoutANameHoldsNothingBack: while outcomes are on their way all the time, the
+// ledger's end cannot be named once, for want of a descriptor. What was told before stays
+// told.
+func TestAnEndWithoutANameHoldsNothingBack(t *testing.T) {
+	inMemory(t)
+	m := newModel(t, 0)
+	tells := m.consumers[0].lines.telling
+	at := func() string { return strings.TrimSpace(tells.upTo().String()) }
+	old := tells.begin()
+	m.pushed(2)
+	next := tells.begin()
+	place := tells.place
+	tells.place = func() (ledger.Mark, bool) { return ledger.Mark{}, false }
+	late := tells.begin()
+	tells.end(old)
+	want := at()
+	tells.end(next)
+	if at() != want {
+		t.Errorf("%s, want %s", at(), want)
+	}
+	tells.end(late)
+	if at() != want {
+		t.Errorf("all is told: %s, want %s", at(), want)
+	}
+	tells.place = place
+	if tells.end(tells.begin()); at() != strings.TrimSpace(m.led.End().String()) {
+		t.Errorf("%s, want the end", at())
+	}
+}
