@@ -197,10 +197,9 @@ func (s *Series) distrust(err error) error {
 func (s *Series) cutBack() error {
 	back := s.Durable().Offset
 	if err := s.f.Truncate(back); err != nil {
-		if !s.long { // a kill before they are cut off: the next open must not believe them
-			s.long, err = true, errors.Join(err, s.doubt.note())
-		}
-		return fmt.Errorf("cut back %s: %w", s.c.Base, err)
+		s.long = true
+		// A kill before they are cut off: the next open must not believe them.
+		return fmt.Errorf("cut back %s: %w", s.c.Base, errors.Join(err, s.doubt.note()))
 	}
 	if s.long {
 		s.doubt.end()
