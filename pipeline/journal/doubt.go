@@ -24,16 +24,17 @@ type doubt struct {
 	dir  Folder
 	base string // of the segment
 	log  *slog.Logger
+	anew bool // the lines were written anew, and that is not logged yet
 }
 
 // begin comes before the sync of a segment of this size in bytes.
 //
 // A crash here, until end: the next open writes the lines anew.
-func (d doubt) begin(size int64) error {
+func (d *doubt) begin(size int64) error {
 	_, err := d.dir.Lstat(d.base + DoubtEnd)
 	switch {
 	case err == nil:
-		d.log.Warn("the last sync of a segment did not end, so its lines are written anew: look at the disk", "segment", d.base)
+		d.anew = true
 		return d.rewrite(size)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("look at doubt of %s: %w", d.base, err)
@@ -42,7 +43,7 @@ func (d doubt) begin(size int64) error {
 }
 
 // note makes the file.
-func (d doubt) note() error {
+func (d *doubt) note() error {
 	f, err := d.dir.Open(d.base+DoubtEnd, os.O_WRONLY|os.O_CREATE)
 	if err != nil {
 		return fmt.Errorf("note doubt of %s: %w", d.base, err)
@@ -52,12 +53,18 @@ func (d doubt) note() error {
 }
 
 // end says that the lines are durable, or cut off. If the file stays, the next open writes
-// them anew for nothing.
-func (d doubt) end() { _ = d.dir.Remove(d.base + DoubtEnd) }
+// them anew for nothing. Only here it is logged: an open that fails is tried again and again.
+func (d *doubt) end() {
+	if d.anew {
+		d.log.Warn("the last sync of a segment did not end, so its lines are written anew: look at the disk", "segment", d.base)
+	}
+	d.anew = false
+	_ = d.dir.Remove(d.base + DoubtEnd)
+}
 
 // rewrite writes the bytes of the segment anew, each in its place: so the next sync writes
 // them to the disk, whatever became of the last one.
-func (d doubt) rewrite(size int64) error {
+func (d *doubt) rewrite(size int64) error {
 	f, err := d.dir.Open(d.base, os.O_RDWR)
 	if err != nil {
 		return fmt.Errorf("open active segment: %w", err)

@@ -3,10 +3,14 @@
 package journal_test
 
 import (
+	"bytes"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/certpush/certpush/pipeline/journal"
 	"github.com/certpush/certpush/pipeline/journal/disktest"
@@ -91,5 +95,61 @@ func TestLinesThatCouldNotBeCutOffAreNotBelieved(t *testing.T) {
 		if left := handedOut(t, openOn(t, d.Cut(0))); !slices.Equal(left, got) {
 			t.Errorf("%d lines are handed out, %d of them are there after a power cut", len(got), len(left))
 		}
+	}
+}
+
+// TestADoubtIsSaidOnce, at its end: the segment cannot be opened for long, and that is tried
+// again and again.
+func TestADoubtIsSaidOnce(t *testing.T) {
+	d := disktest.New()
+	var said bytes.Buffer
+	s, err := journal.OpenSeries(journal.Config{Disk: d, Dir: "/journal", Base: "monitor.log", Lane: journal.Live, CutSize: 1 << 20}, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, _, err := s.Append([]byte("a\n")); err != nil {
+		t.Fatal(err)
+	}
+	refuses := func(op disktest.Op) error {
+		if op.Kind == "sync" && op.Path == "/journal/monitor.log" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	// Another program puts lines where the next segment is to be opened.
+	d.Before = func(op disktest.Op) error {
+		if op.Kind == "create" && op.Path == "/journal/monitor.log" {
+			return syscall.EMFILE
+		}
+		return nil
+	}
+	if err := s.Cut(time.Now()); err == nil {
+		t.Fatal("the next segment is there")
+	}
+	d.Before = nil
+	dir, err := d.OpenFolder("/journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := dir.Open("monitor.log", os.O_WRONLY|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("/srv/by-hand\n")); err != nil {
+		t.Fatal(err)
+	}
+	d.Before = refuses
+	for range 5 {
+		if _, _, err := s.Append([]byte("b\n")); err == nil {
+			t.Fatal("append while sync fails")
+		}
+	}
+	d.Before = nil
+	if _, _, err := s.Append([]byte("b\n")); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(said.String(), "written anew"); n != 1 {
+		t.Errorf("it is said %d times", n)
 	}
 }

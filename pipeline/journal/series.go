@@ -31,7 +31,7 @@ type Series struct {
 	shut bool          // closed
 	wet  []*batch      // written and not durable yet; all of them lie in the active segment
 
-	doubt doubt // does not change
+	doubt doubt // of the goroutine that has the turn
 	gathering
 	published
 	haste
@@ -50,7 +50,7 @@ func OpenSeries(c Config, log *slog.Logger) (*Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open series %s: %w", c.Base, err)
 	}
-	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), gathering: gathering{next: newBatch(nil)}, published: published{moved: make(chan struct{})}, haste: haste{hurried: make(chan struct{})}, doubt: doubt{d, c.Base, log}, seg: 1}
+	s := &Series{c: c, log: log, dir: d, turn: make(chan struct{}, 1), gathering: gathering{next: newBatch(nil)}, published: published{moved: make(chan struct{})}, haste: haste{hurried: make(chan struct{})}, doubt: doubt{dir: d, base: c.Base, log: log}, seg: 1}
 	names, err := sealed(d, c.Base)
 	if err == nil && len(names) > 0 {
 		s.last, _ = parseSealed(c.Base, names[len(names)-1])
