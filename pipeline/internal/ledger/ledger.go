@@ -182,17 +182,28 @@ func (l *Ledger) ReadBack(ctx context.Context, m Mark, each func(scanner string,
 	return readBack(ctx, l.Dir, []Mark{m}, l.log, each)
 }
 
-// ReadOn is ReadBack that reads nothing if m's segment is not found.
+// ReadOn is ReadBack that reads nothing if m's segment is not found. If the ledger is cut
+// meanwhile it begins again, so it may call each twice for a line.
 func (l *Ledger) ReadOn(ctx context.Context, m Mark, each func(scanner string, at sample.At, text []byte)) error {
-	names, err := journal.Segments(l.Dir, Base)
-	if err != nil {
-		return fmt.Errorf("list ledger: %w", err)
+	for {
+		names, err := journal.Segments(l.Dir, Base)
+		if err != nil {
+			return fmt.Errorf("list ledger: %w", err)
+		}
+		_, _, found, err := oldest(ctx, l.Dir, names, []Mark{m})
+		switch {
+		case err != nil:
+			return err
+		case found || m == Mark{}:
+			if err := l.ReadBack(ctx, m, each); err != nil {
+				return err
+			}
+		}
+		// A segment that was sealed meanwhile may not have been found, or not have been read.
+		if now, err := journal.Segments(l.Dir, Base); err == nil && slices.Equal(now, names) {
+			return nil
+		}
 	}
-	_, _, found, err := oldest(ctx, l.Dir, names, []Mark{m})
-	if err != nil || !found && m != (Mark{}) {
-		return err
-	}
-	return l.ReadBack(ctx, m, each)
 }
 
 // ReadAll is ReadBack for one who must know all: a segment that may not be read is an

@@ -39,3 +39,46 @@ func TestReadAllMissesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestReadOnMissesNothing: another scanner's outcomes let the ledger be cut, at each step of
+// the reading.
+func TestReadOnMissesNothing(t *testing.T) {
+	for step := 0; ; step++ {
+		l, err := Open(disktest.New(), "/ledger", Bounds{Keep: 1000, Max: -1, MinFree: -1}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		record := func(n int64) {
+			at := sample.At{Lane: journal.Live, Pos: journal.Pos{Segment: 1, Offset: n}}
+			if err := l.Record([]sample.Outcome{{Time: time.Now(), Scanner: "s", Path: fmt.Sprint("/a", n), Outcome: sample.Done, Verdict: scan.Clean, At: at}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		record(1)
+		since := l.End()
+		record(2)
+		opens := 0
+		l.Dir = meddled{l.Dir, func() {
+			if opens++; opens != step+1 {
+				return
+			}
+			if err := l.Cut(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			record(3)
+		}}
+		read := map[int64]bool{}
+		if err := l.ReadOn(t.Context(), since, func(_ string, at sample.At, _ []byte) { read[at.Pos.Offset] = true }); err != nil {
+			t.Fatal(err)
+		}
+		if !read[2] || read[1] {
+			t.Errorf("a cut at step %d: %v are read", step, read)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if opens <= step {
+			return // there are no more steps
+		}
+	}
+}
