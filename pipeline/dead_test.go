@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,5 +289,21 @@ func TestCachedVerdictHoldsForBytesScannerVersionAndTime(t *testing.T) {
 	})
 	if l.p.Status().Scanners[0].Version != "ClamAV 1.4.6/27999/Mon Nov 23 10:00:00 2026" {
 		t.Errorf("%+v", l.p.Status().Scanners)
+	}
+}
+
+// TestAStreamThatAScannerCannotRead is no tree that is kept from it: what comes as a stream
+// has no path and no label. Each such sample is tried, and ends.
+func TestAStreamThatAScannerCannotRead(t *testing.T) {
+	t.Parallel()
+	d := scantest.Start(t, "tcp")
+	d.SetLocked("locked")
+	l := newLab(t, clamd(d.Addr(), func(s *config.Scanner) { s.Tries = 1 }))
+	l.start()
+	l.swept()
+	large := l.write("large", "locked"+strings.Repeat("x", 300<<10))
+	l.until("its end", func() bool { return l.last()[large].Outcome == Dead })
+	if strings.Contains(l.logged(), "may not open the files of a tree") {
+		t.Error("the tree is said to be kept from it")
 	}
 }

@@ -36,6 +36,10 @@ func (s *sights) keptFrom(a scan.Answer) bool {
 	return false
 }
 
+// hands reports whether an address is handed the files as they lie. To all others their bytes
+// are streamed, and no profile keeps them. Of nil, which is no address now, it is not so.
+func (e *eye) hands() bool { return e != nil && scan.HandsOver(e.scanner) }
+
 // barred knows the trees whose files the scanner may not open, though the canary in an
 // ordinary file is let through: AppArmor judges by the path, SELinux by the label.
 type barred struct {

@@ -297,7 +297,7 @@ func (w *workers) take(hand context.Context, e *entry, alone bool) bool {
 		w.turns.later(p, time.Now().Add(askedSoon))
 		return false
 	}
-	if !p.file.copied.is && (w.sights.keptFrom(a) || w.barred.keeps(p, a)) {
+	if !p.file.copied.is && (w.sights.keptFrom(a) || w.sights.of(a.Address).hands() && w.barred.keeps(p, a)) {
 		p.file.shut()
 		w.turns.later(p, time.Now().Add(w.trials.pace(p)))
 		return false

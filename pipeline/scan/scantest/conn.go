@@ -236,6 +236,8 @@ func (c *conn) judge(id int, subject string, body []byte) bool {
 		return false
 	case behaviour == Sick:
 		text = "Can't allocate memory ERROR"
+	case s.locks(body):
+		text = "Can't access file ERROR"
 	case fail || behaviour == Fail:
 		text = "Bad format or broken data ERROR"
 	case behaviour == Blind:

@@ -3,6 +3,7 @@
 package scantest
 
 import (
+	"bytes"
 	"os"
 	"sync"
 )
@@ -14,6 +15,21 @@ type profile struct {
 	is     bool
 	above  int64 // bytes
 	denied int
+	locked string // of files that hold this text it says that it cannot read them; empty: of none
+}
+
+// SetLocked lets it say of files that hold a text that it cannot read them, however they
+// came.
+func (p *profile) SetLocked(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.locked = text
+}
+
+func (p *profile) locks(body []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.locked != "" && bytes.Contains(body, []byte(p.locked))
 }
 
 // SetKept lets it get no descriptor of a file that has a name.
