@@ -11,13 +11,16 @@ import (
 )
 
 // quota is how often a sample may be handed to a scanner. Who may hand one over takes a
-// token first, and gives it back if the sample has its outcome without the scanner.
+// token before the sample is opened, and gives it back if the sample has its outcome
+// without the scanner. Samples take more or less time to be read, so tokens that were taken
+// apart could be used together: each waits for its turn once more when it is handed over.
 type quota struct {
 	every time.Duration // there is one token in that time; 0: there are always some
 	given chan struct{} // a token: one was given back
 
-	mu   sync.Mutex // guards next
-	next time.Time  // when the next one is there; tokens that nobody took are not saved up
+	mu     sync.Mutex // guards the fields below
+	next   time.Time  // when the next one is there; tokens that nobody took are not saved up
+	handed time.Time  // when a sample is or was handed over last
 }
 
 func newQuota(r config.Rate) *quota {
@@ -51,6 +54,28 @@ func (q *quota) give() {
 	q.next = q.next.Add(-q.every)
 	q.mu.Unlock()
 	signal(q.given)
+}
+
+// turn waits until a sample may be handed over now. Its error is ctx's.
+func (q *quota) turn(ctx context.Context) error {
+	if q.every == 0 {
+		return nil
+	}
+	q.mu.Lock()
+	at := q.handed.Add(q.every)
+	if now := time.Now(); at.Before(now) {
+		at = now
+	}
+	q.handed = at
+	q.mu.Unlock()
+	t := time.NewTimer(time.Until(at))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // wait waits for a token and takes it. Its error is ctx's.

@@ -93,6 +93,10 @@ func (w *workers) scan(ctx, hand context.Context, first *push) (all []entry) {
 		for p := first; p != nil; {
 			w.flying.Add(1)
 			e := w.open(ctx, hand, in, p, len(all) > 0)
+			if e.way == ready && w.quota.turn(hand) != nil {
+				p.file.shut()
+				e.way = unasked // it is tried again
+			}
 			all = append(all, e)
 			bytes += p.file.stat.Size
 			if e.way != ready { // the scanner does not get it

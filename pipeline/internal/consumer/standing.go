@@ -17,7 +17,7 @@ type Status struct {
 	Name          string    `json:"name"`
 	Type          string    `json:"type"`
 	Up            bool      `json:"up"`
-	Paused        bool      `json:"paused"` // by an operator: nothing is sent to it, and Up is what it was before
+	Paused        bool      `json:"paused"` // by an operator: nothing is sent to it, so Up is what it was before, or false since the start
 	Since         time.Time `json:"since"`
 	Version       string    `json:"version"`
 	Journaled     int64     `json:"journaled"`
