@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,7 +38,7 @@ func TestLinesWhoseSyncFailedAtAnOpenAreNotBelieved(t *testing.T) {
 			}
 			d = d.Kill()
 			d.Before = func(op disktest.Op) error {
-				if strings.HasPrefix(op.Path, "/journal/monitor.log") && refuses(op) {
+				if strings.HasPrefix(filepath.ToSlash(op.Path), "/journal/monitor.log") && refuses(op) {
 					return syscall.EIO
 				}
 				return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/certpush/certpush/pipeline/watch"
@@ -19,8 +20,12 @@ const mostRemembered = 250_000
 // remembered is a folder at its last listing.
 type remembered struct {
 	mtime watch.Time // of the folder, from before it was listed
-	calm  bool       // two listings in a row found this mtime
+	first time.Time  // when a listing found this mtime first
+	calm  bool       // one that came longer than a grain later found it too
 }
+
+// grainMost is the coarsest step in which a file system counts the time of a folder.
+const grainMost = 2 * time.Second
 
 // folders remembers the folders of a tree that others write without an event here. Between
 // two sweeps of the whole tree only those whose mtime changed are listed: a file that was
@@ -28,7 +33,7 @@ type remembered struct {
 // sweep of the whole tree finds that.
 //
 // A file system may give two changes the same mtime, and its clock may differ from ours. So
-// a folder is listed until it was found twice with one mtime.
+// a folder is listed until it was found with one mtime at two times far enough apart.
 //
 // Only the goroutine that sweeps has it.
 type folders struct {
@@ -48,7 +53,10 @@ func (k *folders) note(f watch.Folder) {
 		return
 	}
 	was, known := k.all[f.Path]
-	now := remembered{f.Mtime, known && was.mtime == f.Mtime}
+	now := remembered{f.Mtime, time.Now(), false}
+	if known && was.mtime == f.Mtime {
+		now.first, now.calm = was.first, was.calm || time.Since(was.first) > grainMost
+	}
 	if k.all[f.Path] = now; k.next != nil {
 		k.next[f.Path] = now
 	}
@@ -71,13 +79,20 @@ func (k *folders) end(whole bool) {
 func (k *folders) forget() { k.all, k.next, k.on = map[string]remembered{}, nil, false }
 
 // changed returns the folders whose mtime is another one than at their last listing, and
-// those that are not calm yet. It forgets those that are gone.
-func (k *folders) changed(ctx context.Context) (all []string) {
+// those that are not calm yet. It forgets those that are gone. The tree's own path may be a
+// link.
+func (k *folders) changed(ctx context.Context, tree string) (all []string) {
 	for path, was := range k.all {
 		if ctx.Err() != nil {
 			return nil
 		}
-		st, err := watch.Lstat(path)
+		at := path
+		if path == tree {
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				at = real
+			}
+		}
+		st, err := watch.Lstat(at)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			delete(k.all, path) // the folder above has changed too
@@ -92,7 +107,7 @@ func (k *folders) changed(ctx context.Context) (all []string) {
 // those that came below them.
 func sweepChanged(ctx context.Context, p *Producer, tree int) {
 	begun, k := time.Now(), p.folders[tree]
-	paths := k.changed(ctx)
+	paths := k.changed(ctx, p.c.Trees[tree].Path)
 	if len(paths) == 0 {
 		return
 	}
