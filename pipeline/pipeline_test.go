@@ -252,9 +252,23 @@ func TestMissingSegment(t *testing.T) {
 }
 
 // TestWhatASweepFindsIsPushedMeanwhile: a sweep of many folders finds a file here and
-// there. The first of them is judged before the last is found.
+// there. The first of them is judged before the last is found. On a busy machine the
+// verdict may be late, so it is tried a few times.
 func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 	t.Parallel()
+	for try := range 5 {
+		if first, last := sweptMeanwhile(t); first.Before(last) {
+			return
+		} else if try == 4 {
+			t.Errorf("the first verdict was given at %v, the last file was found at %v", first, last)
+		}
+	}
+}
+
+// sweptMeanwhile returns when the first verdict was given, and when the last file was
+// found.
+func sweptMeanwhile(t *testing.T) (first, last time.Time) {
+	t.Helper()
 	l := newLab(t)
 	l.c.Trees[0].Engine = "sweep"
 	// Where folders are made slowly they are listed slowly too, so fewer are enough.
@@ -280,10 +294,8 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 	}
 	outs := l.await(files)
 	lines := l.lines(journal.Backlog)
-	first := slices.MinFunc(outs, func(a, b sample.Outcome) int { return a.Time.Compare(b.Time) })
-	last := slices.MaxFunc(lines, func(a, b sample.Sample) int { return a.Seen.Compare(b.Seen) })
-	if len(lines) != files || !first.Time.Before(last.Seen) {
-		t.Errorf("%d lines; the first verdict was given at %v, the last file was found at %v", len(lines), first.Time, last.Seen)
+	if len(lines) != files {
+		t.Fatalf("%d lines", len(lines))
 	}
 	l.swept()
 	l.halt()
@@ -292,4 +304,8 @@ func TestWhatASweepFindsIsPushedMeanwhile(t *testing.T) {
 		s := l.p.Status()
 		return len(s.Trees) > 0 && s.Trees[0].Sweeping != nil && s.Trees[0].Sweeping.Of == int64(folders+1)
 	})
+	l.halt()
+	first = slices.MinFunc(outs, func(a, b sample.Outcome) int { return a.Time.Compare(b.Time) }).Time
+	last = slices.MaxFunc(lines, func(a, b sample.Sample) int { return a.Seen.Compare(b.Seen) }).Seen
+	return first, last
 }

@@ -201,7 +201,7 @@ func (f *torrent) until(what string, ok func() bool) {
 	f.t.Helper()
 	look := time.NewTicker(100 * time.Microsecond)
 	defer look.Stop()
-	for late := time.After(30 * time.Second); !ok(); {
+	for late := time.After(5 * time.Minute); !ok(); {
 		select {
 		case <-look.C:
 		case <-late:

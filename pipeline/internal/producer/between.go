@@ -88,8 +88,8 @@ func (k *folders) changed(ctx context.Context, tree string) (all []string) {
 		}
 		at := path
 		if path == tree {
-			if real, err := filepath.EvalSymlinks(path); err == nil {
-				at = real
+			if followed, err := filepath.EvalSymlinks(path); err == nil {
+				at = followed
 			}
 		}
 		st, err := watch.Lstat(at)
