@@ -413,6 +413,32 @@ func TestEarsFollowTheTree(t *testing.T) {
 	}
 }
 
+// While a folder above the tree has another name for a moment, the events of the tree have
+// a path in no tree. It is swept when that folder is back, also before anybody looks.
+func TestAFolderAboveTheTreeIsAwayForAMoment(t *testing.T) {
+	able(t, "fanotify")
+	dir := t.TempDir()
+	above, away := filepath.Join(dir, "a"), filepath.Join(dir, "away")
+	tree, other := filepath.Join(above, "b", "t"), filepath.Join(dir, "other")
+	write(t, filepath.Join(tree, "d", "f"), "x")
+	write(t, filepath.Join(other, "f"), "x")
+	// By the door of the other tree the paths of folders are found all the while.
+	r := receive(t, Tree{Name: "other", Path: other, Engine: "fanotify"}, Tree{Name: "t", Path: tree, Engine: "fanotify"})
+	r.upToDate(t, tree)
+	if err := os.Rename(above, away); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(away, "b", "t", "d", "missed"), "x")
+	barrier := filepath.Join(other, "barrier")
+	write(t, barrier, "x")
+	eventually(t, "the events so far", func() bool { return r.has(barrier) })
+	if err := os.Rename(away, above); err != nil {
+		t.Fatal(err)
+	}
+	missed := filepath.Join(tree, "d", "missed")
+	eventually(t, "the file", func() bool { return r.has(missed) })
+}
+
 // A process with the right to open handles alone hears by an ear that it was handed. What
 // it was not handed is watched by inotify.
 func TestHandedEar(t *testing.T) {

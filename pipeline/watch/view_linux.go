@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +76,10 @@ func (v *view) tell(h earEvent) error {
 		}
 	}
 	for _, l := range v.listeners {
-		if Within(l.real, path) {
+		switch {
+		case h.movesFolder() && Within(path, l.real): // what was heard meanwhile had a path in no tree
+			l.uproot()
+		case Within(l.real, path):
 			l.source.event(fsnotify.Event{Name: join(l.path, strings.TrimPrefix(path[len(l.real):], "/")), Op: op})
 		}
 	}
@@ -153,19 +155,24 @@ func (v *view) open() (fd int, err error) {
 	return -1, err
 }
 
-// uproot tells each tree that its folder was moved, so that it is looked at, and watched
-// and swept anew if it is there.
+// uproot tells each tree that its folder was moved.
 func (v *view) uproot() {
 	for _, l := range v.listeners {
-		l.source.event(fsnotify.Event{Name: l.source.root, Op: fsnotify.Rename})
+		l.uproot()
 	}
 }
 
+// uproot tells the tree that its folder was moved, so that it is looked at, and watched
+// and swept anew if it is there.
+func (l *listener) uproot() {
+	l.source.event(fsnotify.Event{Name: l.source.root, Op: fsnotify.Rename})
+}
+
 // wanted reports whether events in the folder path can be of a tree: that is the tree's
-// own folder, one below, or the one above, whose events tell that the tree is moved.
+// own folder, one below, or one above, whose events tell that the tree is moved.
 func (v *view) wanted(path string) bool {
 	return slices.ContainsFunc(v.listeners, func(l *listener) bool {
-		return Within(l.real, path) || filepath.Dir(l.real) == path
+		return Within(l.real, path) || Within(path, l.real)
 	})
 }
 
