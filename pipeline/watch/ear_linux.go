@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,7 +55,7 @@ type ear struct {
 	most   int
 	some   chan struct{} // wakes the worker
 
-	listening atomic.Int32 // how many listeners there are; without any nothing is kept
+	listening atomic.Int32 // how many listeners there are, or will be at once; without any nothing is kept
 
 	mu     sync.Mutex // guards the fields below
 	queue  [][]byte   // events as they were read; nil where some were dropped
@@ -226,7 +225,7 @@ func (x *ear) trouble(err error) {
 	}
 }
 
-// add adds a listener.
+// add adds a listener, which is counted already: see Ears.of.
 func (x *ear) add(l *listener) {
 	x.telling.Lock()
 	defer x.telling.Unlock()
@@ -237,23 +236,10 @@ func (x *ear) add(l *listener) {
 	}
 	v.forget() // what is in no other tree may be in this one
 	v.listeners = append(v.listeners, l)
-	x.listening.Add(1)
 }
 
-// has reports whether s listens.
-func (x *ear) has(s *fanotify) bool {
-	x.telling.Lock()
-	defer x.telling.Unlock()
-	for _, v := range x.views {
-		if slices.ContainsFunc(v.listeners, func(l *listener) bool { return l.source == s }) {
-			return true
-		}
-	}
-	return false
-}
-
-// remove takes the listeners of s away, and reports whether others are left.
-func (x *ear) remove(s *fanotify) (left bool) {
+// remove takes the listeners of s away.
+func (x *ear) remove(s *fanotify) {
 	x.telling.Lock()
 	defer x.telling.Unlock()
 	for mount, v := range x.views {
@@ -264,5 +250,4 @@ func (x *ear) remove(s *fanotify) (left bool) {
 			delete(x.views, mount)
 		}
 	}
-	return len(x.views) > 0
 }

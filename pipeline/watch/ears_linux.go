@@ -94,58 +94,61 @@ func (e *Ears) launch(x *ear) {
 }
 
 // join makes l hear the file system on which the folder f lies. If it has no ear join opens
-// one.
-func (e *Ears) join(f *os.File, l *listener) error {
+// one. Neither it nor leave waits while another file system's trees are told, for the disk
+// that is asked for a path then may hang.
+func (e *Ears) join(f *os.File, l *listener) (*ear, error) {
 	st, err := Fstat(f)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	x, stale, err := e.of(st.Dev, f)
+	if stale != nil {
+		stale.tell(errDeaf)
+	}
+	if err != nil {
+		return nil, err
+	}
+	x.add(l)
+	return x, nil
+}
+
+// of returns the ear of the file system dev, for one listener more. If it has none of
+// opens one by the folder f. stale is one that has ended: its listeners are to be told.
+func (e *Ears) of(dev uint64, f *os.File) (x, stale *ear, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ended {
-		return errDeaf
+		return nil, nil, errDeaf
 	}
-	x := e.all[st.Dev]
+	x = e.all[dev]
 	if x != nil && !x.alive() {
-		delete(e.all, st.Dev)
+		delete(e.all, dev)
 		x.file.Close()
-		x.tell(errDeaf)
-		x = nil
+		x, stale = nil, x
 	}
 	if x == nil {
 		file, err := openEar(f)
 		if err != nil {
-			return err
+			return nil, stale, err
 		}
-		x = newEar(file, st.Dev, false, e.most)
-		e.all[st.Dev] = x
+		x = newEar(file, dev, false, e.most)
+		e.all[dev] = x
 		e.launch(x)
 	}
-	x.add(l)
-	return nil
+	x.listening.Add(1)
+	return x, stale, nil
 }
 
-// leave takes all listeners of s away. An ear to which nobody listens is closed, unless we
-// could not open it again.
-func (e *Ears) leave(s *fanotify) {
+// leave takes all listeners of s away from the ear x. One to which nobody listens is
+// closed, unless we could not open it again.
+func (e *Ears) leave(x *ear, s *fanotify) {
+	x.remove(s)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for dev, x := range e.all {
-		if !x.remove(s) && !x.handed {
-			delete(e.all, dev)
-			x.file.Close()
+	if x.listening.Load() == 0 && !x.handed {
+		if e.all[x.dev] == x {
+			delete(e.all, x.dev)
 		}
+		x.file.Close()
 	}
-}
-
-// deaf reports whether an ear to which s listens hears nothing any more.
-func (e *Ears) deaf(s *fanotify) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, x := range e.all {
-		if x.has(s) && !x.alive() {
-			return true
-		}
-	}
-	return false
 }

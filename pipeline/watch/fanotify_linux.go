@@ -25,6 +25,7 @@ type fanotify struct {
 	wanted  func(path string) bool
 
 	listeners []*listener
+	heard     []*ear
 	unheard   map[string]error // file systems below the tree that cannot be heard
 	closed    chan struct{}
 	once      sync.Once
@@ -65,10 +66,14 @@ func (s *fanotify) listen(path string) error {
 	if l.real, l.mount, err = handled(fd); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := s.ears.join(f, l); err != nil {
+	x, err := s.ears.join(f, l)
+	if err != nil {
 		return err
 	}
 	s.listeners = append(s.listeners, l)
+	if !slices.Contains(s.heard, x) {
+		s.heard = append(s.heard, x)
+	}
 	return nil
 }
 
@@ -159,12 +164,16 @@ func (s *fanotify) strayed() bool {
 }
 
 // unmounted implements whole: the ear of a file system ends with it, without an event.
-func (s *fanotify) unmounted() bool { return s.ears.deaf(s) }
+func (s *fanotify) unmounted() bool {
+	return slices.ContainsFunc(s.heard, func(x *ear) bool { return !x.alive() })
+}
 
 // Close implements source.
 func (s *fanotify) Close() error {
 	s.once.Do(func() {
-		s.ears.leave(s)
+		for _, x := range s.heard {
+			s.ears.leave(x, s)
+		}
 		close(s.closed)
 	})
 	return nil

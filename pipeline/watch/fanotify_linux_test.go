@@ -219,6 +219,52 @@ func TestEarThatFails(t *testing.T) {
 	}
 }
 
+// While the worker of one ear waits for its disk, a tree on another file system is left,
+// heard anew and asked after.
+func TestAnEarThatHangsHoldsUpNoOther(t *testing.T) {
+	able(t, "fanotify")
+	one := t.TempDir()
+	two, err := os.MkdirTemp("/dev/shm", "certpush-")
+	if err != nil {
+		t.Skipf("no tmpfs: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(two) })
+	ears := heardBy(t, NewEars(nil))
+	hear := func(path string) *fanotify {
+		s := &fanotify{ears: ears, event: func(fsnotify.Event) {}, trouble: func(error) {}, closed: make(chan struct{})}
+		if err := s.listen(path); err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	hangs := hear(one)
+	x := ears.only(t)
+	other := hear(two)
+	x.telling.Lock()
+	left := make(chan struct{})
+	go func() { // a tree there is left, and waits
+		_ = hangs.Close()
+		close(left)
+	}()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if other.unmounted() || hangs.unmounted() {
+			t.Error("it seems to be unmounted")
+		}
+		_ = other.Close()
+		_ = hear(two).Close()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("it waits for another file system")
+	}
+	x.telling.Unlock()
+	<-left
+	<-done
+}
+
 // A tree whose path, as the system spells it, is another one than before is heard anew,
 // although its own path leads to the same folder.
 func TestStrayed(t *testing.T) {
