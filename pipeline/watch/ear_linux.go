@@ -112,6 +112,10 @@ func (x *ear) drain() {
 	}
 }
 
+// joined is how many bytes of events are kept in one piece: the reader is quick, so most
+// reads bring one event, and a piece for each would take twice its bytes.
+const joined = 256 << 10
+
 // put keeps events for the worker. What is too much is dropped, and a nil says where.
 func (x *ear) put(events []byte) {
 	if x.listening.Load() == 0 {
@@ -121,8 +125,12 @@ func (x *ear) put(events []byte) {
 	defer x.mu.Unlock()
 	switch {
 	case x.size+len(events) <= x.most:
-		x.queue = append(x.queue, append([]byte(nil), events...))
 		x.size += len(events)
+		if last := len(x.queue) - 1; last >= 0 && x.queue[last] != nil && len(x.queue[last])+len(events) <= joined {
+			x.queue[last] = append(x.queue[last], events...)
+			break
+		}
+		x.queue = append(x.queue, append([]byte(nil), events...))
 	case !x.missed:
 		x.queue, x.missed = append(x.queue, nil), true
 	}

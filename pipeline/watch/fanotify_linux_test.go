@@ -170,6 +170,29 @@ func TestEarOverflows(t *testing.T) {
 	}
 }
 
+// What waits in an ear takes about as much memory as it may have bytes, also if each read
+// brings one event.
+func TestEarIsBounded(t *testing.T) {
+	x := newEar(nil, 0, false, 8<<20)
+	x.listening.Add(1)
+	for !x.missed {
+		x.put(make([]byte, 56))
+	}
+	took, told := cap(x.queue)*24, 0
+	for _, events := range x.queue {
+		took += cap(events)
+	}
+	if took > x.most*5/4 {
+		t.Errorf("%d bytes wait and take %d", x.size, took)
+	}
+	for _, some, _ := x.next(); some; _, some, _ = x.next() {
+		told++
+	}
+	if x.size != 0 || x.missed || told > 100 {
+		t.Errorf("%d bytes are left, %d pieces, missed %t", x.size, told, x.missed)
+	}
+}
+
 // only returns the ear, if there is one.
 func (e *Ears) only(t *testing.T) *ear {
 	t.Helper()
