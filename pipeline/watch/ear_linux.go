@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 )
 
@@ -178,7 +177,7 @@ func (x *ear) hear(events []byte) {
 	var lost error
 	err := earEvents(events, func(h earEvent) {
 		if h.handle == nil {
-			lost = fsnotify.ErrEventOverflow
+			lost = fmt.Errorf("%w: the kernel has no memory for an event", errUnplaced) // its queue has no bound
 			return
 		}
 		if h.movesFolder() {
@@ -186,7 +185,7 @@ func (x *ear) hear(events []byte) {
 		}
 		for _, v := range x.views {
 			if err := v.tell(h); err != nil {
-				lost = errors.Join(fsnotify.ErrEventOverflow, err)
+				lost = fmt.Errorf("%w: %w", errUnplaced, err)
 			}
 		}
 	})

@@ -190,6 +190,10 @@ func fanotifyNext(err error) string {
 		return "give the unit what certpush service dropin prints, and restart certpush: it is heard from a start on"
 	case errors.Is(err, unix.EXDEV):
 		return "a btrfs subvolume cannot be marked: leave it to inotify, or put the tree at the top of a file system"
+	case errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL):
+		return "leave this tree to inotify: fanotify takes Linux 5.9 or newer, and no filter that keeps its calls from certpush"
+	case errors.Is(err, unix.EMFILE):
+		return "raise fs.fanotify.max_user_groups by sysctl, or LimitNOFILE in the unit, and restart certpush"
 	}
 	return "leave this tree to inotify, or put it on a file system of its own, such as ext4 or xfs"
 }

@@ -4,6 +4,7 @@ package watch
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -340,6 +341,48 @@ func TestEarOfWhatIsUnmounted(t *testing.T) {
 	}
 	if x.alive() {
 		t.Error("it seems to hear what is unmounted")
+	}
+}
+
+// What is to be done depends on why a tree cannot be heard: another file system is no help
+// where the kernel is too old.
+func TestWhatToDoWithoutFanotify(t *testing.T) {
+	for err, want := range map[error]string{
+		errNoEar:        "certpush service dropin",
+		unix.EPERM:      "certpush service dropin",
+		unix.EXDEV:      "btrfs",
+		unix.ENOSYS:     "Linux 5.9",
+		unix.EINVAL:     "Linux 5.9",
+		unix.EMFILE:     "fs.fanotify.max_user_groups",
+		unix.EOPNOTSUPP: "such as ext4 or xfs",
+	} {
+		if next := fanotifyNext(fmt.Errorf("open fanotify: %w", err)); !strings.Contains(next, want) {
+			t.Errorf("%v: %q does not name %q", err, next, want)
+		}
+	}
+}
+
+// An event whose folder cannot be found is a doubt, and nobody is sent to a limit of inotify.
+func TestEarThatFindsNoFolder(t *testing.T) {
+	able(t, "fanotify")
+	dir := t.TempDir()
+	var told []error
+	s := &fanotify{ears: NewEars(nil), event: func(fsnotify.Event) {}, trouble: func(err error) { told = append(told, err) }, closed: make(chan struct{})}
+	if err := s.listen(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := toldByEar(unix.FAN_Q_OVERFLOW, "", "")[:eventHead]
+	binary.NativeEndian.PutUint32(full, eventHead)
+	s.heard[0].hear(toldByEar(unix.FAN_CREATE, strings.Repeat("x", 129), "f")) // no handle is that long
+	s.heard[0].hear(full)
+	for _, err := range told {
+		if !errors.Is(err, errUnplaced) || errors.Is(err, fsnotify.ErrEventOverflow) {
+			t.Errorf("told %v", err)
+		}
+	}
+	if len(told) != 2 {
+		t.Errorf("told %v", told)
 	}
 }
 

@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,6 +22,10 @@ const earMost = 64 << 20
 
 // errCrowded means that more events came than an ear may hold.
 var errCrowded = fmt.Errorf("%w: more than %d MiB of events waited", fsnotify.ErrEventOverflow, earMost>>20)
+
+// errUnplaced means that an event cannot be had, or that its folder cannot be found. It is no
+// matter of a queue.
+var errUnplaced = errors.New("what happened on the file system cannot be told")
 
 // source reports the events of one tree, by one engine.
 type source interface {

@@ -140,7 +140,7 @@ func (t *tree) trouble(source source, err error) {
 		return
 	}
 	nudge(t.check)
-	if errors.Is(err, fsnotify.ErrEventOverflow) || errors.Is(err, errMalformed) {
+	if errors.Is(err, fsnotify.ErrEventOverflow) || errors.Is(err, errMalformed) || errors.Is(err, errUnplaced) {
 		t.missed()
 	} else {
 		t.doubt(t.Path, WhyError)
@@ -153,6 +153,10 @@ func (t *tree) trouble(source source, err error) {
 			}
 			if errors.Is(err, errCrowded) {
 				t.w.log.Warn("events came faster than they could be worked off, the tree will be swept", "tree", t.Name, "error", err)
+				return
+			}
+			if errors.Is(err, errUnplaced) {
+				t.w.log.Warn("events of the tree's file system could not be told, the tree will be swept; if that goes on see to memory, to the limit of open files and to the disk", "tree", t.Name, "error", err)
 				return
 			}
 			t.w.log.Warn("events were lost, the tree will be swept; on Linux a larger fs.inotify.max_queued_events makes it rarer", "tree", t.Name, "error", err)
