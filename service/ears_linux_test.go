@@ -141,6 +141,46 @@ func TestEarsAreLeftWithTheManager(t *testing.T) {
 	}
 }
 
+// Nor does a named pipe that another user put in the place of the configuration.
+func TestAPlantedPipeIsNoConfiguration(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root trusts less than others")
+	}
+	file := filepath.Join(t.TempDir(), "certpush.toml")
+	if err := errors.Join(unix.Mkfifo(file, 0o600), os.Lchown(file, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		pipe, err := os.OpenFile(file, os.O_WRONLY, 0) // it waits for the reader
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = pipe.WriteString("# of another user\n") // the reader may be gone
+		pipe.Close()
+	}()
+	_, err := Load(Flags{File: file})
+	<-ended
+	if Code(err) != ExitPermission {
+		t.Errorf("a pipe of another user is read: %v", err)
+	}
+
+	// A pipe of the shell's is one without a name.
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	if _, err := write.WriteString("# our own\n"); errors.Join(err, write.Close()) != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(Flags{File: fmt.Sprintf("/dev/fd/%d", read.Fd())}); err != nil {
+		t.Errorf("a pipe of ours is refused: %v", err)
+	}
+}
+
 // On the way to a tree root follows its own links, and nobody else's.
 func TestEarsFollowNoPlantedLink(t *testing.T) {
 	asRoot(t)
