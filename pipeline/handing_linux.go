@@ -13,4 +13,5 @@ import (
 func OpenEar(dir *os.File) (*os.File, error) { return watch.OpenEar(dir) }
 
 // MountsBelow returns the paths of the mounts below the folder dir, whose path has no link.
-func MountsBelow(dir string) []string { return watch.MountsBelow(dir) }
+// far are those that another host or process serves: they are not touched, for it may be away.
+func MountsBelow(dir string) (near, far []string) { return watch.MountsBelow(dir) }

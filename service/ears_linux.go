@@ -69,7 +69,11 @@ func leaveEar(path string, left map[uint64]bool, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("ask path of folder: %w", err)
 	}
-	for _, point := range pipeline.MountsBelow(at) {
+	near, far := pipeline.MountsBelow(at)
+	for _, point := range far {
+		fmt.Fprintf(out, "%s, which is mounted in tree %s, cannot be heard by fanotify: another host or process serves it\n", printable(point), printable(path))
+	}
+	for _, point := range near {
 		below, err := openByRoot(point)
 		if err == nil {
 			err = errors.Join(leaveOne(below, left, out), below.Close())

@@ -31,6 +31,9 @@ type fanotify struct {
 	once      sync.Once
 }
 
+// errFar is why a mount below a tree is not heard. See MountsBelow.
+var errFar = errors.New("fanotify does not hear what another host or process serves")
+
 // newFanotify returns a source that hears the tree t from now on. The error says why it
 // cannot be heard so.
 func newFanotify(t *tree) (source, error) {
@@ -44,12 +47,16 @@ func newFanotify(t *tree) (source, error) {
 	if err := s.listen(t.Path); err != nil {
 		return nil, err
 	}
-	for _, path := range s.mounted() {
+	near, far := s.mounted()
+	for _, path := range near {
 		if s.wanted(path) {
 			if err := s.listen(path); err != nil {
 				s.unheard[path] = err
 			}
 		}
+	}
+	for _, path := range far {
+		s.unheard[path] = errFar
 	}
 	return s, nil
 }
@@ -99,31 +106,50 @@ func handled(fd int) (dir string, mount int, err error) {
 	return dir, mount, nil
 }
 
-// mounted returns the paths of the mounts below the tree, as the tree spells them.
-func (s *fanotify) mounted() (all []string) {
+// mounted returns the paths of the mounts below the tree, as the tree spells them: see
+// MountsBelow.
+func (s *fanotify) mounted() (near, far []string) {
 	dir := s.listeners[0].real
-	for _, at := range MountsBelow(dir) {
-		all = append(all, join(s.root, strings.TrimPrefix(at[len(dir):], "/")))
+	near, far = MountsBelow(dir)
+	for _, all := range [][]string{near, far} {
+		for i, at := range all {
+			all[i] = join(s.root, strings.TrimPrefix(at[len(dir):], "/"))
+		}
 	}
-	return all
+	return near, far
 }
 
 // MountsBelow returns the paths of the mounts below the folder dir, whose path has no link.
-func MountsBelow(dir string) (all []string) {
+// far are those that another host or process serves: fanotify does not hear them, and to
+// touch one may take as long as that is away.
+func MountsBelow(dir string) (near, far []string) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	for line := range strings.Lines(string(text)) {
 		words := strings.Fields(line)
 		if len(words) < 5 {
 			continue
 		}
-		if at := unescape(words[4]); at != dir && Within(dir, at) {
-			all = append(all, at)
+		at := unescape(words[4])
+		if at == dir || !Within(dir, at) {
+			continue
 		}
+		// The type stands behind a dash, before which there are any number of words.
+		if i := slices.Index(words, "-"); i >= 0 && i+1 < len(words) && served(words[i+1]) {
+			far = append(far, at)
+			continue
+		}
+		near = append(near, at)
 	}
-	return all
+	return near, far
+}
+
+// served reports whether another host or process serves file systems of a type.
+func served(kind string) bool {
+	kind, _, _ = strings.Cut(kind, ".")
+	return slices.Contains([]string{"fuse", "fuseblk", "virtiofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda", "autofs"}, kind)
 }
 
 // Add implements source. It does nothing: the file system is heard as a whole.

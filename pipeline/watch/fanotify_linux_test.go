@@ -493,6 +493,44 @@ func TestEarsThatCannotBe(t *testing.T) {
 	}
 }
 
+// A mount below a tree whose server does not answer keeps nobody from hearing the tree.
+func TestAMountThatHangsBelowATree(t *testing.T) {
+	able(t, "fanotify")
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	dir := t.TempDir()
+	tree, hangs := filepath.Join(dir, "t"), filepath.Join(dir, "t", "hangs")
+	server, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	mountAt(t, "none", hangs, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", server.Fd()))
+	t.Cleanup(func() { server.Close() }) // whoever waits for it is let go
+	heard := make(chan error, 1)
+	ears := heardBy(t, NewEars(nil))
+	go func() {
+		w, err := New(Config{Trees: filled(Tree{Name: "t", Path: tree, Engine: "fanotify"}), Ears: ears})
+		if err == nil {
+			var s source
+			if s, err = newFanotify(w.trees[0]); err == nil {
+				_, err = s.(whole).hears(hangs)
+				_ = s.Close()
+			}
+		}
+		heard <- err
+	}()
+	select {
+	case err := <-heard:
+		if !errors.Is(err, errFar) {
+			t.Errorf("what hangs: %v", err)
+		}
+	case <-time.After(patience):
+		server.Close()
+		t.Errorf("it waits for the server: %v", <-heard)
+	}
+}
+
 // A tree is heard also where a link leads to it, and after folders above it were renamed.
 func TestEarsFollowTheTree(t *testing.T) {
 	able(t, "fanotify")
