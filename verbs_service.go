@@ -101,7 +101,11 @@ func earsVerb() *cobra.Command {
 		Use: "ears", Short: "open what the engine fanotify hears by, as root, for the service", Args: noArgs, Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return service.LeaveEars(f, cmd.OutOrStdout()) },
 	}
+	// Those of run: the drop-in takes them over from the unit's own line.
 	fileFlag(cmd, &f)
+	journalFlag(cmd, &f)
+	treeFlag(cmd, &f)
+	scannerFlags(cmd, &f)
 	return cmd
 }
 
