@@ -141,6 +141,17 @@ func (c *RealClamd) Learn(text string) {
 	}
 }
 
+// Burden adds signatures of n files that nobody has, so that a load of the database takes
+// longer. A running clamd takes them over at its next start.
+func (c *RealClamd) Burden(n int) {
+	c.t.Helper()
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "%x:%d:Lab.Nobody.%d\n", sha256.Sum256([]byte(strconv.Itoa(i))), i+1, i)
+	}
+	c.write("db/burden.hsb", text.String())
+}
+
 // Temporary returns the path of its TemporaryDirectory.
 func (c *RealClamd) Temporary() string { return filepath.Join(c.dir, "tmp") }
 
