@@ -46,7 +46,7 @@ func unopened(err error) finding {
 	return unsure
 }
 
-// leased is writer below an open folder. Caller has seen that the file is a regular one.
+// leased is writer below an open folder. The caller has seen that the file is a regular one.
 func leased(dir int, rel string, st Stat) (finding, Stat) {
 	fd, err := openBelow(dir, rel, readOnly)
 	if err != nil {

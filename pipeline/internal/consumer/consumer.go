@@ -142,9 +142,9 @@ func (k *Consumer) Marks() []ledger.Mark {
 	return all
 }
 
-// Ready returns nothing if the scanner answered its last ping and sees, or is paused, the journal can
-// be read, the ledger can be written, and files can be opened. Otherwise it returns what
-// fails. No error names a sample.
+// Ready returns nothing if the scanner answered its last ping and sees, or is paused, and
+// the journal can be read, the ledger can be written, and files can be opened. Otherwise it
+// returns what fails. No error names a sample.
 func (k *Consumer) Ready() (errs []error) {
 	switch h := k.workers.health.state(); {
 	case h.paused: // it is asked nothing, and its samples wait as they are told to

@@ -210,8 +210,8 @@ func (x *Index) Persist(ctx context.Context) error {
 }
 
 // Visit compares some files of a folder with the index. It calls fresh for each file
-// that the index does not know in this version, or whose bytes are in doubt. It returns seen with the hashes of the
-// files' names added, for Forget.
+// that the index does not know in this version, or whose bytes are in doubt. It returns
+// seen with the hashes of the files' names added, for Forget.
 func (x *Index) Visit(folder string, files []watch.Entry, seen []uint64, same Same, fresh func(watch.Entry)) ([]uint64, error) {
 	all := x.keys.listed(files)
 	for _, f := range all {
@@ -232,7 +232,8 @@ func (x *Index) Entries(folder string, files []watch.Entry, same Same, each func
 	})
 }
 
-// each calls f for each file of a folder with its entry, whatever its version.
+// each calls call for each file of a folder, with its entry, whatever its version. known is
+// false where the index has none.
 func (x *Index) each(folder string, all []listed, call func(f watch.Entry, e Entry, known bool)) error {
 	key := x.keys.folder(folder)
 	it, err := x.DB.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: after(key)})

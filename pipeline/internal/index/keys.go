@@ -58,7 +58,7 @@ type listed struct {
 	hash []byte // of the name
 }
 
-// listed returns files with the hashes of their names, in their order.
+// listed returns files with the hashes of their names, in the order of the hashes.
 func (k keys) listed(files []watch.Entry) []listed {
 	all := make([]listed, len(files))
 	sums := make([]byte, 0, 8*len(files))
